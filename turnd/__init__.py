@@ -1,0 +1,1 @@
+"""turnd, a STUN and TURN server: Python decides, the engine moves."""
