@@ -1,0 +1,155 @@
+"""Long-term credentials and what a look-up of one can answer (RFC 8489 section 9.2).
+
+A look-up has four outcomes, each its own type: `Found`, `Unknown`, `Unavailable` (the store is
+away: answer 500, never let in) and `NeedLookup` (ask the store, then come back). Keys never show
+in a `repr`, so that no log line can hold one.
+"""
+
+from __future__ import annotations
+
+import hmac
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+from turnd.stun.keys import PasswordAlgorithm, long_term_key
+from turnd.stun.nonce_cookie import SecurityFeature
+
+ALGORITHMS = (PasswordAlgorithm.SHA256, PasswordAlgorithm.MD5)
+"""Every algorithm the server knows, in the order it prefers (RFC 8489 section 9.2.4)."""
+
+WallClock = Callable[[], float]
+"""Seconds since the UNIX epoch: a REST credential and a retired secret carry dates."""
+
+
+@dataclass(frozen=True, slots=True)
+class UsernameQuery:
+    """A credential asked for by its USERNAME (RFC 8489 section 14.3)."""
+
+    username: str
+
+
+@dataclass(frozen=True, slots=True)
+class UserhashQuery:
+    """A credential asked for by its USERHASH, 32 bytes (RFC 8489 section 14.4)."""
+
+    userhash: bytes = field(repr=False)
+
+
+Name = UsernameQuery | UserhashQuery
+
+
+class DerivedKeys(Mapping[PasswordAlgorithm, bytes]):
+    """Keys made from a password when first asked for: most clients use one algorithm only."""
+
+    __slots__ = ("_keys", "_password", "_realm", "_username")
+
+    def __init__(self, username: str, realm: str, password: str) -> None:
+        self._username = username
+        self._realm = realm
+        self._password = password
+        self._keys: dict[PasswordAlgorithm, bytes] = {}
+
+    def __getitem__(self, algorithm: PasswordAlgorithm) -> bytes:
+        key = self._keys.get(algorithm)
+        if key is None:
+            if algorithm not in ALGORITHMS:
+                raise KeyError(algorithm)
+            key = long_term_key(self._username, self._realm, self._password, algorithm)
+            self._keys[algorithm] = key
+        return key
+
+    def __iter__(self) -> Iterator[PasswordAlgorithm]:
+        return iter(ALGORITHMS)
+
+    def __len__(self) -> int:
+        return len(ALGORITHMS)
+
+    def __repr__(self) -> str:
+        return "DerivedKeys(…)"
+
+
+@dataclass(frozen=True, slots=True)
+class Credential:
+    """Who a request may be from, and the keys that would prove it."""
+
+    user: str
+    """The user name as a whole: what 441 compares and logs show."""
+    quota_user: str
+    """Whom allocations count for; a REST user name without its expiry."""
+    keys: Mapping[PasswordAlgorithm, bytes] = field(repr=False)
+    expires_at: float | None = None
+    """UNIX seconds after which the credential is void; None: never."""
+    quota: int | None = None
+    """Allocations that the user may have; 0: no limit; None: as configured for all."""
+    source: str = ""
+    """Which source knew it, for logs: `static`, `secret 2`, `redis`, `redis secret …`."""
+
+    def expired(self, wall_now: float) -> bool:
+        """Whether a dated credential is void at `wall_now`, UNIX seconds.
+
+        It is valid while its expiry is now or later (draft-uberti-rtcweb-turn-rest section 2.2).
+        """
+        return self.expires_at is not None and self.expires_at < wall_now
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """Credentials that the name can stand for: several when several secrets are in use.
+
+    Each is tried in turn; the one whose key fits the message is the client's.
+    """
+
+    candidates: tuple[Credential, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Unknown:
+    """No source has such a user, or the user is disabled: the same to a client."""
+
+
+@dataclass(frozen=True, slots=True)
+class Unavailable:
+    """The store did not answer in time and holds no older answer: 500, never an open door."""
+
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class NeedLookup:
+    """Only the store knows: ask it with this query, outside the core."""
+
+    query: Name
+
+
+Outcome = Found | Unknown | Unavailable
+Lookup = Outcome | NeedLookup
+
+
+class Offers(NamedTuple):
+    """What a challenge offers: only what every credential source of the realm can serve."""
+
+    algorithms: tuple[PasswordAlgorithm, ...]
+    username_anonymity: bool
+
+    @property
+    def features(self) -> SecurityFeature:
+        """The bits of the nonce cookie; algorithms are always listed (RFC 8489 section 9.2.4)."""
+        features = SecurityFeature.PASSWORD_ALGORITHMS
+        if self.username_anonymity:
+            features |= SecurityFeature.USERNAME_ANONYMITY
+        return features
+
+
+def decoy_keys(name: Name, salt: bytes) -> Mapping[PasswordAlgorithm, bytes]:
+    """Keys that nobody has, to do for an unknown user the work that a known one costs.
+
+    A request that verifies against them must be refused all the same.
+
+    Args:
+        name: what was asked for.
+        salt: random bytes of this process, so that the keys cannot be computed elsewhere.
+    """
+    text = name.username.encode() if isinstance(name, UsernameQuery) else name.userhash
+    digest = hmac.digest(salt, text, "sha256")
+    return {PasswordAlgorithm.MD5: digest[:16], PasswordAlgorithm.SHA256: digest}
