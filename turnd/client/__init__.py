@@ -1,0 +1,1 @@
+"""A STUN and TURN client: for `turnd check`, health probes and tests."""

@@ -1,0 +1,272 @@
+"""A TURN client (RFC 8656) over UDP, TCP or TLS: for `turnd check`, health probes and tests.
+
+It does what it is told and nothing by itself: refreshing in time is the caller's business. What
+peers send waits in a bounded queue until `receive` takes it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Self, TypedDict, Unpack
+
+from turnd.client.credentials import LongTermCredentials
+from turnd.client.errors import ClientError
+from turnd.client.session import Attributes, ClientOptions, How, Session, read, read_all
+from turnd.client.uri import Server, Transport, parse_target
+from turnd.stun import attributes as a
+from turnd.stun.addresses import (
+    AddressFamily,
+    ChannelNumber,
+    PeerAddress,
+    RelayedAddress,
+    TransportAddress,
+)
+from turnd.stun.message import Message, Method
+
+if TYPE_CHECKING:
+    from types import TracebackType
+
+    from turnd.client.connection import Connection
+    from turnd.stun.attributes import Attribute
+
+UDP = 17
+"""The protocol number that REQUESTED-TRANSPORT asks for."""
+GOODBYE_LIMIT = 2.0
+"""Seconds that deleting the allocation may take when the client closes."""
+
+
+class AllocateWishes(TypedDict, total=False):
+    """What an Allocate may ask for; each becomes the attribute of that name."""
+
+    family: AddressFamily
+    additional_family: AddressFamily
+    even_port: bool
+    """True: reserve the next higher port as well (the R bit)."""
+    reservation_token: bytes
+    lifetime: int
+    dont_fragment: bool
+    transport: int
+    """REQUESTED-TRANSPORT, 17 unless said otherwise."""
+
+
+@dataclass(frozen=True, slots=True)
+class Allocated:
+    """What an Allocate has got.
+
+    Attributes:
+        relayed: the relayed transport addresses, one a family.
+        mapped: the client's address as the server sees it.
+        lifetime: seconds.
+        reservation_token: of the next higher port, where one was reserved.
+        response: the whole answer.
+    """
+
+    relayed: tuple[RelayedAddress, ...]
+    mapped: TransportAddress | None
+    lifetime: int
+    reservation_token: bytes | None
+    response: Message
+
+    def relayed_for(self, family: AddressFamily) -> RelayedAddress | None:
+        """The relayed transport address of a family."""
+        return next((each for each in self.relayed if each.family == family), None)
+
+
+class TurnClient:
+    """One connection to a server and the allocation on it.
+
+    Args:
+        server: a `Server` or a URI such as `turn:turn.example.org?transport=tcp`.
+        username: for the long-term credential mechanism; None: never answer a challenge.
+        password: plain.
+        options: see `ClientOptions`.
+
+    All methods that await an answer raise `StunError` for the server's refusal and another
+    `ClientError` for everything else.
+    """
+
+    def __init__(
+        self,
+        server: Server | str,
+        username: str | None = None,
+        password: str = "",
+        options: ClientOptions | None = None,
+    ) -> None:
+        self.server = server_of(server)
+        options = options or ClientOptions()
+        self.credentials: LongTermCredentials | None = None
+        if username is not None:
+            self.credentials = LongTermCredentials(username, password, rfc5389=options.rfc5389)
+        self._session = Session(self.server, self.credentials, options)
+        self._channels: dict[PeerAddress, ChannelNumber] = {}
+        self._allocated = False
+
+    async def __aenter__(self) -> Self:
+        """Connect."""
+        await self._session.open()
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        """Delete the allocation and close."""
+        await self.close()
+
+    @property
+    def connection(self) -> Connection:
+        """The connection; its addresses and TLS details."""
+        return self._session.connection
+
+    @property
+    def dropped(self) -> int:
+        """Datagrams from peers that `receive` was too slow for."""
+        return self._session.received.dropped
+
+    @property
+    def undecodable(self) -> int:
+        """Frames that were neither STUN nor ChannelData of a channel that is bound."""
+        return self._session.undecodable
+
+    async def close(self, *, delete: bool = True) -> None:
+        """Delete the allocation, if there is one and unless told not to, and disconnect."""
+        if delete and self._allocated:
+            try:
+                async with asyncio.timeout(GOODBYE_LIMIT):
+                    await self.refresh(0)
+            except (ClientError, TimeoutError):
+                pass  # The server ends it by itself when its lifetime is over.
+        self._allocated = False
+        await self._session.close()
+
+    async def binding(self) -> TransportAddress:
+        """Our address as the server sees it (RFC 8489 section 2); needs no credentials."""
+        response = await self.request(Method.BINDING, authenticate=False)
+        mapped = read(response, a.XOR_MAPPED_ADDRESS)
+        if mapped is None:
+            raise ClientError("the answer has no XOR-MAPPED-ADDRESS")
+        return mapped
+
+    async def allocate(self, **wishes: Unpack[AllocateWishes]) -> Allocated:
+        """Ask for relayed transport addresses (RFC 8656 section 7.1)."""
+        attributes: list[tuple[Attribute[Any], Any]] = [
+            (a.REQUESTED_TRANSPORT, wishes.get("transport", UDP))
+        ]
+        attributes += [
+            (attribute, wishes[key])  # type: ignore[literal-required] # keys of AllocateWishes
+            for key, attribute in _WISHES.items()
+            if key in wishes
+        ]
+        if wishes.get("dont_fragment"):
+            attributes.append((a.DONT_FRAGMENT, None))
+        response = await self.request(Method.ALLOCATE, attributes)
+        relayed = read_all(response, a.XOR_RELAYED_ADDRESS)
+        if not relayed:
+            raise ClientError("the answer has no XOR-RELAYED-ADDRESS")
+        self._allocated = True
+        return Allocated(
+            relayed=tuple(RelayedAddress(each) for each in relayed),
+            mapped=read(response, a.XOR_MAPPED_ADDRESS),
+            lifetime=read(response, a.LIFETIME) or 0,
+            reservation_token=read(response, a.RESERVATION_TOKEN),
+            response=response,
+        )
+
+    async def refresh(
+        self, lifetime: int | None = None, family: AddressFamily | None = None
+    ) -> int:
+        """Extend the allocation, or delete it with 0; the lifetime granted, in seconds."""
+        attributes: list[tuple[Attribute[Any], Any]] = []
+        if lifetime is not None:
+            attributes.append((a.LIFETIME, lifetime))
+        if family is not None:
+            attributes.append((a.REQUESTED_ADDRESS_FAMILY, family))
+        response = await self.request(Method.REFRESH, attributes)
+        if lifetime == 0 and family is None:
+            self._allocated = False
+            self._channels.clear()
+            self._session.peers.clear()
+        return read(response, a.LIFETIME) or 0
+
+    async def create_permission(self, *peers: str | TransportAddress) -> None:
+        """Let peers, given by host or transport address, send to us (RFC 8656 section 9)."""
+        addresses = [TransportAddress(p, 0) if isinstance(p, str) else p for p in peers]
+        attributes = [(a.XOR_PEER_ADDRESS, address) for address in addresses]
+        await self.request(Method.CREATE_PERMISSION, attributes)
+
+    async def channel_bind(
+        self, peer: TransportAddress, number: int | None = None
+    ) -> ChannelNumber:
+        """Bind a channel to a peer, or refresh it (RFC 8656 section 12).
+
+        Args:
+            peer: where the channel leads.
+            number: None: the peer's, else the lowest free one.
+        """
+        to = PeerAddress(peer)
+        chosen = self._channels.get(to, self._free_number()) if number is None else number
+        channel = ChannelNumber(chosen)
+        await self.request(
+            Method.CHANNEL_BIND, [(a.CHANNEL_NUMBER, channel), (a.XOR_PEER_ADDRESS, peer)]
+        )
+        self._channels[to] = channel
+        self._session.peers[channel] = to
+        return channel
+
+    async def send(
+        self, peer: TransportAddress, data: bytes, *, dont_fragment: bool = False
+    ) -> None:
+        """Send to a peer: by its channel, else by a Send indication."""
+        number = self._channels.get(PeerAddress(peer))
+        if number is not None and not dont_fragment:
+            await self._session.send_channel_data(number, data)
+            return
+        attributes: list[tuple[Attribute[Any], Any]] = [
+            (a.XOR_PEER_ADDRESS, peer),
+            (a.DATA, data),
+        ]
+        if dont_fragment:
+            attributes.append((a.DONT_FRAGMENT, None))
+        await self.indicate(Method.SEND, attributes)
+
+    async def receive(self) -> tuple[PeerAddress, bytes]:
+        """The next datagram that a peer has sent, by channel or Data indication."""
+        return await self._session.received.get()
+
+    async def indicate(self, method: int, attributes: Attributes = ()) -> None:
+        """Send an indication."""
+        await self._session.indicate(method, attributes)
+
+    async def request(
+        self, method: int, attributes: Attributes = (), **how: Unpack[How]
+    ) -> Message:
+        """Send any request and await its success response; see `Session.request`."""
+        return await self._session.request(method, attributes, **how)
+
+    async def exchange(self, data: bytes) -> Message:
+        """Send a request that is encoded already, and await whatever answers its transaction."""
+        return await self._session.exchange(data)
+
+
+_WISHES: dict[str, Attribute[Any]] = {
+    "family": a.REQUESTED_ADDRESS_FAMILY,
+    "additional_family": a.ADDITIONAL_ADDRESS_FAMILY,
+    "even_port": a.EVEN_PORT,
+    "reservation_token": a.RESERVATION_TOKEN,
+    "lifetime": a.LIFETIME,
+}
+
+
+def server_of(server: Server | str) -> Server:
+    """A server from its URI; UDP unless it says otherwise.
+
+    Raises:
+        ValueError: no such form.
+    """
+    if isinstance(server, Server):
+        return server
+    target = parse_target(server)
+    return target.by(target.transport or Transport.UDP)

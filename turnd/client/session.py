@@ -1,0 +1,335 @@
+"""Requests, answers and indications over one connection to a server.
+
+One task reads; it hands each answer to the transaction that waits for it, and what peers sent to
+a bounded queue. Everything about time is `Transaction`'s, everything about credentials is
+`LongTermCredentials`'.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, TypedDict, TypeVar, Unpack
+
+from turnd.client.connection import Connection, ConnectOptions, connect
+from turnd.client.credentials import LongTermCredentials, Signing, Verdict, error_code
+from turnd.client.errors import ClientError, IntegrityError, StunError, UnreachableError
+from turnd.client.inbox import Inbox
+from turnd.client.transactions import RoundTripEstimate, Timing, Transaction
+from turnd.stun import attributes as a
+from turnd.stun.addresses import ChannelNumber, PeerAddress, TransportAddress
+from turnd.stun.attributes import Attribute
+from turnd.stun.channel_data import decode_channel_data_untrusted
+from turnd.stun.errors import DecodeError
+from turnd.stun.message import Message, MessageClass, decode_untrusted, encode_message
+
+if TYPE_CHECKING:
+    from turnd.client.uri import Server
+
+T = TypeVar("T")
+
+Attributes = Sequence[tuple[Attribute[Any], Any]]
+"""Attributes and their values, in the order they are sent."""
+
+MAX_CHALLENGES = 4
+"""How often one request is sent anew after 401 and 438."""
+ANSWERS = 16
+"""Answers to one transaction that wait to be judged at most."""
+
+
+@dataclass(frozen=True, slots=True)
+class ClientOptions:
+    """How the client behaves.
+
+    Attributes:
+        connect: TLS, server name, local address.
+        timing: the retransmission schedule.
+        rfc5389: MD5 and SHA-1 only, as clients from before RFC 8489 do.
+        fingerprint: whether messages end with FINGERPRINT.
+        queue: datagrams from peers that wait for `receive` at most.
+        random_bytes: where transaction ids come from.
+    """
+
+    connect: ConnectOptions = field(default_factory=ConnectOptions)
+    timing: Timing = field(default_factory=Timing)
+    rfc5389: bool = False
+    fingerprint: bool = True
+    queue: int = 4096
+    random_bytes: Callable[[int], bytes] = os.urandom
+
+
+class How(TypedDict, total=False):
+    """Ways to send a request that differ from the usual."""
+
+    authenticate: bool
+    """False: bare, and the answer is taken whatever its integrity."""
+    retry: bool
+    """False: 401 and 438 are raised like other errors."""
+    transaction_id: bytes
+    """12 bytes in place of random ones."""
+
+
+class Session:
+    """One connection to a server.
+
+    Args:
+        server: where to.
+        credentials: how to answer challenges; None: not at all.
+        options: see `ClientOptions`.
+    """
+
+    def __init__(
+        self, server: Server, credentials: LongTermCredentials | None, options: ClientOptions
+    ) -> None:
+        self._server = server
+        self._credentials = credentials
+        self._options = options
+        self._connection: Connection | None = None
+        self._reader: asyncio.Task[None] | None = None
+        self._pending: dict[bytes, Inbox[Message]] = {}
+        self._estimate = RoundTripEstimate(options.timing.rto)
+        self.received: Inbox[tuple[PeerAddress, bytes]] = Inbox(options.queue)
+        self.peers: dict[int, PeerAddress] = {}
+        """Peers by the channels that lead to them."""
+        self.undecodable = 0
+        """Frames that were neither STUN nor ChannelData of a channel that is bound."""
+
+    @property
+    def connection(self) -> Connection:
+        """The connection; its addresses and TLS details.
+
+        Raises:
+            UnreachableError: before connecting and after closing.
+        """
+        if self._connection is None:
+            raise UnreachableError("the client is not connected")
+        return self._connection
+
+    async def open(self) -> None:
+        """Connect.
+
+        Raises:
+            UnreachableError: it cannot be done.
+        """
+        self._connection = await connect(self._server, self._options.connect)
+        self._reader = asyncio.create_task(self._read(self._connection))
+
+    async def close(self) -> None:
+        """Disconnect; who waits for anything gets `UnreachableError`."""
+        if self._reader is not None:
+            self._reader.cancel()
+            await asyncio.wait([self._reader])
+            self._reader = None
+        if self._connection is not None:
+            await self._connection.close()
+            self._connection = None
+        self._end(UnreachableError("the client is closed"))
+
+    async def send_channel_data(self, number: ChannelNumber, data: bytes) -> None:
+        """Send a ChannelData message."""
+        await self.connection.send(self.connection.channel_data(number, data))
+
+    async def indicate(self, method: int, attributes: Attributes = ()) -> None:
+        """Send an indication."""
+        data = encode_message(
+            method,
+            MessageClass.INDICATION,
+            self._options.random_bytes(12),
+            attributes,
+            fingerprint=self._options.fingerprint,
+        )
+        await self.connection.send(data)
+
+    async def request(
+        self,
+        method: int,
+        attributes: Attributes = (),
+        **how: Unpack[How],
+    ) -> Message:
+        """Send a request and await its success response.
+
+        Args:
+            method: any 12 bits.
+            attributes: what it carries beside credentials.
+            how: see `How`.
+
+        Raises:
+            StunError: an error response.
+            ClientError: no answer, or none to be trusted.
+        """
+        transaction_id = how.get("transaction_id")
+        authenticate, retry = how.get("authenticate", True), how.get("retry", True)
+        for _ in range(MAX_CHALLENGES):
+            tid = transaction_id or self._options.random_bytes(12)
+            response, verdict = await self._transact(method, attributes, tid, authenticate)
+            if verdict is Verdict.ACCEPT or not retry:
+                return _success(response)
+            transaction_id = None
+        raise ClientError("the server goes on asking for credentials")
+
+    async def exchange(self, data: bytes) -> Message:
+        """Send a request that is encoded already, and await whatever answers its transaction."""
+        return (await self._await_answer(data[8:20], data, _take_all))[0]
+
+    async def _transact(
+        self, method: int, attributes: Attributes, transaction_id: bytes, authenticate: bool
+    ) -> tuple[Message, Verdict]:
+        credentials = self._credentials if authenticate else None
+        signing = None if credentials is None else credentials.signing()
+        data = encode_message(
+            method,
+            MessageClass.REQUEST,
+            transaction_id,
+            [*attributes, *(signing.attributes if signing else ())],
+            integrity=signing.integrity if signing else None,
+            fingerprint=self._options.fingerprint,
+        )
+        if credentials is None:
+            return await self._await_answer(transaction_id, data, _take_all)
+        judge = _judge_with(credentials, signing)
+        return await self._await_answer(transaction_id, data, judge)
+
+    async def _await_answer(
+        self, transaction_id: bytes, data: bytes, judge: Callable[[Message], Verdict]
+    ) -> tuple[Message, Verdict]:
+        connection, loop = self.connection, asyncio.get_running_loop()
+        answers: Inbox[Message] = Inbox(ANSWERS)
+        self._pending[transaction_id] = answers
+        refusals = connection.refusals
+        transaction = Transaction(
+            data,
+            loop.time(),
+            self._options.timing,
+            reliable=connection.reliable,
+            rto=self._estimate.rto(loop.time()),
+        )
+        try:
+            while True:
+                if connection.refusals > refusals:
+                    raise UnreachableError(f"{self._server}: connection refused")
+                request = transaction.poll(loop.time())
+                if request is not None:
+                    await connection.send(request)
+                try:
+                    async with asyncio.timeout_at(transaction.next_at):
+                        response = await answers.get()
+                except TimeoutError:
+                    continue
+                verdict = _judged(judge, response, transaction, reliable=connection.reliable)
+                if verdict in {Verdict.ACCEPT, Verdict.RETRY}:
+                    sample = transaction.round_trip(loop.time())
+                    if sample is not None:
+                        self._estimate.update(sample, loop.time())
+                    return response, verdict
+        finally:
+            self._pending.pop(transaction_id, None)
+
+    async def _read(self, connection: Connection) -> None:
+        try:
+            while True:
+                self._dispatch(await connection.receive())
+        except ClientError as error:
+            self._end(error)
+
+    def _end(self, error: ClientError) -> None:
+        self.received.close(error)
+        for answers in self._pending.values():
+            answers.close(error)
+
+    def _dispatch(self, frame_untrusted: bytes) -> None:
+        try:
+            if frame_untrusted[:1] >= b"\x40":
+                number, data = decode_channel_data_untrusted(frame_untrusted)
+                self._take(self.peers.get(number), data)
+                return
+            message = decode_untrusted(frame_untrusted)
+            if message.message_class == MessageClass.INDICATION:
+                self._take(message.get(a.XOR_PEER_ADDRESS), message.get(a.DATA))
+                return
+        except DecodeError:
+            self.undecodable += 1
+            return
+        answers = self._pending.get(message.transaction_id)
+        if answers is not None and message.message_class != MessageClass.REQUEST:
+            answers.put(message)
+
+    def _take(self, peer: TransportAddress | None, data: bytes | None) -> None:
+        if peer is None or data is None:
+            self.undecodable += 1
+        else:
+            self.received.put((PeerAddress(peer), data))
+
+
+_KNOWN = frozenset(a.ATTRIBUTES)
+
+
+def read(response: Message, attribute: Attribute[T]) -> T | None:
+    """An attribute of an answer.
+
+    Raises:
+        ClientError: it is malformed.
+    """
+    try:
+        return response.get(attribute)
+    except DecodeError as error:
+        raise ClientError(f"the answer's {attribute.name} is malformed: {error}") from error
+
+
+def read_all(response: Message, attribute: Attribute[T]) -> list[T]:
+    """Every occurrence of an attribute in an answer.
+
+    Raises:
+        ClientError: one is malformed.
+    """
+    try:
+        return response.get_all(attribute)
+    except DecodeError as error:
+        raise ClientError(f"the answer's {attribute.name} is malformed: {error}") from error
+
+
+def _judge_with(
+    credentials: LongTermCredentials, signing: Signing | None
+) -> Callable[[Message], Verdict]:
+    return lambda response: credentials.judge(response, signing)
+
+
+def _take_all(_response: Message) -> Verdict:
+    return Verdict.ACCEPT
+
+
+def _judged(
+    judge: Callable[[Message], Verdict], response: Message, txn: Transaction, *, reliable: bool
+) -> Verdict:
+    try:
+        verdict = judge(response)
+    except DecodeError as error:
+        txn.discard(f"malformed: {error}")
+        return Verdict.DISCARD
+    if verdict is Verdict.DISCARD:
+        txn.discard(f"an unsigned answer ({_success_or_code(response)})")
+    elif verdict is Verdict.VIOLATED:
+        if reliable:
+            raise IntegrityError("the answer's integrity does not hold")
+        txn.discard("its integrity does not hold")
+    return verdict
+
+
+def _success_or_code(response: Message) -> str:
+    code = error_code(response)
+    return "success" if code is None else f"error {code}"
+
+
+def _success(response: Message) -> Message:
+    """The response, when it is a success that we understand (RFC 8489 sections 6.3.3, 6.3.4)."""
+    value = read(response, a.ERROR_CODE)
+    code = error_code(response)
+    unknown = response.unknown_required(_KNOWN)
+    if unknown:
+        listed = ", ".join(f"0x{number:04x}" for number in unknown)
+        raise ClientError(f"the answer has attributes that nobody knows: {listed}")
+    if code is not None:
+        reason = "an error without ERROR-CODE" if value is None else value.reason
+        raise StunError(code, reason, response)
+    return response
