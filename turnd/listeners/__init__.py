@@ -1,0 +1,1 @@
+"""Accepting streams: endpoints, caps, deadlines, certificates."""

@@ -1,0 +1,71 @@
+"""How many streams are open, and who may open one more."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+from turnd.stun.addresses import AddressFamily, family_of, pack_host
+
+
+class StreamRefusal(StrEnum):
+    """Why a connection was not let in; the label of `turnd_streams_refused_total`."""
+
+    PER_CLIENT = "per_client"  # the client address has as many as it may
+    TOTAL = "total"  # the server has as many as it may
+    FAILED = "failed"  # it broke before it was accepted
+
+
+class StreamCaps:
+    """How many streams may be open, in total and per client address, over all listeners.
+
+    An IPv6 client is counted by its /64: a host has that many addresses of its own.
+    """
+
+    def __init__(self, per_client: int = 2000, total: int = 0) -> None:
+        self.per_client = per_client
+        """0: no limit. A company behind one NAT is one address."""
+        self.total = total
+        self.refused: dict[StreamRefusal, int] = dict.fromkeys(StreamRefusal, 0)
+        self._open = 0
+        self._by_client: dict[bytes, int] = {}
+
+    @property
+    def open(self) -> int:
+        """Streams that are let in at this moment."""
+        return self._open
+
+    def of_client(self, host: str) -> int:
+        """Streams of one client address (IPv6: of its /64)."""
+        return self._by_client.get(_client_key(host), 0)
+
+    def admit(self, host: str) -> StreamRefusal | None:
+        """Count one more stream of a client, or say why not (and count that)."""
+        key = _client_key(host)
+        held = self._by_client.get(key, 0)
+        if self.total and self._open >= self.total:
+            return self.refuse(StreamRefusal.TOTAL)
+        if self.per_client and held >= self.per_client:
+            return self.refuse(StreamRefusal.PER_CLIENT)
+        self._by_client[key] = held + 1
+        self._open += 1
+        return None
+
+    def refuse(self, reason: StreamRefusal) -> StreamRefusal:
+        """Count a refusal."""
+        self.refused[reason] += 1
+        return reason
+
+    def release(self, host: str) -> None:
+        """A stream that was admitted has ended."""
+        key = _client_key(host)
+        held = self._by_client[key] - 1
+        if held:
+            self._by_client[key] = held
+        else:
+            del self._by_client[key]
+        self._open -= 1
+
+
+def _client_key(host: str) -> bytes:
+    packed = pack_host(host)
+    return packed if family_of(host) is AddressFamily.IPV4 else packed[:8]

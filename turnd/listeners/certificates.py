@@ -1,0 +1,251 @@
+"""TLS certificates: one context for a listener, which picks the pair that a client asks for.
+
+Rules of the house
+    1.  TLS 1.2 and 1.3; in 1.2 only ECDHE with AES-GCM or ChaCha20-Poly1305. No renegotiation, no
+        compression, no session tickets: a ticket key that lives as long as the process would undo
+        forward secrecy, and TURN connections are long, so that resuming gains little.
+    2.  A pair is replaced whole or not at all. What cannot be read, does not match or is out of its
+        dates is refused with a text that says how to mend it, and the pair in use stays.
+    3.  `context` stays the same object for ever; connections that are open keep what they have.
+"""
+
+from __future__ import annotations
+
+import ssl
+import time
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from cryptography import x509
+from cryptography.exceptions import UnsupportedAlgorithm
+from cryptography.hazmat.primitives.serialization import (
+    Encoding,
+    PublicFormat,
+    load_pem_private_key,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+CIPHERS = "ECDHE+AESGCM:ECDHE+CHACHA20:!aNULL:!PSK"
+ALPN = ["stun.turn", "stun.nat-discovery"]
+"""RFC 7443."""
+
+Pair = tuple[str, str]
+"""Paths of a certificate chain and its private key, both PEM."""
+
+
+class CertificateError(ValueError):
+    """A pair that cannot be served: what is wrong, where, and how to mend it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """Why a pair was refused at a reload."""
+
+    certificate: str
+    """Path of the certificate file."""
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class CertificateInfo:
+    """A certificate that is being served."""
+
+    path: str
+    names: tuple[str, ...]
+    """DNS names, lower case; `*.example.org` as it stands in the certificate."""
+    not_before: float
+    not_after: float
+    """Unix seconds."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Served:
+    info: CertificateInfo
+    context: ssl.SSLContext
+
+
+_FileState = tuple[int, int, int] | None
+
+
+class Certificates:
+    """The pairs of the configuration; the first is for clients that name none of theirs.
+
+    Raises:
+        CertificateError: a pair cannot be served; at start there is no older one to fall back on.
+        ValueError: no pair at all.
+    """
+
+    def __init__(self, pairs: Sequence[Pair], wall_clock: Callable[[], float] = time.time) -> None:
+        if not pairs:
+            raise ValueError("TLS needs a certificate and its key")
+        self._pairs = tuple(pairs)
+        self._wall_clock = wall_clock
+        self._seen = self._file_states()
+        self._served = [self._load(pair) for pair in self._pairs]
+        self.context = _new_context()
+        self.context.sni_callback = self._choose
+
+    def changed(self) -> bool:
+        """Whether a file is another than at the last (re)load, successful or not.
+
+        By modification time, inode and size behind all symbolic links; cheap enough to ask every
+        few seconds.
+        """
+        return self._file_states() != self._seen
+
+    def reload(self) -> list[Problem]:
+        """Take what is in the files now; a pair that cannot be served stays as it was."""
+        self._seen = self._file_states()  # before reading: a change meanwhile shows next time
+        problems: list[Problem] = []
+        for index, pair in enumerate(self._pairs):
+            try:
+                self._served[index] = self._load(pair)
+            except CertificateError as error:
+                problems.append(Problem(pair[0], str(error)))
+        return problems
+
+    def expiry(self) -> dict[str, float]:
+        """Path of each certificate → the unix second it is valid until."""
+        return {info.path: info.not_after for info in self.served()}
+
+    def served(self) -> list[CertificateInfo]:
+        """What is served now, in the order of the configuration."""
+        return [served.info for served in self._served]
+
+    def select(self, server_name: str | None) -> CertificateInfo:
+        """Which certificate a client gets that asks for this name (SNI, RFC 6066 section 3)."""
+        return self._serve(server_name).info
+
+    def _serve(self, server_name: str | None) -> _Served:
+        name = (server_name or "").lower().rstrip(".")
+        wildcard = "*." + name.partition(".")[2]
+        for wanted in (name, wildcard):
+            for served in self._served:
+                if wanted in served.info.names:
+                    return served
+        return self._served[0]
+
+    def _choose(
+        self, connection: ssl.SSLObject | ssl.SSLSocket, server_name: str | None, _: ssl.SSLContext
+    ) -> None:
+        connection.context = self._serve(server_name).context
+
+    def _load(self, pair: Pair) -> _Served:
+        certificate, key = pair
+        info = _examine(certificate, key, self._wall_clock())
+        context = _new_context()
+        try:
+            context.load_cert_chain(certificate, key)
+        except (OSError, ssl.SSLError) as error:
+            reason = getattr(error, "reason", None) or error
+            raise CertificateError(
+                f"{certificate}: OpenSSL refuses it with the key {key} ({reason}): "
+                "make a certificate with an ECDSA P-256 or RSA 2048 key"
+            ) from error
+        return _Served(info, context)
+
+    def _file_states(self) -> list[_FileState]:
+        return [_file_state(Path(path)) for pair in self._pairs for path in pair]
+
+
+def _new_context() -> ssl.SSLContext:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    context.set_ciphers(CIPHERS)
+    context.set_alpn_protocols(ALPN)
+    context.options |= ssl.OP_NO_RENEGOTIATION | ssl.OP_NO_COMPRESSION | ssl.OP_NO_TICKET
+    # All that is offered is equally strong: a phone without AES instructions may prefer ChaCha20.
+    context.options &= ~ssl.OP_CIPHER_SERVER_PREFERENCE
+    context.num_tickets = 0
+    return context
+
+
+def _file_state(path: Path) -> _FileState:
+    try:
+        found = path.stat()
+    except OSError:
+        return None
+    return found.st_mtime_ns, found.st_ino, found.st_size
+
+
+def _examine(certificate: str, key: str, now: float) -> CertificateInfo:
+    leaf = _read_leaf(certificate)
+    if _read_public_key(key) != leaf.public_key().public_bytes(
+        Encoding.DER, PublicFormat.SubjectPublicKeyInfo
+    ):
+        raise CertificateError(
+            f"{certificate}: the key {key} belongs to another certificate: name the files of one "
+            "pair, with the server's certificate first in its file"
+        )
+    not_before = leaf.not_valid_before_utc.timestamp()
+    not_after = leaf.not_valid_after_utc.timestamp()
+    if now > not_after:
+        raise CertificateError(
+            f"{certificate}: expired at {_date(not_after)}: renew it (this host's clock says "
+            f"{_date(now)})"
+        )
+    if now < not_before:
+        raise CertificateError(
+            f"{certificate}: not valid before {_date(not_before)}: this host's clock says "
+            f"{_date(now)}, is it right?"
+        )
+    return CertificateInfo(certificate, _dns_names(leaf), not_before, not_after)
+
+
+def _read(path: str, what: str) -> bytes:
+    try:
+        return Path(path).read_bytes()
+    except OSError as error:
+        mend = (
+            "let the user that turnd runs as read it"
+            if isinstance(error, PermissionError)
+            else "is the path right?"
+        )
+        raise CertificateError(
+            f"{path}: cannot read the {what} ({error.strerror}): {mend}"
+        ) from error
+
+
+def _read_leaf(path: str) -> x509.Certificate:
+    try:
+        return x509.load_pem_x509_certificates(_read(path, "certificate"))[0]
+    except CertificateError:
+        raise
+    except ValueError as error:
+        raise CertificateError(
+            f"{path}: holds no certificate: a PEM file with BEGIN CERTIFICATE is needed, the "
+            "server's first, the intermediate ones after it"
+        ) from error
+
+
+def _read_public_key(path: str) -> bytes:
+    data = _read(path, "private key")
+    try:
+        key = load_pem_private_key(data, password=None)
+    except TypeError as error:
+        raise CertificateError(
+            f"{path}: the private key is encrypted: store it without a passphrase (openssl pkey "
+            "-in KEY -out PLAIN) and protect the file by its mode"
+        ) from error
+    except (ValueError, UnsupportedAlgorithm) as error:
+        raise CertificateError(
+            f"{path}: holds no private key: a PEM file with BEGIN PRIVATE KEY is needed"
+        ) from error
+    return key.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
+
+
+def _dns_names(leaf: x509.Certificate) -> tuple[str, ...]:
+    try:
+        extension = leaf.extensions.get_extension_for_class(x509.SubjectAlternativeName)
+        names = extension.value.get_values_for_type(x509.DNSName)
+    except (x509.ExtensionNotFound, ValueError):
+        return ()  # still good for clients that connect by address: they do not name a host
+    return tuple(name.lower() for name in names)
+
+
+def _date(unix_seconds: float) -> str:
+    return datetime.fromtimestamp(unix_seconds, UTC).isoformat(timespec="seconds")
