@@ -1,0 +1,229 @@
+"""Where clients may relay to: one function that every path asks (`PeerPolicy.verdict`).
+
+The first rule that speaks decides
+    1.  Protected endpoints (the server's listeners, Redis, admin): refused, whatever is allowed.
+        An endpoint on a wildcard host stands for its port on every address of this host.
+    2.  The server's own announced relay addresses, unless loopback: allowed, since two clients of
+        one server must reach each other. The engine checks each packet's port against what is
+        relayed at that moment.
+    3.  `allow`, then `deny`, then: allowed.
+    4.  What rules 2 and 3 let pass must pass for every IPv4 address embedded in it, too. There an
+        own address is refused: nobody checks the port of what comes back through a translator.
+
+Addresses are integers here, ranges are merged and searched by bisection.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from enum import StrEnum
+from ipaddress import ip_address, ip_network
+
+from turnd.allocations.special_purpose import (
+    SPECIAL_PURPOSE_IPV4,
+    SPECIAL_PURPOSE_IPV6,
+    embedded_ipv4,
+)
+from turnd.stun.addresses import TransportAddress, pack_host
+
+SPECIAL_PURPOSE = "special-purpose"
+"""The word in `deny` and `allow` that stands for all special-purpose ranges."""
+
+_LOOPBACK = ("127.0.0.0/8", "::1")
+_UNSPECIFIED = ("0.0.0.0", "::")  # noqa: S104 - as destinations they are this host
+_IPV4_LENGTH = 4
+
+
+class Refusal(StrEnum):
+    """Why a peer may not be reached; all are answered with 403."""
+
+    SPECIAL_PURPOSE = "special_purpose"
+    DENIED = "denied"
+    PROTECTED = "protected"
+
+
+@dataclass(frozen=True, slots=True)
+class AddressRanges:
+    """Sets of IPv4 and IPv6 addresses as sorted ranges that neither overlap nor touch.
+
+    Each family is (first addresses, last addresses).
+    """
+
+    ipv4: tuple[tuple[int, ...], tuple[int, ...]] = ((), ())
+    ipv6: tuple[tuple[int, ...], tuple[int, ...]] = ((), ())
+
+    @classmethod
+    def parse(cls, texts: Iterable[str]) -> AddressRanges:
+        """Of networks, single addresses, `from-to` ranges and the word `special-purpose`.
+
+        Raises:
+            ValueError: one is none of these; the message says which and why.
+        """
+        by_version: dict[int, list[tuple[int, int]]] = {4: [], 6: []}
+        for text in texts:
+            if text == SPECIAL_PURPOSE:
+                for network in SPECIAL_PURPOSE_IPV4 + SPECIAL_PURPOSE_IPV6:
+                    version, first, last = _parse_range(network)
+                    by_version[version].append((first, last))
+            else:
+                version, first, last = _parse_range(text)
+                by_version[version].append((first, last))
+        return cls(_merge(by_version[4]), _merge(by_version[6]))
+
+    def contain(self, version: int, address: int) -> bool:
+        """Whether an address is in one of the ranges."""
+        firsts, lasts = self.ipv4 if version == 4 else self.ipv6
+        place = bisect_right(firsts, address) - 1
+        return place >= 0 and address <= lasts[place]
+
+
+_NOWHERE = AddressRanges()
+_ALL_SPECIAL = AddressRanges.parse([SPECIAL_PURPOSE])
+
+
+@dataclass(frozen=True, slots=True)
+class PeerPolicy:
+    """Which peers may be reached. Immutable: a reload builds another."""
+
+    denied: AddressRanges = _NOWHERE
+    denies_special: bool = False
+    allowed: AddressRanges = _NOWHERE
+    own: AddressRanges = _NOWHERE
+    """Announced relay addresses, loopback left out."""
+    this_host: AddressRanges = _NOWHERE
+    """Where the endpoints on a wildcard host are."""
+    wildcard_ports: frozenset[int] = frozenset()
+    endpoints: frozenset[tuple[int, int, int]] = frozenset()
+    """Version, address and port of protected endpoints."""
+
+    @classmethod
+    def build(
+        cls, deny: Iterable[str] = (SPECIAL_PURPOSE,), allow: Iterable[str] = ()
+    ) -> PeerPolicy:
+        """A policy of what an admin wrote.
+
+        Args:
+            deny: `special-purpose`, networks (`10.0.0.0/8`), single addresses, `from-to` ranges.
+            allow: the same; beats `deny`.
+
+        Raises:
+            ValueError: an entry is none of these; the message says which and why.
+        """
+        entries = list(deny)
+        return cls(
+            denied=AddressRanges.parse(each for each in entries if each != SPECIAL_PURPOSE),
+            denies_special=SPECIAL_PURPOSE in entries,
+            allowed=AddressRanges.parse(allow),
+        )
+
+    def with_own(
+        self,
+        endpoints: Iterable[TransportAddress],
+        own_addresses: Iterable[str],
+        host_addresses: Iterable[str],
+    ) -> PeerPolicy:
+        """The same policy, knowing this server; replaces what it knew of it.
+
+        Args:
+            endpoints: listeners, Redis, admin; a host may be a wildcard.
+            own_addresses: announced hosts of the relay addresses.
+            host_addresses: every address of this host.
+
+        Raises:
+            ValueError: a host is no IP address.
+        """
+        announced = list(own_addresses)
+        exact: set[tuple[int, int, int]] = set()
+        wildcard_ports: set[int] = set()
+        for host, port in endpoints:
+            address = ip_address(host)
+            if address.is_unspecified:
+                wildcard_ports.add(port)
+            elif address.is_loopback:
+                exact |= {(4, 0, port), (6, 0, port)}  # 0.0.0.0 and :: lead to loopback as well
+            exact.add((address.version, int(address), port))
+        return replace(
+            self,
+            own=AddressRanges.parse(each for each in announced if not ip_address(each).is_loopback),
+            this_host=AddressRanges.parse([*_LOOPBACK, *_UNSPECIFIED, *host_addresses, *announced]),
+            wildcard_ports=frozenset(wildcard_ports),
+            endpoints=frozenset(exact),
+        )
+
+    def verdict(self, host: str, port: int | None) -> Refusal | None:
+        """Whether a peer may be reached; None when it may.
+
+        Args:
+            host: an IP address.
+            port: None for a permission, which is for all ports of a host. Protected endpoints are
+                then left to the check of each packet.
+
+        Raises:
+            ValueError: the host is no IP address.
+        """
+        packed = pack_host(host)
+        address = int.from_bytes(packed)
+        if len(packed) == _IPV4_LENGTH:
+            return self._judge(4, address, port)
+        refusal = self._judge(6, address, port)
+        if refusal is not None:
+            return refusal
+        for ipv4 in embedded_ipv4(address):
+            if self.own.contain(4, ipv4):
+                return Refusal.PROTECTED
+            refusal = self._judge(4, ipv4, port)
+            if refusal is not None:
+                return refusal
+        return None
+
+    def _judge(self, version: int, address: int, port: int | None) -> Refusal | None:
+        if (version, address, port) in self.endpoints or (
+            port in self.wildcard_ports and self.this_host.contain(version, address)
+        ):
+            return Refusal.PROTECTED
+        if self.own.contain(version, address) or self.allowed.contain(version, address):
+            return None
+        if self.denied.contain(version, address):
+            return Refusal.DENIED
+        if self.denies_special and _ALL_SPECIAL.contain(version, address):
+            return Refusal.SPECIAL_PURPOSE
+        return None
+
+
+def _parse_range(text: str) -> tuple[int, int, int]:
+    """IP version, first and last address."""
+    lower, dash, upper = (part.strip() for part in text.partition("-"))
+    try:
+        if not dash:
+            network = ip_network(lower)
+            return network.version, int(network[0]), int(network[-1])
+        first, last = ip_address(lower), ip_address(upper)
+    except ValueError as error:
+        raise ValueError(_why_no_range(text, error)) from None
+    if first.version != last.version or int(first) > int(last):
+        raise ValueError(f"'{text}' is no range: a lower and a higher address of one IP version")
+    return first.version, int(first), int(last)
+
+
+def _why_no_range(text: str, error: ValueError) -> str:
+    if "host bits" in str(error):
+        network = ip_network(text, strict=False)
+        return f"'{text}' is an address within a network: write {network}, or the address alone"
+    return (
+        f"'{text}' is none of: {SPECIAL_PURPOSE}, a network such as 10.0.0.0/8, an address, "
+        "a range such as 10.0.0.1-10.0.0.9"
+    )
+
+
+def _merge(ranges: list[tuple[int, int]]) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    firsts: list[int] = []
+    lasts: list[int] = []
+    for first, last in sorted(ranges):
+        if lasts and first <= lasts[-1] + 1:
+            lasts[-1] = max(lasts[-1], last)
+        else:
+            firsts.append(first)
+            lasts.append(last)
+    return tuple(firsts), tuple(lasts)

@@ -1,0 +1,252 @@
+"""All allocations by five-tuple, and when what of them ends (RFC 8656 section 6).
+
+How to use it
+    1.  Call `expire(now)` before anything else is decided at `now`; it costs next to nothing when
+        nothing has ended. Then `get` is exact: what it returns is alive.
+    2.  The table calls nobody. What ends, by time or by `remove`, is returned as plain records;
+        the caller closes the engine's relay first and then gives its port back to `RelayPorts`,
+        because a port rests from the moment its socket is gone.
+    3.  The quota is released with the allocation's last relay, and a reservation's place with
+        the reservation.
+
+Every allocation has one valid entry in a heap: when to look at it next. A refresh moves deadlines
+away and leaves the entry where it is; only a deadline that is sooner makes a new one. What is no
+longer valid is dropped when it comes up, or when the heap has grown to twice its use.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator
+from dataclasses import dataclass
+from heapq import heapify, heappop, heappush
+from itertools import count
+from math import inf
+
+from turnd.allocations.allocation import (
+    Allocation,
+    AllocationLimits,
+    BindRefusal,
+    Channel,
+    LegKey,
+    PermitRefusal,
+    Relay,
+)
+from turnd.allocations.quotas import Quotas
+from turnd.allocations.reservations import Reservation, Reservations
+from turnd.stun.addresses import AddressFamily, ChannelNumber, PeerAddress
+
+_HEAP_SLACK = 64
+
+
+@dataclass(frozen=True, slots=True)
+class RelayEnded:
+    """A relayed transport address is gone, with its permissions and channels.
+
+    The caller closes the relay and releases its port.
+    """
+
+    allocation: Allocation
+    relay: Relay
+
+
+@dataclass(frozen=True, slots=True)
+class AllocationEnded:
+    """The last relay is gone; comes right after its `RelayEnded`."""
+
+    allocation: Allocation
+
+
+@dataclass(frozen=True, slots=True)
+class PermissionEnded:
+    """A permission has run out. The engine knows its deadline."""
+
+    allocation: Allocation
+    relay: Relay
+    host: str
+
+
+@dataclass(frozen=True, slots=True)
+class ChannelEnded:
+    """A channel is no longer bound. The engine knows its deadline."""
+
+    allocation: Allocation
+    relay: Relay
+    number: ChannelNumber
+    peer: PeerAddress
+
+
+@dataclass(frozen=True, slots=True)
+class ReservationEnded:
+    """Nobody claimed it in time. The caller closes the relay and releases its port."""
+
+    reservation: Reservation
+
+
+Ended = RelayEnded | AllocationEnded | PermissionEnded | ChannelEnded | ReservationEnded
+
+
+class AllocationTable:
+    """The allocations that are alive.
+
+    Attributes:
+        quotas: asked before an Allocate; counted here.
+        reservations: asked by the caller; they expire here.
+        limits: lifetimes and caps, may be replaced.
+    """
+
+    def __init__(
+        self,
+        quotas: Quotas,
+        reservations: Reservations,
+        limits: AllocationLimits | None = None,
+    ) -> None:
+        self.quotas = quotas
+        self.reservations = reservations
+        self.limits = limits or AllocationLimits()
+        self._by_leg: dict[LegKey, Allocation] = {}
+        self._heap: list[tuple[float, int, Allocation]] = []
+        self._serial = count()
+
+    def __len__(self) -> int:
+        return len(self._by_leg)
+
+    def __iter__(self) -> Iterator[Allocation]:
+        return iter(list(self._by_leg.values()))
+
+    def get(self, leg: LegKey) -> Allocation | None:
+        """The allocation of a five-tuple."""
+        return self._by_leg.get(leg)
+
+    def add(self, allocation: Allocation) -> None:
+        """Enter a new allocation and count it.
+
+        Raises:
+            ValueError: the five-tuple has one (437), or it has no relay.
+        """
+        if allocation.leg in self._by_leg:
+            raise ValueError("the five-tuple has an allocation")
+        if not allocation.relays:
+            raise ValueError("an allocation has a relay")
+        self._by_leg[allocation.leg] = allocation
+        self.quotas.add(allocation.realm, allocation.quota_user, allocation.client_host)
+        self._look_at(allocation, allocation.next_deadline())
+
+    def refresh(
+        self, allocation: Allocation, family: AddressFamily | None, deadline: float
+    ) -> bool:
+        """Set the end of all relays, or of the one of a family; False (443) without such."""
+        relays = self._relays(allocation, family)
+        for relay in relays:
+            relay.deadline = deadline
+        if relays:
+            self._look_at(allocation, deadline)
+        return bool(relays)
+
+    def permit(
+        self, allocation: Allocation, hosts: Collection[str], now: float
+    ) -> PermitRefusal | None:
+        """Install or refresh permissions, all of them or none (RFC 8656 section 10.2).
+
+        Afterwards `relay.permissions[host]` is the deadline for the engine.
+        """
+        refusal = allocation.permit_refusal(hosts, now, self.limits)
+        if refusal is not None:
+            return refusal
+        deadline = now + self.limits.permission_lifetime
+        for host in hosts:
+            relay = allocation.relay_for(host)
+            if relay is not None:
+                relay.permissions[host] = deadline
+        if hosts:
+            self._look_at(allocation, deadline)
+        return None
+
+    def bind(
+        self, allocation: Allocation, number: ChannelNumber, peer: PeerAddress, now: float
+    ) -> BindRefusal | None:
+        """Bind or refresh a channel, and its peer's permission (RFC 8656 section 12.2).
+
+        Afterwards `relay.channels[number].deadline` and `relay.permissions[peer.host]` are the
+        deadlines for the engine.
+        """
+        refusal = allocation.bind_refusal(number, peer, now, self.limits)
+        if refusal is not None:
+            return refusal
+        deadline = now + self.limits.channel_lifetime
+        relay = allocation.relay_for(peer.host)
+        if relay is not None:
+            relay.channels[number] = Channel(peer, deadline)
+        self._look_at(allocation, deadline)
+        self.permit(allocation, (peer.host,), now)
+        return None
+
+    def remove(self, allocation: Allocation, family: AddressFamily | None = None) -> list[Ended]:
+        """End an allocation, or its relay of one family. Nothing when it has ended already."""
+        ended: list[Ended] = []
+        for relay in self._relays(allocation, family):
+            self._end_relay(allocation, relay, ended)
+        return ended
+
+    def next_deadline(self) -> float:
+        """When `expire` may have something to do again; inf when never."""
+        heap = self._heap
+        while heap and heap[0][0] != heap[0][2].wake_at:
+            heappop(heap)
+        return min(heap[0][0] if heap else inf, self.reservations.next_deadline())
+
+    def expire(self, now: float) -> list[Ended]:
+        """Take out what has ended by `now`; see the records for what the caller does about it."""
+        ended: list[Ended] = []
+        heap = self._heap
+        while heap and heap[0][0] <= now:
+            wake_at, _, allocation = heappop(heap)
+            if allocation.wake_at == wake_at:
+                self._sweep(allocation, now, ended)
+        if self.reservations:
+            ended.extend(map(ReservationEnded, self.reservations.expire(now)))
+        return ended
+
+    def _sweep(self, allocation: Allocation, now: float, ended: list[Ended]) -> None:
+        for relay in allocation.relays:
+            if relay.deadline <= now:
+                self._end_relay(allocation, relay, ended)
+                continue
+            for host in [host for host, end in relay.permissions.items() if end <= now]:
+                del relay.permissions[host]
+                ended.append(PermissionEnded(allocation, relay, host))
+            for number in [n for n, each in relay.channels.items() if each.deadline <= now]:
+                peer = relay.channels.pop(number).peer
+                ended.append(ChannelEnded(allocation, relay, number, peer))
+        allocation.wake_at = inf
+        self._look_at(allocation, allocation.next_deadline())
+
+    def _end_relay(self, allocation: Allocation, relay: Relay, ended: list[Ended]) -> None:
+        allocation.relays = tuple(each for each in allocation.relays if each is not relay)
+        ended.append(RelayEnded(allocation, relay))
+        if allocation.relays:
+            return
+        del self._by_leg[allocation.leg]
+        allocation.wake_at = inf
+        self.quotas.release(allocation.realm, allocation.quota_user, allocation.client_host)
+        ended.append(AllocationEnded(allocation))
+        self._tidy_heap()
+
+    def _look_at(self, allocation: Allocation, deadline: float) -> None:
+        """See to it that the allocation comes up at a deadline at the latest."""
+        if deadline < allocation.wake_at:
+            allocation.wake_at = deadline
+            heappush(self._heap, (deadline, next(self._serial), allocation))
+            self._tidy_heap()
+
+    def _tidy_heap(self) -> None:
+        if len(self._heap) <= 2 * len(self._by_leg) + _HEAP_SLACK:
+            return
+        # In place: `expire` may be at work on the list.
+        self._heap[:] = [(a.wake_at, next(self._serial), a) for a in self._by_leg.values()]
+        heapify(self._heap)
+
+    @staticmethod
+    def _relays(allocation: Allocation, family: AddressFamily | None) -> tuple[Relay, ...]:
+        if family is None:
+            return allocation.relays
+        return tuple(relay for relay in allocation.relays if relay.family is family)
