@@ -1,0 +1,313 @@
+"""Prometheus metrics: read at scrape time from one snapshot, counted nowhere in here.
+
+Rules of the house
+    1.  A scrape asks for one `Snapshot`; nothing is kept between scrapes.
+    2.  No client or peer address is ever a label; user names only where an admin asked for them.
+    3.  Names are those of docs/observability.md. `turnd_allocations` (a gauge) and
+        `turnd_allocations_total` (a counter) can live side by side in the text format only:
+        OpenMetrics would take them for one family, so it is not offered.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, NamedTuple, TypeVar
+
+from prometheus_client import CollectorRegistry, ProcessCollector, generate_latest
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.registry import Collector
+
+from turnd.engine.base import CloseReason, Drop, EngineCounters, Transport
+from turnd.listeners.caps import StreamRefusal
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator, Mapping
+
+    from turnd.engine.base import RelayCounters
+
+_Labels = TypeVar("_Labels", bound=tuple[str, ...])
+_Label = TypeVar("_Label", bound=str)
+
+CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
+
+
+_STREAMS = tuple(transport for transport in Transport if transport.is_stream)
+
+
+class AllocationLabels(NamedTuple):
+    """What live allocations are told apart by."""
+
+    transport: str
+    """`udp`, `tcp`, `tls`: what the client talks to us by."""
+    family: str
+    """`ipv4`, `ipv6`, `dual` (one allocation with both)."""
+    realm: str
+
+
+class PortUse(NamedTuple):
+    """Ports of one relay address."""
+
+    in_use: int
+    capacity: int
+
+
+@dataclass(frozen=True, slots=True)
+class Reload:
+    """How the last reading of the configuration went; the start counts as the first."""
+
+    successful: bool
+    at: float
+    """Unix seconds."""
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """All that `/metrics` tells. Sums since the start, by label value, never go down."""
+
+    version: str
+    engine_name: str
+    engine_reason: str
+    """Why this engine runs, in words."""
+    engine: EngineCounters = field(default_factory=EngineCounters)
+    allocations: Mapping[AllocationLabels, int] = field(default_factory=dict)
+    allocation_results: Mapping[str, int] = field(default_factory=dict)
+    """Allocate requests by what came of them: `created`, or the reason of the refusal."""
+    auth_failures: Mapping[str, int] = field(default_factory=dict)
+    """By reason; a client's first 401 is no failure."""
+    challenges: int = 0
+    """401 answers that asked for credentials."""
+    binding_requests: int = 0
+    unauthenticated_dropped: int = 0
+    """Unauthenticated answers that the budget of their source prefix held back."""
+    relay_ports: Mapping[str, PortUse] = field(default_factory=dict)
+    """By the server's own relay address."""
+    certificates: Mapping[str, float] = field(default_factory=dict)
+    """Path of each certificate → unix second of its end."""
+    reload: Reload | None = None
+    streams_opened: Mapping[str, int] = field(default_factory=dict)
+    """By transport."""
+    streams_closed: Mapping[str, int] = field(default_factory=dict)
+    """By `CloseReason`."""
+    streams_refused: Mapping[str, int] = field(default_factory=dict)
+    """By `StreamRefusal`."""
+    log_records_dropped: int = 0
+    redis_available: bool | None = None
+    """None: no Redis is configured."""
+    user_allocations: Mapping[str, int] | None = None
+    """Live allocations by user; None unless an admin opted in."""
+
+
+class Metrics(Collector):
+    """The registry of this server and the text it gives.
+
+    `snapshot` is called once a scrape, in the caller's thread.
+    """
+
+    def __init__(self, snapshot: Callable[[], Snapshot]) -> None:
+        self._snapshot = snapshot
+        self.registry = CollectorRegistry()
+        ProcessCollector(registry=self.registry)
+        self.registry.register(self)
+
+    def text(self) -> bytes:
+        """What `GET /metrics` answers, of type `CONTENT_TYPE`."""
+        return generate_latest(self.registry)
+
+    def describe(self) -> Iterable[Metric]:
+        """Nothing: asking would take a snapshot before there is a server."""
+        return []
+
+    def collect(self) -> Iterator[Metric]:
+        """All families of one snapshot."""
+        snapshot = self._snapshot()
+        yield from _about(snapshot)
+        yield from _allocations(snapshot)
+        yield from _relay(snapshot.engine)
+        yield from _requests(snapshot)
+        yield from _streams(snapshot)
+        yield from _environment(snapshot)
+
+
+def _about(snapshot: Snapshot) -> Iterator[Metric]:
+    yield _labelled_gauge(
+        "turnd_build_info",
+        "Always 1; the version is a label.",
+        ("version",),
+        {(snapshot.version,): 1},
+    )
+    yield _labelled_gauge(
+        "turnd_engine_info",
+        "Always 1; which engine relays and why this one.",
+        ("name", "reason"),
+        {(snapshot.engine_name, snapshot.engine_reason): 1},
+    )
+
+
+def _allocations(snapshot: Snapshot) -> Iterator[Metric]:
+    yield _labelled_gauge(
+        "turnd_allocations",
+        "Live allocations.",
+        ("transport", "family", "realm"),
+        snapshot.allocations,
+    )
+    yield _counter_by(
+        "turnd_allocations_total",
+        "Allocate requests with valid credentials, by result.",
+        "result",
+        snapshot.allocation_results,
+    )
+    if snapshot.user_allocations is not None:
+        yield _labelled_gauge(
+            "turnd_user_allocations",
+            "Live allocations of a user.",
+            ("user",),
+            {(user,): count for user, count in snapshot.user_allocations.items()},
+        )
+    for name, text, values in (
+        ("in_use", "Relay ports that are relayed transport addresses now.", 0),
+        ("capacity", "Relay ports of the configured range.", 1),
+    ):
+        yield _labelled_gauge(
+            f"turnd_relay_ports_{name}",
+            text,
+            ("address",),
+            {(address,): use[values] for address, use in snapshot.relay_ports.items()},
+        )
+
+
+def _relay(engine: EngineCounters) -> Iterator[Metric]:
+    for unit, what in (("packets", "Packets"), ("bytes", "Payload bytes")):
+        up, down = _up_and_down(engine.totals, unit)
+        total = CounterMetricFamily(
+            f"turnd_relay_{unit}_total",
+            f"{what} relayed, as received (rx) and sent (tx) on the client's and the peer's leg.",
+            labels=("direction", "leg"),
+        )
+        for direction, leg, count in (
+            ("rx", "client", up),
+            ("tx", "peer", up),
+            ("rx", "peer", down),
+            ("tx", "client", down),
+        ):
+            total.add_metric((direction, leg), count)
+        yield total
+        by_transport = CounterMetricFamily(
+            f"turnd_client_{unit}_total",
+            f"{what} relayed from (rx) and to (tx) clients by their transport.",
+            labels=("direction", "transport"),
+        )
+        for transport, counters in engine.by_transport.items():
+            up, down = _up_and_down(counters, unit)
+            by_transport.add_metric(("rx", transport), up)
+            by_transport.add_metric(("tx", transport), down)
+        yield by_transport
+    yield _counter_by(
+        "turnd_packets_dropped_total",
+        "Packets that went no further.",
+        "reason",
+        _with_zeros(Drop, engine.drops),
+    )
+    yield _gauge("turnd_relays", "Open relay sockets.", engine.relays)
+
+
+def _up_and_down(counters: RelayCounters, unit: str) -> tuple[int, int]:
+    if unit == "packets":
+        return counters.packets_from_client, counters.packets_to_client
+    return counters.bytes_from_client, counters.bytes_to_client
+
+
+def _requests(snapshot: Snapshot) -> Iterator[Metric]:
+    yield _counter_by(
+        "turnd_auth_failures_total",
+        "Requests with credentials that were refused; a first 401 is not one.",
+        "reason",
+        snapshot.auth_failures,
+    )
+    yield _counter(
+        "turnd_auth_challenges_total",
+        "401 answers to requests without credentials.",
+        snapshot.challenges,
+    )
+    yield _counter(
+        "turnd_stun_binding_requests_total", "Binding requests.", snapshot.binding_requests
+    )
+    yield _counter(
+        "turnd_unauthenticated_answers_dropped_total",
+        "Answers not sent since their source prefix had used up its budget.",
+        snapshot.unauthenticated_dropped,
+    )
+
+
+def _streams(snapshot: Snapshot) -> Iterator[Metric]:
+    yield _gauge("turnd_streams", "Open TCP and TLS connections.", snapshot.engine.streams)
+    for verb, label, counts in (
+        ("opened", "transport", _with_zeros(_STREAMS, snapshot.streams_opened)),
+        ("closed", "reason", _with_zeros(CloseReason, snapshot.streams_closed)),
+        ("refused", "reason", _with_zeros(StreamRefusal, snapshot.streams_refused)),
+    ):
+        yield _counter_by(
+            f"turnd_streams_{verb}_total", f"TCP and TLS connections {verb}.", label, counts
+        )
+
+
+def _environment(snapshot: Snapshot) -> Iterator[Metric]:
+    yield _labelled_gauge(
+        "turnd_certificate_expiry_timestamp_seconds",
+        "When a certificate that is being served ends.",
+        ("certificate",),
+        {(path,): end for path, end in snapshot.certificates.items()},
+    )
+    if snapshot.reload is not None:
+        yield _gauge(
+            "turnd_config_last_reload_successful",
+            "Whether the last reading of the configuration took effect.",
+            int(snapshot.reload.successful),
+        )
+        yield _gauge(
+            "turnd_config_last_reload_timestamp_seconds",
+            "When the configuration was read last.",
+            snapshot.reload.at,
+        )
+    if snapshot.redis_available is not None:
+        yield _gauge(
+            "turnd_redis_available", "Whether Redis answers.", int(snapshot.redis_available)
+        )
+    yield _counter(
+        "turnd_log_records_dropped_total",
+        "Log lines lost: nobody read the log, or one event came too often.",
+        snapshot.log_records_dropped,
+    )
+
+
+def _gauge(name: str, text: str, value: float) -> Metric:
+    return GaugeMetricFamily(name, text, value=value)
+
+
+def _counter(name: str, text: str, value: int) -> Metric:
+    return CounterMetricFamily(name, text, value=value)
+
+
+def _labelled_gauge(
+    name: str, text: str, labels: tuple[str, ...], values: Mapping[_Labels, float]
+) -> Metric:
+    family = GaugeMetricFamily(name, text, labels=labels)
+    for key, value in values.items():
+        family.add_metric([_encodable(label) for label in key], value)
+    return family
+
+
+def _counter_by(name: str, text: str, label: str, counts: Mapping[_Label, int]) -> Metric:
+    family = CounterMetricFamily(name, text, labels=(label,))
+    for value, count in counts.items():
+        family.add_metric((_encodable(value),), count)
+    return family
+
+
+def _with_zeros(known: Iterable[str], counts: Mapping[_Label, int]) -> dict[str, int]:
+    """A series that exists from the start: a first increase from nothing would be no rate."""
+    return {**dict.fromkeys(map(str, known), 0), **{str(name): n for name, n in counts.items()}}
+
+
+def _encodable(label: str) -> str:
+    """A lone surrogate (from an odd environment) would otherwise fail the whole scrape."""
+    return label.encode("utf-8", "backslashreplace").decode()
