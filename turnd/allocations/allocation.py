@@ -195,9 +195,8 @@ class Allocation:
             return BindRefusal.PEER_TAKEN
         if self.relay_for(peer.host) is None:
             return BindRefusal.FAMILY_MISMATCH
-        if bound_peer is None and self.live_channels(now) >= limits.max_channels:
-            return BindRefusal.FULL
-        if self.permit_refusal((peer.host,), now, limits) is not None:
+        full = bound_peer is None and self.live_channels(now) >= limits.max_channels
+        if full or self.permit_refusal((peer.host,), now, limits) is not None:
             return BindRefusal.FULL
         return None
 

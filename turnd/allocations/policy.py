@@ -16,10 +16,10 @@ Addresses are integers here, ranges are merged and searched by bisection.
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from ipaddress import ip_address, ip_network
+from typing import TYPE_CHECKING
 
 from turnd.allocations.special_purpose import (
     SPECIAL_PURPOSE_IPV4,
@@ -27,6 +27,9 @@ from turnd.allocations.special_purpose import (
     embedded_ipv4,
 )
 from turnd.stun.addresses import TransportAddress, pack_host
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
 
 SPECIAL_PURPOSE = "special-purpose"
 """The word in `deny` and `allow` that stands for all special-purpose ranges."""
@@ -88,7 +91,7 @@ class PeerPolicy:
     """Which peers may be reached. Immutable: a reload builds another."""
 
     denied: AddressRanges = _NOWHERE
-    denies_special: bool = False
+    denies_special: bool = True
     allowed: AddressRanges = _NOWHERE
     own: AddressRanges = _NOWHERE
     """Announced relay addresses, loopback left out."""
@@ -134,11 +137,12 @@ class PeerPolicy:
         Raises:
             ValueError: a host is no IP address.
         """
-        announced = list(own_addresses)
+        announced = [_without_zone(each) for each in own_addresses]
+        local = [_without_zone(each) for each in host_addresses]
         exact: set[tuple[int, int, int]] = set()
         wildcard_ports: set[int] = set()
         for host, port in endpoints:
-            address = ip_address(host)
+            address = ip_address(_without_zone(host))
             if address.is_unspecified:
                 wildcard_ports.add(port)
             elif address.is_loopback:
@@ -147,7 +151,7 @@ class PeerPolicy:
         return replace(
             self,
             own=AddressRanges.parse(each for each in announced if not ip_address(each).is_loopback),
-            this_host=AddressRanges.parse([*_LOOPBACK, *_UNSPECIFIED, *host_addresses, *announced]),
+            this_host=AddressRanges.parse([*_LOOPBACK, *_UNSPECIFIED, *local, *announced]),
             wildcard_ports=frozenset(wildcard_ports),
             endpoints=frozenset(exact),
         )
@@ -205,6 +209,10 @@ def _parse_range(text: str) -> tuple[int, int, int]:
     if first.version != last.version or int(first) > int(last):
         raise ValueError(f"'{text}' is no range: a lower and a higher address of one IP version")
     return first.version, int(first), int(last)
+
+
+def _without_zone(host: str) -> str:
+    return host.partition("%")[0]
 
 
 def _why_no_range(text: str, error: ValueError) -> str:

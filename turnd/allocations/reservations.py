@@ -6,11 +6,14 @@ and in total, since each holds a port and a socket of nobody's allocation.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from math import inf
+from typing import TYPE_CHECKING
 
-from turnd.stun.addresses import RelayedAddress, TransportAddress
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from turnd.stun.addresses import RelayedAddress, TransportAddress
 
 TOKEN_LENGTH = 8
 
@@ -71,7 +74,10 @@ class Reservations:
         announced: RelayedAddress,
         now: float,
     ) -> Reservation:
-        """Keep a relay in reserve. Ask `has_room` before the relay is opened."""
+        """Keep a relay in reserve. Ask `has_room` before the relay is opened.
+
+        `user` is the credential's: whoever claims the token has to be the same.
+        """
         token = self._random_bytes(TOKEN_LENGTH)
         while token in self._by_token:
             token = self._random_bytes(TOKEN_LENGTH)

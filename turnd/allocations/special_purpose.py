@@ -8,7 +8,10 @@ they name services near the server, never a peer.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 SPECIAL_PURPOSE_IPV4 = (
     "0.0.0.0/8",  # this network; 0.0.0.0 reaches the own host on Linux

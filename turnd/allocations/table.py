@@ -16,11 +16,11 @@ longer valid is dropped when it comes up, or when the heap has grown to twice it
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from heapq import heapify, heappop, heappush
 from itertools import count
 from math import inf
+from typing import TYPE_CHECKING
 
 from turnd.allocations.allocation import (
     Allocation,
@@ -31,9 +31,13 @@ from turnd.allocations.allocation import (
     PermitRefusal,
     Relay,
 )
-from turnd.allocations.quotas import Quotas
-from turnd.allocations.reservations import Reservation, Reservations
-from turnd.stun.addresses import AddressFamily, ChannelNumber, PeerAddress
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterator
+
+    from turnd.allocations.quotas import Quotas
+    from turnd.allocations.reservations import Reservation, Reservations
+    from turnd.stun.addresses import AddressFamily, ChannelNumber, PeerAddress
 
 _HEAP_SLACK = 64
 
