@@ -87,7 +87,9 @@ def parse_transport_address(text: str, default_port: int | None = None) -> Trans
     if text.startswith("["):
         host, closed, rest = text[1:].partition("]")
         if not closed or (rest and not rest.startswith(":")):
-            raise ValueError(f"'{text}' is no address: an IPv6 address with a port is [address]:port")
+            raise ValueError(
+                f"'{text}' is no address: an IPv6 address with a port is [address]:port"
+            )
         port = rest[1:]
     elif text.count(":") == 1:
         host, _, port = text.partition(":")
