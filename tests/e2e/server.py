@@ -1,0 +1,249 @@
+"""`turnd serve` as an admin runs it: a process of its own, a config file, a log.
+
+Every server here ends by its own process id, has its ports to itself and fails its test when its
+log holds a traceback. Nothing waits without a limit, and nothing waits for time alone: `wait_until`
+ends with its condition.
+"""
+
+from __future__ import annotations
+
+import base64
+import hmac
+import json
+import os
+import random
+import re
+import select
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping
+
+TURND = Path(sys.executable).with_name("turnd")
+REALM = "turn.test"
+USER, PASSWORD = "alice", "s3cret"
+SECRET = "north-by-northwest"
+START_LIMIT = 20.0
+"""Seconds; far more than a start takes, because the machine may be busy with other tests."""
+
+
+def rest_credentials(user: str, secret: str = SECRET, ttl: int = 600) -> tuple[str, str]:
+    """Username and password as a TURN REST API hands them out."""
+    username = f"{int(time.time()) + ttl}:{user}"
+    digest = hmac.digest(secret.encode(), username.encode(), "sha1")
+    return username, base64.b64encode(digest).decode()
+
+
+def wait_until(condition: Callable[[], bool], what: str, limit: float = 20.0) -> None:
+    """Look every 20 ms whether `condition` holds; AssertionError after `limit` seconds."""
+    looks = int(limit / 0.02)
+    for _ in range(looks):
+        if condition():
+            return
+        select.select([], [], [], 0.02)
+    raise AssertionError(f"not within {limit} s: {what}")
+
+
+def free_port(hosts: tuple[str, ...] = ("127.0.0.1", "::1")) -> int:
+    """A port that neither UDP nor TCP uses on any of `hosts`, below the ephemeral range."""
+    for _ in range(200):
+        port = random.SystemRandom().randrange(11_000, 32_000)
+        if all(_is_free(host, kind, port) for host in hosts for kind in _KINDS):
+            return port
+    raise AssertionError("no free port found")
+
+
+_KINDS = (socket.SOCK_DGRAM, socket.SOCK_STREAM)
+
+
+def _is_free(host: str, kind: socket.SocketKind, port: int) -> bool:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    with socket.socket(family, kind) as probe:
+        try:
+            probe.bind((host, port))
+        except OSError:
+            return False
+    return True
+
+
+def base_config(port: int, tls_port: int, admin_port: int) -> dict[str, Any]:
+    """Loopback on both families by UDP, TCP and (with a certificate) TLS; relays to loopback."""
+    return {
+        "realm": REALM,
+        "listen": [f"{t}://{h}:{port}" for t in ("udp", "tcp") for h in ("127.0.0.1", "[::1]")],
+        "relay": {"addresses": ["127.0.0.1", "::1"]},
+        "auth": {"users": {USER: PASSWORD}, "secrets": [SECRET]},
+        "peers": {"allow": ["127.0.0.0/8", "::1/128"]},
+        "admin": {"listen": f"127.0.0.1:{admin_port}"},
+        "log": {"format": "json", "level": "info"},
+        "engine": "portable",
+        "shutdown": {"timeout": 1},
+    }
+
+
+@dataclass
+class Server:
+    """A running server and what a test needs to know of it."""
+
+    port: int
+    tls_port: int
+    admin_port: int
+    config_file: Path
+    log_file: Path
+    config: dict[str, Any]
+    process: subprocess.Popen[bytes]
+    prefix: tuple[str, ...] = field(default=())
+
+    @property
+    def pid(self) -> int:
+        """The process that relays (the command itself, no wrapper around it)."""
+        return self.process.pid
+
+    @property
+    def log(self) -> str:
+        """All that the server has written to stdout and stderr."""
+        return self.log_file.read_text(errors="replace")
+
+    def logged(self, event: str) -> list[dict[str, Any]]:
+        """The JSON records of one event."""
+        return [r for r in self.records() if r.get("event") == event]
+
+    def records(self) -> list[dict[str, Any]]:
+        """Every JSON record of the log; what is not JSON (the banner) is left out."""
+        lines = (line for line in self.log.splitlines() if line.startswith("{"))
+        return [json.loads(line) for line in lines]
+
+    def rewrite(self, **changes: Any) -> None:
+        """Change top-level keys in the config file; the server reads it again on SIGHUP."""
+        self.config.update(changes)
+        self.config_file.write_text(json.dumps(self.config, indent=1))
+
+    def reload(self) -> None:
+        """SIGHUP."""
+        self.process.send_signal(signal.SIGHUP)
+
+    def get(self, path: str, limit: float = 5.0) -> tuple[int, str]:
+        """Status and body of an admin page; status 0 when nobody answers."""
+        url = f"http://127.0.0.1:{self.admin_port}{path}"
+        try:
+            with urllib.request.urlopen(url, timeout=limit) as answer:
+                return answer.status, answer.read().decode()
+        except urllib.error.HTTPError as error:
+            with error:
+                return error.code, error.read().decode()
+        except OSError:
+            return 0, ""
+
+    def metric(self, sample: str) -> float:
+        """The value of one sample, spelled with its labels; 0 when it is not there."""
+        found = re.search(rf"^{re.escape(sample)} (\S+)$", self.get("/metrics")[1], re.MULTILINE)
+        return float(found[1]) if found else 0.0
+
+    def memory_kib(self) -> int:
+        """Resident set size."""
+        status = Path(f"/proc/{self.pid}/status").read_text()
+        found = re.search(r"^VmRSS:\s+(\d+) kB$", status, re.MULTILINE)
+        assert found, "the server is gone"
+        return int(found[1])
+
+    def cpu_seconds(self) -> float:
+        """CPU time used so far, user and system."""
+        fields = Path(f"/proc/{self.pid}/stat").read_text().rpartition(")")[2].split()
+        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+    def descriptors(self) -> int:
+        """Open file descriptors."""
+        return sum(1 for _ in Path(f"/proc/{self.pid}/fd").iterdir())
+
+    def wait_ready(self) -> None:
+        """Until /readyz says 200; AssertionError with the log when the server ended instead."""
+
+        def ready() -> bool:
+            assert self.process.poll() is None, f"ended at once:\n{self.log}"
+            return self.get("/readyz")[0] == 200
+
+        wait_until(ready, "the server is ready", START_LIMIT)
+
+    def end(self) -> None:
+        """SIGTERM, and once more for one that still drains; SIGKILL is a failure."""
+        for _ in range(2):
+            if self.process.poll() is None:
+                self.process.send_signal(signal.SIGTERM)
+                try:
+                    self.process.wait(5)
+                except subprocess.TimeoutExpired:
+                    continue
+        if self.process.poll() is None:
+            self.process.kill()
+            self.process.wait()
+            raise AssertionError(f"did not end by SIGTERM:\n{self.log[-3000:]}")
+
+    def check_log(self) -> None:
+        """No traceback, and no complaint of asyncio about a task or callback that broke."""
+        for word in ("Traceback", "was never retrieved", "Exception in callback", "never awaited"):
+            assert word not in self.log, self.log[-6000:]
+
+
+@dataclass(frozen=True)
+class Surroundings:
+    """What a server is started in, where that is not a plain process on loopback."""
+
+    prefix: tuple[str, ...] = ()
+    """A command that executes the server in its place, such as `prlimit` or `ip netns exec`."""
+    environment: Mapping[str, str] = field(default_factory=dict)
+    stdout: int | None = None
+    """A descriptor for stdout and stderr in place of the log file."""
+    wait: bool = True
+    """Wait for /readyz; off where the test cannot reach the admin listener."""
+
+
+@contextmanager
+def serve(
+    folder: Path,
+    tls: Mapping[str, str] | None = None,
+    surroundings: Surroundings | None = None,
+    **changes: Any,
+) -> Iterator[Server]:
+    """Run `turnd serve` with `base_config`, top-level keys replaced by `changes`.
+
+    `tls`: the `tls:` section; adds TLS endpoints. Relays without a certificate otherwise.
+    """
+    around = surroundings or Surroundings()
+    folder.mkdir(parents=True, exist_ok=True)
+    port, tls_port, admin_port = free_port(), free_port(), free_port()
+    config = base_config(port, tls_port, admin_port)
+    if tls:
+        config["tls"] = dict(tls)
+        config["listen"] += [f"tls://127.0.0.1:{tls_port}", f"tls://[::1]:{tls_port}"]
+    config.update(changes)
+    config_file, log_file = folder / "config.yaml", folder / "log"
+    config_file.write_text(json.dumps(config, indent=1))  # JSON is YAML
+    command = [*around.prefix, str(TURND), "serve", "--config", str(config_file)]
+    with log_file.open("wb") as log:
+        output = log.fileno() if around.stdout is None else around.stdout
+        process = subprocess.Popen(
+            command,
+            cwd=folder,
+            env={**os.environ, "STATE_DIRECTORY": str(folder), **around.environment},
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=output,
+        )
+    server = Server(port, tls_port, admin_port, config_file, log_file, config, process)
+    try:
+        if around.wait:
+            server.wait_ready()
+        yield server
+    finally:
+        server.end()
+    server.check_log()

@@ -1,0 +1,122 @@
+"""Headless Chromium calls itself through the server: one browser for every case."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+import pytest_asyncio
+from aiohttp import web
+from playwright.async_api import Page, async_playwright
+
+from tests.e2e.server import PASSWORD, USER, Server, free_port, rest_credentials
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    from tests.e2e.certificates import Authority
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+
+PAGE = Path(__file__).with_name("page.html")
+NAMES = ("chromium", "chromium-browser", "google-chrome")
+ARGUMENTS = [
+    "--disable-quic",
+    "--disable-gpu",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    "--allow-loopback-in-peer-connection",
+    "--use-fake-device-for-media-stream",
+    "--use-fake-ui-for-media-stream",
+]
+
+
+def make_home(folder: Path, authority: Authority) -> Path:
+    """A HOME whose NSS database trusts the authority: where Chromium looks for additional ones."""
+    database = folder / ".pki" / "nssdb"
+    database.mkdir(parents=True)
+    options = ["-d", f"sql:{database}", "-n", "turnd test authority"]
+    subprocess.run(["certutil", "-N", *options[:2], "--empty-password"], check=True, timeout=30)
+    add = ["certutil", "-A", *options, "-t", "C,,", "-i", str(authority.file)]
+    subprocess.run(add, check=True, timeout=30)
+    return folder
+
+
+async def show_page(_: web.Request) -> web.FileResponse:
+    return web.FileResponse(PAGE)
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def page(
+    authority: Authority, tmp_path_factory: pytest.TempPathFactory
+) -> AsyncIterator[Page]:
+    """`page.html`, served on localhost (a secure context: getUserMedia needs one)."""
+    home = make_home(tmp_path_factory.mktemp("home"), authority)
+    executable = next(filter(None, map(shutil.which, NAMES)), None)
+    assert executable, "no Chromium is installed"
+    application = web.Application()
+    application.router.add_get("/", show_page)
+    runner = web.AppRunner(application)
+    await runner.setup()
+    port = free_port()
+    await web.TCPSite(runner, "localhost", port).start()
+    async with async_playwright() as playwright:
+        browser = await playwright.chromium.launch(
+            executable_path=executable,
+            headless=True,
+            chromium_sandbox=False,
+            args=ARGUMENTS,
+            env={"HOME": str(home), "PATH": "/usr/bin:/bin", "LANG": "C.UTF-8"},
+        )
+        tab = await browser.new_page()
+        await tab.goto(f"http://localhost:{port}/")
+        yield tab
+        await browser.close()
+    await runner.cleanup()
+
+
+@dataclass(frozen=True)
+class Case:
+    url: str
+    relay_protocol: str
+    credentials: tuple[str, str] = (USER, PASSWORD)
+
+    def ice_server(self, server: Server) -> dict[str, str]:
+        url = self.url.format(port=server.port, tls=server.tls_port)
+        username, credential = self.credentials
+        return {"urls": url, "username": username, "credential": credential}
+
+
+CASES = {
+    "udp": Case("turn:127.0.0.1:{port}?transport=udp", "udp"),
+    "udp over ipv6": Case("turn:[::1]:{port}?transport=udp", "udp"),
+    "tcp": Case("turn:127.0.0.1:{port}?transport=tcp", "tcp"),
+    "tls": Case("turns:localhost:{tls}?transport=tcp", "tls"),
+    "rest": Case("turn:localhost:{port}?transport=udp", "udp", rest_credentials("bob")),
+}
+
+
+@pytest.mark.parametrize("case", CASES.values(), ids=CASES.keys())
+async def test_data_channel_and_camera(page: Page, server: Server, case: Case) -> None:
+    result: dict[str, Any] = await page.evaluate("server => call(server)", case.ice_server(server))
+    assert result["echo"] == "echo of hello"
+    assert result["candidateTypes"] == ["relay"]
+    for end in (result["caller"], result["callee"]):
+        assert (end["localType"], end["remoteType"]) == ("relay", "relay")
+        assert end["relayProtocol"] == case.relay_protocol
+        assert end["url"] == case.ice_server(server)["urls"]
+        assert end["bytesSent"] > 0
+        assert end["bytesReceived"] > 0
+
+
+async def test_a_wrong_password_shows_as_error_401(page: Page, server: Server) -> None:
+    wrong = Case(CASES["udp"].url, "udp", (USER, "wrong")).ice_server(server)
+    error: dict[str, Any] = await page.evaluate("server => gatherError(server)", wrong)
+    assert error["errorCode"] == 401
+    assert error["url"] == wrong["urls"]
