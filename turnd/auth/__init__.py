@@ -1,0 +1,1 @@
+"""Long-term credentials: where they come from, and the nonces that challenge for them."""

@@ -7,7 +7,7 @@ store with such a name is a further candidate once the store's cache holds it.
 
 from __future__ import annotations
 
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from turnd.auth.credentials import (
     ALGORITHMS,
@@ -20,9 +20,11 @@ from turnd.auth.credentials import (
     Unknown,
     UsernameQuery,
 )
-from turnd.auth.rest import RestSecrets
-from turnd.auth.static import StaticUsers
-from turnd.stun.keys import PasswordAlgorithm
+
+if TYPE_CHECKING:
+    from turnd.auth.rest import RestSecrets
+    from turnd.auth.static import StaticUsers
+    from turnd.stun.keys import PasswordAlgorithm
 
 
 class CredentialStore(Protocol):

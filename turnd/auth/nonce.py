@@ -11,15 +11,17 @@ from __future__ import annotations
 import hmac
 from base64 import urlsafe_b64decode, urlsafe_b64encode
 from binascii import Error as Base64Error
-from collections.abc import Callable
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from turnd.auth.credentials import ALGORITHMS, Offers
-from turnd.stun.addresses import ClientAddress
 from turnd.stun.keys import PasswordAlgorithm
-from turnd.stun.nonce_cookie import add_cookie
+from turnd.stun.nonce_cookie import COOKIE_LENGTH, add_cookie
 
-_COOKIE_LENGTH = 13  # "obMatJos2" and 24 feature bits in base64
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from turnd.stun.addresses import ClientAddress
+
 _TIME_LENGTH = 6
 _HEAD_LENGTH = _TIME_LENGTH + 1
 _MAC_LENGTH = 16
@@ -91,7 +93,8 @@ class Nonces:
         if key is None or not hmac.compare_digest(mac, _mac(key, head, client)):
             return _NOT_OURS
         offers = _offers(head[_TIME_LENGTH])
-        if not hmac.compare_digest(nonce, add_cookie(offers.features, nonce[_COOKIE_LENGTH:])):
+        cookie = add_cookie(offers.features, "")
+        if not hmac.compare_digest(nonce[:COOKIE_LENGTH].encode(), cookie.encode()):
             return _NOT_OURS
         return NonceVerdict(valid=now < minted + self.lifetime, offers=offers)
 
@@ -114,7 +117,7 @@ def _mac(key: bytes, head: bytes, client: ClientAddress) -> bytes:
 
 
 def _decode_rest(nonce: str) -> bytes | None:
-    rest = nonce[_COOKIE_LENGTH:]
+    rest = nonce[COOKIE_LENGTH:]
     if len(rest) != _REST_LENGTH or not rest.isascii():
         return None
     try:

@@ -13,11 +13,13 @@ from __future__ import annotations
 import hmac
 from base64 import b64encode
 from collections import OrderedDict
-from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from turnd.auth.credentials import Credential, DerivedKeys, WallClock
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
 
 MAX_SECRETS = 32
 """Each secret costs every REST request an HMAC and a key, so their number is bounded."""

@@ -8,7 +8,7 @@ password. A password that begins like a key but is none is an error rather than 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
 from turnd.auth.credentials import (
     ALGORITHMS,
@@ -17,7 +17,10 @@ from turnd.auth.credentials import (
     Name,
     UsernameQuery,
 )
-from turnd.stun.keys import PasswordAlgorithm, userhash
+from turnd.stun.keys import PasswordAlgorithm, opaque_string, userhash
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 _KEY_LIKE = re.compile(r"(?:md5|sha256):", re.IGNORECASE)
 _HEX_DIGITS = {
@@ -34,17 +37,19 @@ class StaticUsers:
         users: user name → password or keys.
 
     Raises:
-        ValueError: a value begins like a key but is none, or is empty.
+        ValueError: a name or password that RFC 8265 does not allow, an empty password, or one
+            that begins like a key but is none.
     """
 
     def __init__(self, realm: str, users: Mapping[str, str]) -> None:
-        self._by_name = {
-            name: Credential(
-                user=name, quota_user=name, keys=_keys(name, realm, secret), source="static"
-            )
-            for name, secret in users.items()
-        }
-        self._by_hash = {userhash(name, realm): one for name, one in self._by_name.items()}
+        self._by_name: dict[str, Credential] = {}
+        self._by_hash: dict[bytes, Credential] = {}
+        for written, secret in users.items():
+            name = _prepared(written)
+            keys = _keys(name, realm, secret)
+            credential = Credential(user=name, quota_user=name, keys=keys, source="static")
+            self._by_name[name] = credential
+            self._by_hash[userhash(name, realm)] = credential
 
     def __len__(self) -> int:
         return len(self._by_name)
@@ -64,13 +69,22 @@ class StaticUsers:
         return common
 
 
+def _prepared(name: str) -> str:
+    try:
+        return opaque_string(name)  # what clients send in USERNAME is prepared so
+    except ValueError:
+        raise ValueError(f"user {name!r} is empty or holds characters that no name may") from None
+
+
 def _keys(name: str, realm: str, secret: str) -> Mapping[PasswordAlgorithm, bytes]:
     if not secret:
         raise ValueError(f"user '{name}' has an empty password")
     if not _KEY_LIKE.match(secret):
-        keys = DerivedKeys(name, realm, secret)
-        _ = keys[PasswordAlgorithm.MD5]  # raises here, not at a client, where no key can be made
-        return keys
+        try:
+            opaque_string(secret)  # else the first client would find out that there is no key
+        except ValueError:
+            raise ValueError(f"the password of user '{name}' holds characters none may") from None
+        return DerivedKeys(name, realm, secret)
     return dict(_key(name, word) for word in secret.split())
 
 

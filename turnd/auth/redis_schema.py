@@ -1,0 +1,197 @@
+"""turnd's own records in Redis, and what every schema can be asked.
+
+    turnd:{realm}:user:<user>        hash: md5, sha256 (hex keys), quota, disabled, created
+    turnd:{realm}:userhash:<hex>     string: the user whose USERHASH this is
+    turnd:{realm}:secrets            hash: id → JSON {"secret", "created", "expires"}
+
+Passwords are not stored, only the keys made from them. The realm is the hash tag of every key, so
+that in a Cluster all records of a realm are together whatever braces a user name holds. User names
+come from clients: they are only ever a key's tail, never a pattern, and at most 508 bytes long.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Awaitable, Callable
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+
+from turnd.auth.credentials import ALGORITHMS, Credential, Name, UserhashQuery, UsernameQuery
+from turnd.auth.rest import MAX_SECRETS, Secret
+from turnd.stun.keys import PasswordAlgorithm, userhash
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+Execute = Callable[..., Awaitable[Any]]
+"""Sends one command to Redis and returns its answer."""
+
+MAX_USER_BYTES = 508
+"""A USERNAME is shorter than 509 bytes (RFC 8489 section 14.3)."""
+
+
+class BadRecordError(ValueError):
+    """A record in Redis is not what the schema says; the text names no value of it."""
+
+
+class RealmOptions(NamedTuple):
+    """Quotas that Redis holds for the realm; 0: no limit; None: as configured."""
+
+    total_quota: int | None = None
+    user_quota: int | None = None
+
+
+class Change(NamedTuple):
+    """What a changed key bears on."""
+
+    names: tuple[Name, ...] = ()
+    realm: bool = False
+    """Secrets or options of the realm: to be read again."""
+
+
+class Schema(Protocol):
+    """How records lie in Redis. Reading raises `BadRecordError` and what the link raises."""
+
+    algorithms: frozenset[PasswordAlgorithm]
+    username_anonymity: bool
+
+    @property
+    def prefix(self) -> bytes:
+        """What every key of the realm begins with."""
+
+    async def read_user(self, execute: Execute, name: Name) -> Credential | None:
+        """A user's credential; None: there is none, or it is disabled."""
+
+    async def read_secrets(self, execute: Execute) -> list[Secret]:
+        """The REST secrets of the realm, the newest first where ages are known."""
+
+    async def read_options(self, execute: Execute) -> RealmOptions:
+        """The quotas of the realm."""
+
+    def change(self, key: bytes) -> Change:
+        """What the change of a key bears on; most often nothing."""
+
+
+def names_of(user: str, realm: str) -> tuple[Name, ...]:
+    """All that a client can ask for this user by; no hash for a name that is no OpaqueString."""
+    try:
+        return UsernameQuery(user), UserhashQuery(userhash(user, realm))
+    except ValueError:
+        return (UsernameQuery(user),)
+
+
+def quota_of(value: bytes | None, what: str) -> int | None:
+    """A quota as Redis holds it: digits, or nothing."""
+    if value is None:
+        return None
+    if not (value.isdigit() and len(value) < 10):
+        raise BadRecordError(f"{what} is no number")
+    return int(value)
+
+
+class TurndSchema:
+    """turnd's own schema for one realm."""
+
+    algorithms = frozenset(ALGORITHMS)
+    username_anonymity = True
+
+    def __init__(self, realm: str) -> None:
+        self._realm = realm
+        # A brace in the realm would end the hash tag early; it is written as percent codes.
+        tag = realm.replace("%", "%25").replace("{", "%7B").replace("}", "%7D")
+        self.prefix = f"turnd:{{{tag}}}:".encode()
+        self.secrets_key = self.prefix + b"secrets"
+        self.user_prefix = self.prefix + b"user:"
+
+    def user_key(self, user: bytes) -> bytes:
+        """The key of a user's record."""
+        return self.user_prefix + user
+
+    def userhash_key(self, digest: bytes) -> bytes:
+        """The key that leads from a USERHASH to the user; in lower-case hex."""
+        return self.prefix + b"userhash:" + digest.hex().encode()
+
+    async def read_user(self, execute: Execute, name: Name) -> Credential | None:
+        """See `Schema`; by hash, a miss costs the same two commands as a hit."""
+        if isinstance(name, UsernameQuery):
+            user = name.username.encode()
+            return _credential(user, await execute("HGETALL", self.user_key(user)))
+        indexed: bytes | None = await execute("GET", self.userhash_key(name.userhash))
+        user = name.userhash if indexed is None else indexed
+        credential = _credential(user, await execute("HGETALL", self.user_key(user)))
+        if credential is None or name not in names_of(credential.user, self._realm):
+            return None  # an index that leads elsewhere proves nothing
+        return credential
+
+    async def read_secrets(self, execute: Execute) -> list[Secret]:
+        """See `Schema`; a secret whose grace has ended is left to the reader's clock."""
+        records = parse_secrets(await execute("HGETALL", self.secrets_key))
+        return [
+            Secret(f"redis secret {one.identifier}", one.value.encode(), one.expires)
+            for one in records[:MAX_SECRETS]
+        ]
+
+    async def read_options(self, execute: Execute) -> RealmOptions:  # noqa: ARG002 - the protocol's
+        """Quotas of the realm are the configuration's in this schema."""
+        return RealmOptions()
+
+    def change(self, key: bytes) -> Change:
+        """See `Schema`; the index changes with its user only, so it says nothing new."""
+        if key == self.secrets_key:
+            return Change(realm=True)
+        if key.startswith(self.user_prefix):
+            user = key.removeprefix(self.user_prefix).decode(errors="replace")
+            return Change(names=names_of(user, self._realm))
+        return Change()
+
+
+class SecretRecord(NamedTuple):
+    """A secret as turnd's schema holds it; dates in UNIX seconds."""
+
+    identifier: str
+    value: str
+    created: float
+    expires: float | None
+
+    def to_json(self) -> str:
+        """The value of its field."""
+        return json.dumps({"secret": self.value, "created": self.created, "expires": self.expires})
+
+
+def parse_secrets(fields: Mapping[bytes, bytes]) -> list[SecretRecord]:
+    """The secrets of a realm, the newest first.
+
+    Raises:
+        BadRecordError: a field is not what `SecretRecord.to_json` writes.
+    """
+    records = []
+    for identifier, text in fields.items():
+        try:
+            values = json.loads(text)
+            expires = values.get("expires")
+            record = SecretRecord(
+                identifier=identifier.decode(),
+                value=str(values["secret"]),
+                created=float(values.get("created", 0)),
+                expires=None if expires is None else float(expires),
+            )
+        except (ValueError, KeyError, TypeError, AttributeError):
+            raise BadRecordError("a secret of the realm is malformed") from None
+        records.append(record)
+    return sorted(records, key=lambda one: (-one.created, one.identifier))
+
+
+def _credential(user: bytes, fields: Mapping[bytes, bytes]) -> Credential | None:
+    if not fields or fields.get(b"disabled", b"0") != b"0":
+        return None
+    try:
+        keys = {
+            PasswordAlgorithm.MD5: bytes.fromhex(fields[b"md5"].decode()),
+            PasswordAlgorithm.SHA256: bytes.fromhex(fields[b"sha256"].decode()),
+        }
+        name = user.decode()
+    except (KeyError, ValueError):
+        raise BadRecordError("a user's keys are missing or malformed") from None
+    if [len(keys[one]) for one in (PasswordAlgorithm.MD5, PasswordAlgorithm.SHA256)] != [16, 32]:
+        raise BadRecordError("a user's keys have the wrong length")
+    quota = quota_of(fields.get(b"quota"), "a user's quota")
+    return Credential(user=name, quota_user=name, keys=keys, quota=quota, source="redis")
