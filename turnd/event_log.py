@@ -1,0 +1,99 @@
+"""Turns the core's events into log lines and counts: the one place that names both.
+
+Packet-driven events are counted only. What an admin has to act on, or asks for when a call failed,
+is a line.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, field
+
+from turnd.logs import get_logger
+from turnd.stun.message import Method
+from turnd.turn.events import (
+    AllocationCreated,
+    AllocationEnded,
+    Authenticated,
+    AuthenticationFailed,
+    BindingAnswered,
+    Challenged,
+    Event,
+    MessageDropped,
+    RequestRefused,
+)
+
+_log = get_logger("turnd.turn")
+
+
+@dataclass(slots=True)
+class EventCounts:
+    """Sums since the start, for the metrics."""
+
+    bindings: int = 0
+    challenges: int = 0
+    allocations_created: int = 0
+    allocations_refused: Counter[int] = field(default_factory=Counter)
+    """By error code."""
+    allocations_ended: Counter[str] = field(default_factory=Counter)
+    requests_refused: Counter[tuple[str, int]] = field(default_factory=Counter)
+    """By method's name and error code."""
+    auth_failures: Counter[str] = field(default_factory=Counter)
+    dropped: Counter[str] = field(default_factory=Counter)
+
+
+class EventLog:
+    """The sink of the core's events."""
+
+    def __init__(self) -> None:
+        self.counts = EventCounts()
+
+    def __call__(self, event: Event) -> None:
+        """Count an event, and log it where it is worth a line."""
+        counts = self.counts
+        match event:
+            case BindingAnswered():
+                counts.bindings += 1
+            case Challenged():
+                counts.challenges += 1
+            case MessageDropped():
+                counts.dropped[event.reason] += 1
+            case AuthenticationFailed():
+                counts.auth_failures[event.reason] += 1
+                _log.warning("auth_failed", **_who(event), reason=str(event.reason))
+            case AllocationCreated():
+                counts.allocations_created += 1
+                relayed = ",".join(map(str, event.relayed))
+                _log.info("allocation_created", **_who(event), relayed=relayed)
+            case AllocationEnded():
+                counts.allocations_ended[event.reason] += 1
+                _log.info(
+                    "allocation_ended",
+                    **_who(event),
+                    reason=str(event.reason),
+                    seconds=round(event.duration, 1),
+                )
+            case RequestRefused():
+                self._refused(event)
+            case Authenticated():
+                pass
+
+    def _refused(self, event: RequestRefused) -> None:
+        method = Method(event.method).name.lower()
+        self.counts.requests_refused[method, event.code] += 1
+        if event.method == Method.ALLOCATE:
+            self.counts.allocations_refused[event.code] += 1
+        _log.info(
+            "request_refused", **_who(event), method=method, code=int(event.code), reason=event.why
+        )
+
+
+def _who(
+    event: AuthenticationFailed | AllocationCreated | AllocationEnded | RequestRefused,
+) -> dict[str, str]:
+    return {
+        "client": str(event.leg.client),
+        "transport": str(event.leg.transport),
+        "realm": event.realm,
+        "user": event.user,
+    }

@@ -1,0 +1,217 @@
+"""Allocate: the numbered steps of RFC 8656 section 7.2.
+
+Step 1 (authentication) is behind us. What a step needs is checked before anything is opened; what
+was opened is closed again when a later step fails.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from turnd.allocations.allocation import Allocation, Relay
+from turnd.allocations.reservations import Reservation
+from turnd.engine.base import RelayError, RelayId
+from turnd.stun import attributes as a
+from turnd.stun.addresses import AddressFamily
+from turnd.stun.errors import DecodeError, ErrorCode
+from turnd.stun.message import Message
+from turnd.turn.events import AllocationCreated
+from turnd.turn.lifetime import desired_lifetime
+from turnd.turn.relay_addresses import OpenedRelay
+from turnd.turn.request import Attributes, Refused, Request
+from turnd.turn.state import ServerState
+
+_UDP = 17
+_FAMILIES = (AddressFamily.IPV4, AddressFamily.IPV6)
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """What the client asks for, checked for contradictions."""
+
+    families: tuple[AddressFamily, ...]
+    token: bytes | None
+    even_port: bool
+    reserve_next: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What was opened for the client."""
+
+    relays: tuple[Relay, ...]
+    reservation: Reservation | None = None
+    missing: tuple[AddressFamily, ErrorCode] | None = None
+    """The family of a dual allocation that was not to be had, and why."""
+
+
+def allocate(state: ServerState, request: Request) -> Attributes:
+    """Create an allocation; a retransmission gets the answer that the first copy got."""
+    existing = request.allocation
+    if existing is not None:  # step 2
+        if existing.transaction_id == request.message.transaction_id:
+            answer: Attributes = existing.answer
+            return answer
+        raise Refused(ErrorCode.ALLOCATION_MISMATCH, "the five-tuple has an allocation")
+    wanted = _wanted(state, request.message)
+    lifetime = desired_lifetime(request.message, state.settings)
+    _admit(state, request)
+    outcome = _open(state, request, wanted, request.now + lifetime)
+    return _created(state, request, outcome, lifetime)
+
+
+def _wanted(state: ServerState, message: Message) -> Wanted:
+    """Steps 3 to 9, as far as they are about the request alone."""
+    try:
+        transport = message.get(a.REQUESTED_TRANSPORT)
+    except DecodeError:
+        transport = None
+    if transport is None:
+        raise Refused(ErrorCode.BAD_REQUEST, "REQUESTED-TRANSPORT is missing or malformed")
+    if transport != _UDP:
+        raise Refused(ErrorCode.UNSUPPORTED_TRANSPORT_PROTOCOL, f"transport {transport}")
+    token = message.get(a.RESERVATION_TOKEN)
+    reserve_next = message.get(a.EVEN_PORT)
+    family = message.get(a.REQUESTED_ADDRESS_FAMILY)
+    additional = message.get(a.ADDITIONAL_ADDRESS_FAMILY)
+    if token is not None and not (reserve_next is family is additional is None):
+        raise Refused(ErrorCode.BAD_REQUEST, "RESERVATION-TOKEN with a port or family")
+    if family is not None and additional is not None:
+        raise Refused(ErrorCode.BAD_REQUEST, "REQUESTED- with ADDITIONAL-ADDRESS-FAMILY")
+    if reserve_next and additional is not None:
+        raise Refused(ErrorCode.BAD_REQUEST, "EVEN-PORT's R with ADDITIONAL-ADDRESS-FAMILY")
+    if additional is not None:
+        if additional != AddressFamily.IPV6:
+            raise Refused(ErrorCode.BAD_REQUEST, "ADDITIONAL-ADDRESS-FAMILY is not IPv6")
+        families: tuple[AddressFamily, ...] = _FAMILIES
+    else:
+        asked = AddressFamily.IPV4 if family is None else family
+        if token is None and not state.relays.serves(asked):
+            raise Refused(ErrorCode.ADDRESS_FAMILY_NOT_SUPPORTED, f"address family {asked}")
+        families = (AddressFamily(asked),)
+    return Wanted(families, token, reserve_next is not None, bool(reserve_next))
+
+
+def _admit(state: ServerState, request: Request) -> None:
+    """Step 10: the server may always refuse."""
+    if state.draining:
+        raise Refused(ErrorCode.INSUFFICIENT_CAPACITY, "draining")
+    realm, user, host = (
+        request.realm.name,
+        request.credential.quota_user,
+        request.leg.client.host,
+    )
+    refusal = state.table.quotas.admit(realm, user, host) or request.realm.quotas.admit(
+        realm, user, host, request.credential.quota
+    )
+    if refusal is not None:
+        raise Refused(ErrorCode.ALLOCATION_QUOTA_REACHED, f"quota: {refusal}")
+
+
+def _open(state: ServerState, request: Request, wanted: Wanted, deadline: float) -> Outcome:
+    if wanted.token is not None:
+        return _claim(state, request, wanted.token, deadline)
+    if wanted.reserve_next:
+        return _open_pair(state, request, wanted.families[0], deadline)
+    return _open_each(state, request, wanted, deadline)
+
+
+def _claim(state: ServerState, request: Request, token: bytes, deadline: float) -> Outcome:
+    """Step 5: the relay that an earlier EVEN-PORT reserved."""
+    reserved = state.table.reservations.claim(
+        token, request.realm.name, request.credential.user, request.now
+    )
+    if reserved is None:
+        raise Refused(ErrorCode.INSUFFICIENT_CAPACITY, "no such reservation")
+    state.engine.move(RelayId(reserved.relay_id), request.leg, deadline)
+    return Outcome((Relay(reserved.relay_id, reserved.bound, reserved.announced, deadline),))
+
+
+def _open_pair(
+    state: ServerState, request: Request, family: AddressFamily, deadline: float
+) -> Outcome:
+    """Step 8: an even port, and the next one held for 30 seconds."""
+    realm, user, reservations = (
+        request.realm.name,
+        request.credential.user,
+        state.table.reservations,
+    )
+    if not reservations.has_room(realm, user):
+        raise Refused(ErrorCode.INSUFFICIENT_CAPACITY, "too many reservations")
+    pair = state.relays.open_pair(
+        family, request.leg, request.now, deadline, request.now + reservations.lifetime
+    )
+    if isinstance(pair, RelayError):
+        raise Refused(ErrorCode.INSUFFICIENT_CAPACITY, pair.value)
+    first, second = pair
+    reservation = reservations.add(
+        realm, user, second.relay_id, second.bound, second.relayed, request.now
+    )
+    return Outcome((_relay(first, deadline),), reservation)
+
+
+def _open_each(state: ServerState, request: Request, wanted: Wanted, deadline: float) -> Outcome:
+    """Steps 7 and 9: one relay a family; of two families, one is better than none."""
+    relays: list[Relay] = []
+    missing: list[tuple[AddressFamily, ErrorCode]] = []
+    reason = ""
+    for family in wanted.families:
+        if not state.relays.serves(family):
+            missing.append((family, ErrorCode.ADDRESS_FAMILY_NOT_SUPPORTED))
+            continue
+        opened = state.relays.open(
+            family, request.leg, request.now, deadline, even=wanted.even_port
+        )
+        if isinstance(opened, RelayError):
+            missing.append((family, ErrorCode.INSUFFICIENT_CAPACITY))
+            reason = opened.value
+        else:
+            relays.append(_relay(opened, deadline))
+    if not relays:
+        raise Refused(ErrorCode.INSUFFICIENT_CAPACITY, reason or "no relay address")
+    return Outcome(tuple(relays), missing=missing[0] if missing else None)
+
+
+def _relay(opened: OpenedRelay, deadline: float) -> Relay:
+    return Relay(opened.relay_id, opened.bound, opened.relayed, deadline)
+
+
+def _created(state: ServerState, request: Request, outcome: Outcome, lifetime: float) -> Attributes:
+    answer: list[tuple[a.Attribute[Any], Any]] = [
+        (a.XOR_RELAYED_ADDRESS, relay.announced) for relay in outcome.relays
+    ]
+    answer.append((a.LIFETIME, int(lifetime)))
+    if outcome.reservation is not None:
+        answer.append((a.RESERVATION_TOKEN, outcome.reservation.token))
+    answer.append((a.XOR_MAPPED_ADDRESS, request.leg.client))
+    if outcome.missing is not None:
+        family, code = outcome.missing
+        answer.append((a.ADDRESS_ERROR_CODE, a.AddressErrorCodeValue(family, code, code.reason)))
+    credential = request.credential
+    state.table.add(
+        Allocation(
+            leg=request.leg,
+            client_host=request.leg.client.host,
+            realm=request.realm.name,
+            user=credential.user,
+            quota_user=credential.quota_user,
+            credential=credential,
+            transaction_id=request.message.transaction_id,
+            created_at=request.now,
+            relays=outcome.relays,
+            reservation_token=outcome.reservation.token if outcome.reservation else None,
+            answer=tuple(answer),
+        )
+    )
+    request.realm.quotas.add(request.realm.name, credential.quota_user, request.leg.client.host)
+    state.report(
+        AllocationCreated(
+            request.leg,
+            credential.user,
+            request.realm.name,
+            tuple(relay.announced for relay in outcome.relays),
+            lifetime,
+        )
+    )
+    return tuple(answer)

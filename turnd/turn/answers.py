@@ -1,0 +1,57 @@
+"""Error responses, and how large one to a stranger may be (promise 1 of the design)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from turnd.engine.base import Leg
+from turnd.stun import attributes as a
+from turnd.stun.addresses import AddressFamily
+from turnd.stun.errors import ErrorCode
+from turnd.stun.message import Message, MessageClass, encode_message
+from turnd.turn.request import Refused
+
+_IP_AND_UDP = {AddressFamily.IPV4: 28, AddressFamily.IPV6: 48}
+"""Bytes of the headers below STUN, without options."""
+
+
+def unknown_attributes(numbers: tuple[int, ...]) -> Refused:
+    """420, with the list that RFC 8489 section 6.3.1 asks for."""
+    return Refused(
+        ErrorCode.UNKNOWN_ATTRIBUTE,
+        "unknown required attributes",
+        ((a.UNKNOWN_ATTRIBUTES, numbers),),
+    )
+
+
+def error_response(message: Message, leg: Leg, refused: Refused, software: str = "") -> bytes:
+    """Encode a refusal; signed where its `integrity` is set.
+
+    Without a signature the sender may be spoofed: over UDP such an answer goes without its reason
+    phrase where it would be over twice the request at the IP level.
+    """
+    signed = refused.integrity is not None
+    answer = _encode(message, refused, refused.code.reason, software if signed else "")
+    if signed or leg.transport.is_stream:
+        return answer
+    headers = _IP_AND_UDP[leg.client.family]
+    if headers + len(answer) > 2 * (headers + message.size):
+        answer = _encode(message, refused, "", "")
+    return answer
+
+
+def _encode(message: Message, refused: Refused, reason: str, software: str) -> bytes:
+    attributes: list[tuple[a.Attribute[Any], Any]] = [
+        (a.ERROR_CODE, a.ErrorCodeValue(refused.code, reason)),
+        *refused.attributes,
+    ]
+    if software:
+        attributes.append((a.SOFTWARE, software))
+    return encode_message(
+        message.method,
+        MessageClass.ERROR,
+        message.transaction_id,
+        attributes,
+        integrity=refused.integrity,
+        fingerprint=message.has_fingerprint,
+    )

@@ -1,0 +1,222 @@
+"""The long-term credential mechanism as one ladder (RFC 8489 section 9.2.4).
+
+Rungs, in the RFC's order
+    1.  No MESSAGE-INTEGRITY of either kind: 401, the challenge.
+    2.  Integrity without name, REALM or NONCE: 400.
+    3.  PASSWORD-ALGORITHMS and PASSWORD-ALGORITHM must be those of the nonce's challenge: 400.
+    4.  The name must be known: 401.
+    5.  The integrity must hold: 401.
+    6.  The nonce must be ours, for this address, and young enough: 438.
+
+Who fails on rung 4 or 5 gets the same answer after the same work. An allocation's own key is tried
+first: whoever holds it may go on refreshing while Redis is away or after a secret was rotated.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import lru_cache
+from hmac import compare_digest
+
+from turnd.allocations.allocation import Allocation
+from turnd.auth.credentials import (
+    Credential,
+    Found,
+    Name,
+    NeedLookup,
+    Offers,
+    Outcome,
+    Unavailable,
+    UserhashQuery,
+    UsernameQuery,
+    decoy_keys,
+)
+from turnd.auth.nonce import Nonces
+from turnd.engine.base import Leg
+from turnd.stun import attributes as a
+from turnd.stun.errors import DecodeError, ErrorCode
+from turnd.stun.keys import PasswordAlgorithm, userhash
+from turnd.stun.message import Integrity, IntegrityAlgorithm, Message
+from turnd.turn.events import AuthenticationFailed, FailureReason, Sink
+from turnd.turn.realm import Realm
+from turnd.turn.request import Attributes, Refused
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """Who sent the request, and what the answer is signed with."""
+
+    credential: Credential
+    integrity: Integrity
+
+
+@dataclass(slots=True)
+class Attempt:
+    """One request on the ladder."""
+
+    message: Message
+    leg: Leg
+    realm: Realm
+    now: float
+    nonces: Nonces
+    decoy_salt: bytes
+    report: Sink
+    allocation: Allocation | None
+    nonce_is_valid: bool = False
+
+    def challenge(self) -> Attributes:
+        """REALM, NONCE and PASSWORD-ALGORITHMS of a 401 or 438."""
+        offers = self.realm.credentials.offers
+        nonce = self.nonces.mint(self.leg.client, offers, self.now)
+        return (
+            (a.REALM, self.realm.name),
+            (a.NONCE, nonce),
+            (a.PASSWORD_ALGORITHMS, _entries(offers)),
+        )
+
+    def failed(self, user: str, reason: FailureReason) -> None:
+        """Tell of a failure, unless the nonce shows that the address may be spoofed."""
+        if self.nonce_is_valid:
+            self.report(AuthenticationFailed(self.leg, user, self.realm.name, reason))
+
+
+def is_first_request(message: Message) -> bool:
+    """Whether the request carries no integrity at all, and is to be challenged (rung 1)."""
+    return not (message.has_integrity or message.has_integrity_sha256)
+
+
+def check_nonce(attempt: Attempt) -> Offers:
+    """Learn whether the nonce is valid, and what was offered with it (for rungs 3 and 6)."""
+    try:
+        nonce = attempt.message.get(a.NONCE)
+    except DecodeError:
+        nonce = None
+    offers = attempt.realm.credentials.offers
+    if nonce is None:
+        return offers
+    verdict = attempt.nonces.check(nonce, attempt.leg.client, attempt.now)
+    attempt.nonce_is_valid = verdict.valid
+    return verdict.offers or offers
+
+
+def authenticate(
+    attempt: Attempt, offers: Offers, outcome: Outcome | None = None
+) -> Identity | NeedLookup:
+    """Climb the ladder from rung 2 on.
+
+    Args:
+        attempt: the request, its nonce checked by `check_nonce`.
+        offers: what the nonce's challenge offered.
+        outcome: what a look-up that was asked for earlier has found.
+
+    Raises:
+        Refused: with 400, 401, 438 or 500.
+    """
+    message = attempt.message
+    name = _name(message)
+    realm = message.get(a.REALM)
+    if name is None or realm is None or not message.has(a.NONCE):
+        raise Refused(ErrorCode.BAD_REQUEST, "integrity without USERNAME, REALM or NONCE")
+    algorithm, pair = _password_algorithm(message, offers)
+    if algorithm is None:
+        attempt.failed(_shown(name), FailureReason.BAD_ALGORITHM)
+        raise Refused(ErrorCode.BAD_REQUEST, "PASSWORD-ALGORITHM is not what was offered")
+    signs_with = IntegrityAlgorithm.SHA256 if pair else IntegrityAlgorithm.SHA1
+    identity = _holder_of_the_allocation(attempt, name, algorithm, signs_with)
+    if identity is None:
+        found = outcome or attempt.realm.credentials.lookup(name, attempt.now)
+        if isinstance(found, NeedLookup):
+            return found
+        identity = _verify(attempt, found, name, algorithm, signs_with)
+    if realm != attempt.realm.name:
+        attempt.failed(identity.credential.user, FailureReason.WRONG_REALM)
+        raise Refused(ErrorCode.UNAUTHENTICATED, "another realm", attempt.challenge())
+    if not attempt.nonce_is_valid:
+        raise Refused(ErrorCode.STALE_NONCE, "stale nonce", attempt.challenge(), identity.integrity)
+    return identity
+
+
+def _name(message: Message) -> Name | None:
+    username = message.get(a.USERNAME)
+    if username is not None:
+        return UsernameQuery(username)
+    userhash = message.get(a.USERHASH)
+    return None if userhash is None else UserhashQuery(userhash)
+
+
+def _password_algorithm(message: Message, offers: Offers) -> tuple[PasswordAlgorithm | None, bool]:
+    """The algorithm to use and whether the pair was sent; no algorithm where it mismatches.
+
+    A client of RFC 5389 sends neither attribute: MD5, signed with SHA-1.
+    """
+    listed = message.get(a.PASSWORD_ALGORITHMS)
+    chosen = message.get(a.PASSWORD_ALGORITHM)
+    if listed is None and chosen is None:
+        return PasswordAlgorithm.MD5, False
+    entries = _entries(offers)
+    if chosen is None or listed != entries or chosen not in entries:
+        return None, True
+    return PasswordAlgorithm(chosen.algorithm), True
+
+
+def _holder_of_the_allocation(
+    attempt: Attempt,
+    name: Name,
+    algorithm: PasswordAlgorithm,
+    signs_with: IntegrityAlgorithm,
+) -> Identity | None:
+    """The allocation's own credential, if the request is signed with it."""
+    if attempt.allocation is None:
+        return None
+    credential: Credential = attempt.allocation.credential
+    key = credential.keys.get(algorithm)
+    if key is None or not _is_of(name, credential.user, attempt.realm.name):
+        return None
+    if not _signed_with(attempt.message, key):
+        return None
+    return Identity(credential, Integrity(key, signs_with))
+
+
+def _verify(
+    attempt: Attempt,
+    found: Outcome,
+    name: Name,
+    algorithm: PasswordAlgorithm,
+    signs_with: IntegrityAlgorithm,
+) -> Identity:
+    """Rungs 4 and 5."""
+    if isinstance(found, Unavailable):
+        attempt.failed(_shown(name), FailureReason.STORE_UNAVAILABLE)
+        raise Refused(ErrorCode.SERVER_ERROR, "the credential store is away")
+    candidates = found.candidates if isinstance(found, Found) else ()
+    for credential in candidates:
+        key = credential.keys.get(algorithm)
+        if key is not None and _signed_with(attempt.message, key):
+            return Identity(credential, Integrity(key, signs_with))
+    if not candidates:
+        _signed_with(attempt.message, decoy_keys(name, attempt.decoy_salt)[algorithm])
+    reason = FailureReason.BAD_INTEGRITY if candidates else FailureReason.UNKNOWN_USER
+    attempt.failed(_shown(name), reason)
+    raise Refused(ErrorCode.UNAUTHENTICATED, reason, attempt.challenge())
+
+
+@lru_cache(maxsize=16)
+def _entries(offers: Offers) -> tuple[a.PasswordAlgorithmEntry, ...]:
+    return tuple(a.PasswordAlgorithmEntry(algorithm) for algorithm in offers.algorithms)
+
+
+def _is_of(name: Name, user: str, realm: str) -> bool:
+    if isinstance(name, UsernameQuery):
+        return name.username == user
+    return compare_digest(name.userhash, userhash(user, realm))
+
+
+def _shown(name: Name) -> str:
+    return name.username if isinstance(name, UsernameQuery) else f"userhash:{name.userhash.hex()}"
+
+
+def _signed_with(message: Message, key: bytes) -> bool:
+    stronger = (
+        IntegrityAlgorithm.SHA256 if message.has_integrity_sha256 else IntegrityAlgorithm.SHA1
+    )
+    return message.verify_integrity(key, stronger)

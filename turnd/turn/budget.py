@@ -1,0 +1,45 @@
+"""A bound on what a spoofed source can make us send (promise 1 of the design).
+
+Answers that any stranger can provoke by UDP are drawn from a token bucket per IPv4 /24 or IPv6
+/56 of the claimed source. The buckets are a fixed array: a flood of invented sources costs no
+memory. Two networks that share a bucket share its rate; the hash is seeded per process, so nobody
+can choose whom to share with.
+"""
+
+from __future__ import annotations
+
+from array import array
+
+from turnd.stun.addresses import pack_host
+
+_BUCKETS = 1 << 14
+
+
+class AnswerBudget:
+    """Token buckets, one second deep."""
+
+    def __init__(self, per_second: int, buckets: int = _BUCKETS) -> None:
+        self.per_second = per_second
+        """Answers per second and network; 0: no limit."""
+        self._tokens = array("d", bytes(8 * buckets))
+        self._filled_at = array("d", bytes(8 * buckets))
+
+    def draw(self, host: str, now: float) -> bool:
+        """Whether one more answer may go to the host's network."""
+        if not self.per_second:
+            return True
+        packed = pack_host(host)
+        slot = hash(packed[:3] if len(packed) == 4 else packed[:7]) % len(self._tokens)
+        capacity = float(self.per_second)
+        filled_at = self._filled_at[slot]
+        if filled_at:
+            refill = (now - filled_at) * capacity
+            tokens = min(capacity, self._tokens[slot] + refill)
+        else:
+            tokens = capacity
+        self._filled_at[slot] = now
+        if tokens < 1.0:
+            self._tokens[slot] = tokens
+            return False
+        self._tokens[slot] = tokens - 1.0
+        return True

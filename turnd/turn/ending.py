@@ -1,0 +1,82 @@
+"""How allocations and what belongs to them end: by time, by the client, or by a new policy."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from turnd.allocations.allocation import Allocation
+from turnd.allocations.table import (
+    AllocationEnded,
+    ChannelEnded,
+    Ended,
+    PermissionEnded,
+    RelayEnded,
+    ReservationEnded,
+)
+from turnd.engine.base import Leg, RelayId
+from turnd.turn import events
+from turnd.turn.events import EndReason
+from turnd.turn.state import ServerState
+
+_LONG_AGO = float("-inf")
+
+
+def carry_out(state: ServerState, ended: Iterable[Ended], reason: EndReason, now: float) -> None:
+    """Do what the table's records ask for: close sockets, free ports, tell."""
+    for each in ended:
+        match each:
+            case RelayEnded():
+                relay = each.relay
+                state.relays.close(RelayId(relay.relay_id), relay.announced, now)
+            case ReservationEnded():
+                reserved = each.reservation
+                state.relays.close(RelayId(reserved.relay_id), reserved.announced, now)
+            case AllocationEnded():
+                _ended(state, each.allocation, reason, now)
+            case PermissionEnded():
+                state.engine.permit(RelayId(each.relay.relay_id), each.host, _LONG_AGO)
+            case ChannelEnded():
+                state.engine.bind_channel(
+                    RelayId(each.relay.relay_id), each.number, each.peer, _LONG_AGO
+                )
+
+
+def end_allocation(
+    state: ServerState, allocation: Allocation, reason: EndReason, now: float
+) -> None:
+    """End an allocation with all it has."""
+    carry_out(state, state.table.remove(allocation), reason, now)
+
+
+def forget_expired(state: ServerState, now: float) -> None:
+    """End what has reached its deadline."""
+    carry_out(state, state.table.expire(now), EndReason.EXPIRED, now)
+
+
+def revoke_refused_peers(state: ServerState) -> None:
+    """Take back what the realms' policies, just changed, refuse now."""
+    for allocation in state.table:
+        policy = state.realms[allocation.realm].policy
+        for relay in allocation.relays:
+            for host in list(relay.permissions):
+                if policy.verdict(host, None) is not None:
+                    del relay.permissions[host]
+                    state.engine.permit(RelayId(relay.relay_id), host, _LONG_AGO)
+            for number, channel in list(relay.channels.items()):
+                if policy.verdict(channel.peer.host, channel.peer.port) is not None:
+                    del relay.channels[number]
+                    state.engine.bind_channel(
+                        RelayId(relay.relay_id), number, channel.peer, _LONG_AGO
+                    )
+
+
+def _ended(state: ServerState, allocation: Allocation, reason: EndReason, now: float) -> None:
+    leg: Leg = allocation.leg  # type: ignore[assignment] # opaque to the table
+    state.realms[allocation.realm].quotas.release(
+        allocation.realm, allocation.quota_user, allocation.client_host
+    )
+    state.report(
+        events.AllocationEnded(
+            leg, allocation.user, allocation.realm, reason, now - allocation.created_at
+        )
+    )

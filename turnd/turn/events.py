@@ -1,0 +1,131 @@
+"""What happened, told as plain values to whoever logs, counts or bills.
+
+The core calls one sink with one of these and knows nothing of logs or metrics. Names of users
+come from clients: whoever shows them escapes them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from enum import StrEnum
+
+from turnd.engine.base import Leg
+from turnd.stun.addresses import RelayedAddress
+from turnd.stun.errors import ErrorCode
+
+
+class FailureReason(StrEnum):
+    """Why an authentication failed; the label of `turnd_auth_failures_total`."""
+
+    UNKNOWN_USER = "unknown_user"
+    BAD_INTEGRITY = "bad_integrity"  # wrong password or secret
+    EXPIRED = "expired"  # the credential's own date has passed
+    WRONG_REALM = "wrong_realm"
+    BAD_ALGORITHM = "bad_algorithm"  # PASSWORD-ALGORITHM(S) are not what was offered
+    STORE_UNAVAILABLE = "store_unavailable"  # the user may exist, but Redis does not answer
+
+
+class EndReason(StrEnum):
+    """Why an allocation ended; the label of `turnd_allocations_ended_total`."""
+
+    DELETED = "deleted"  # the client's Refresh with lifetime 0
+    EXPIRED = "expired"
+    DISCONNECTED = "disconnected"  # its stream closed
+    SHUTDOWN = "shutdown"
+
+
+@dataclass(frozen=True, slots=True)
+class Challenged:
+    """A first request got its 401: the normal start of every handshake."""
+
+    leg: Leg
+
+
+@dataclass(frozen=True, slots=True)
+class BindingAnswered:
+    """A Binding request got its answer."""
+
+    leg: Leg
+
+
+@dataclass(frozen=True, slots=True)
+class AuthenticationFailed:
+    """Credentials came with a valid nonce and did not hold."""
+
+    leg: Leg
+    user: str
+    realm: str
+    reason: FailureReason
+
+
+@dataclass(frozen=True, slots=True)
+class Authenticated:
+    """A request's credentials held; told for streams only, which may now stay."""
+
+    leg: Leg
+
+
+@dataclass(frozen=True, slots=True)
+class AllocationCreated:
+    """An Allocate succeeded."""
+
+    leg: Leg
+    user: str
+    realm: str
+    relayed: tuple[RelayedAddress, ...]
+    lifetime: float
+
+
+@dataclass(frozen=True, slots=True)
+class AllocationEnded:
+    """The last relayed transport address of an allocation is gone."""
+
+    leg: Leg
+    user: str
+    realm: str
+    reason: EndReason
+    duration: float
+    """Seconds since it was created."""
+
+
+@dataclass(frozen=True, slots=True)
+class RequestRefused:
+    """An authenticated request got an error response."""
+
+    leg: Leg
+    user: str
+    realm: str
+    method: int
+    code: ErrorCode
+    why: str
+
+
+class Dropped(StrEnum):
+    """Why a message got no answer at all; a label of `turnd_requests_dropped_total`."""
+
+    MALFORMED = "malformed"
+    UNKNOWN_METHOD = "unknown_method"
+    OVER_BUDGET = "over_budget"  # too many unauthenticated answers to that network
+    WAITING_FULL = "waiting_full"  # too many requests wait for a credential store
+
+
+@dataclass(frozen=True, slots=True)
+class MessageDropped:
+    """A message was not answered."""
+
+    leg: Leg
+    reason: Dropped
+
+
+Event = (
+    Challenged
+    | BindingAnswered
+    | AuthenticationFailed
+    | Authenticated
+    | AllocationCreated
+    | AllocationEnded
+    | RequestRefused
+    | MessageDropped
+)
+Sink = Callable[[Event], None]

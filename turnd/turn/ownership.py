@@ -1,0 +1,22 @@
+"""Whose allocation it is (RFC 8656 section 5)."""
+
+from __future__ import annotations
+
+from turnd.allocations.allocation import Allocation
+from turnd.stun.errors import ErrorCode
+from turnd.turn.request import Refused, Request
+
+
+def owned_allocation(request: Request) -> Allocation:
+    """The allocation of the request's five-tuple.
+
+    Raises:
+        Refused: 437 where there is none, 441 where it is another user's.
+    """
+    allocation = request.allocation
+    if allocation is None:
+        raise Refused(ErrorCode.ALLOCATION_MISMATCH, "no allocation on this five-tuple")
+    owner = (allocation.user, allocation.realm)
+    if owner != (request.credential.user, request.realm.name):
+        raise Refused(ErrorCode.WRONG_CREDENTIALS, "another user's allocation")
+    return allocation

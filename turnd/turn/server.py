@@ -1,0 +1,252 @@
+"""The TURN server: a message from a client in, an answer out.
+
+    receive ─ decode ─ Binding? answer under the budget
+                     ─ no integrity? challenge under the budget
+                     ─ authenticate ─ NeedKey: ask the store, then `resume`
+                                    ─ unknown required attributes? 420
+                                    ─ the method's handler: success or `Refused`
+
+Every handler runs to its end within one call, so nothing else can come between its checks and its
+effects. The engine's verbs take effect at once; the answer is sent after they returned.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+from turnd.auth.credentials import NeedLookup, Outcome
+from turnd.auth.nonce import Nonces
+from turnd.engine.base import Leg, ListenerId
+from turnd.stun import attributes as a
+from turnd.stun.errors import DecodeError, ErrorCode
+from turnd.stun.message import (
+    Message,
+    MessageClass,
+    Method,
+    decode_untrusted,
+    encode_message,
+)
+from turnd.turn.allocate import allocate
+from turnd.turn.answers import error_response, unknown_attributes
+from turnd.turn.authenticate import Attempt, authenticate, check_nonce, is_first_request
+from turnd.turn.binding import binding
+from turnd.turn.budget import AnswerBudget
+from turnd.turn.channel_bind import channel_bind
+from turnd.turn.create_permission import create_permission
+from turnd.turn.ending import end_allocation, forget_expired, revoke_refused_peers
+from turnd.turn.events import (
+    Authenticated,
+    BindingAnswered,
+    Challenged,
+    Dropped,
+    EndReason,
+    FailureReason,
+    MessageDropped,
+    RequestRefused,
+)
+from turnd.turn.realm import Realm
+from turnd.turn.refresh import refresh
+from turnd.turn.request import Attributes, Refused, Request
+from turnd.turn.state import ServerState
+from turnd.turn.understood import UNDERSTOOD
+from turnd.turn.waiting import NeedKey, WaitingRequests
+
+Handler = Callable[[ServerState, Request], Attributes]
+
+_HANDLERS: Mapping[int, Handler] = {
+    Method.ALLOCATE: allocate,
+    Method.REFRESH: refresh,
+    Method.CREATE_PERMISSION: create_permission,
+    Method.CHANNEL_BIND: channel_bind,
+}
+
+
+@dataclass(slots=True)
+class TurnServer:
+    """One server; realms by the listener that a client came to."""
+
+    state: ServerState
+    nonces: Nonces
+    budget: AnswerBudget
+    waiting: WaitingRequests
+    decoy_salt: bytes
+    """Random bytes for the work done in vain for users that do not exist."""
+    default_realm: Realm
+    realms: Mapping[ListenerId, Realm]
+
+    def receive(self, leg: Leg, data_untrusted: bytes, now: float) -> bytes | NeedKey | None:
+        """Handle one message of a client.
+
+        Returns:
+            The answer to send, None where there is none, or `NeedKey`.
+        """
+        self.expire(now)
+        try:
+            message = decode_untrusted(data_untrusted)
+        except DecodeError:
+            self._dropped(leg, Dropped.MALFORMED)
+            return None
+        if message.message_class is not MessageClass.REQUEST:
+            return None  # an indication for keeping a NAT open, or nobody's response
+        if message.method == Method.BINDING:
+            return self._binding(message, leg, now)
+        if message.method not in _HANDLERS:
+            self._dropped(leg, Dropped.UNKNOWN_METHOD)
+            return None
+        return self._handle(message, leg, now, None)
+
+    def resume(self, need: NeedKey, outcome: Outcome, now: float) -> bytes | None:
+        """Go on with a request whose look-up has ended; everything is checked again.
+
+        Args:
+            need: what `receive` returned.
+            outcome: `Found`, `Unknown` or `Unavailable`.
+            now: monotonic seconds.
+        """
+        if not self.waiting.remove(need):
+            return None
+        self.expire(now)
+        answer = self._handle(need.message, need.leg, now, outcome)
+        return None if isinstance(answer, NeedKey) else answer
+
+    def leg_closed(self, leg: Leg, now: float) -> None:
+        """A client's stream ended, and its allocation with it."""
+        self.waiting.forget_leg(leg)
+        allocation = self.state.table.get(leg)
+        if allocation is not None:
+            end_allocation(self.state, allocation, EndReason.DISCONNECTED, now)
+
+    def expire(self, now: float) -> None:
+        """Tidy up what has reached its deadline."""
+        forget_expired(self.state, now)
+
+    def end_all(self, now: float) -> None:
+        """End every allocation: the process is about to."""
+        for allocation in list(self.state.table):
+            end_allocation(self.state, allocation, EndReason.SHUTDOWN, now)
+
+    def policy_changed(self) -> None:
+        """Take back permissions and channels that the realms' policies now refuse."""
+        revoke_refused_peers(self.state)
+
+    def realm_of(self, leg: Leg) -> Realm:
+        """The realm that serves clients of this listener."""
+        return self.realms.get(leg.listener, self.default_realm)
+
+    def _binding(self, message: Message, leg: Leg, now: float) -> bytes | None:
+        if not self._within_budget(leg, now):
+            return None
+        unknown = message.unknown_required(UNDERSTOOD)
+        if unknown:
+            return error_response(message, leg, unknown_attributes(unknown))
+        self.state.report(BindingAnswered(leg))
+        return encode_message(
+            Method.BINDING,
+            MessageClass.SUCCESS,
+            message.transaction_id,
+            binding(leg),
+            fingerprint=message.has_fingerprint,
+        )
+
+    def _handle(
+        self, message: Message, leg: Leg, now: float, outcome: Outcome | None
+    ) -> bytes | NeedKey | None:
+        realm = self.realm_of(leg)
+        allocation = self.state.table.get(leg)
+        attempt = Attempt(
+            message, leg, realm, now, self.nonces, self.decoy_salt, self.state.report, allocation
+        )
+        if is_first_request(message):
+            return self._challenge(attempt)
+        offers = check_nonce(attempt)
+        if not attempt.nonce_is_valid and not self._within_budget(leg, now):
+            return None
+        try:
+            identity = authenticate(attempt, offers, outcome)
+        except DecodeError as error:
+            return error_response(message, leg, Refused(ErrorCode.BAD_REQUEST, str(error)))
+        except Refused as refused:
+            return error_response(message, leg, refused, self.state.settings.software)
+        if isinstance(identity, NeedLookup):
+            return self._wait(identity, message, leg)
+        if leg.transport.is_stream:
+            self.state.report(Authenticated(leg))
+        request = Request(
+            leg, message, now, realm, identity.credential, identity.integrity, allocation
+        )
+        return self._answer(request, attempt)
+
+    def _challenge(self, attempt: Attempt) -> bytes | None:
+        if not self._within_budget(attempt.leg, attempt.now):
+            return None
+        self.state.report(Challenged(attempt.leg))
+        refused = Refused(ErrorCode.UNAUTHENTICATED, "no credentials yet", attempt.challenge())
+        return error_response(attempt.message, attempt.leg, refused)
+
+    def _wait(self, needed: NeedLookup, message: Message, leg: Leg) -> NeedKey | None:
+        if self.waiting.joins(leg, message.transaction_id):
+            return None
+        need = NeedKey(needed.query, leg, message)
+        if not self.waiting.add(need):
+            self._dropped(leg, Dropped.WAITING_FULL)
+            return None
+        return need
+
+    def _answer(self, request: Request, attempt: Attempt) -> bytes:
+        """Everything after authentication; the answer is signed, whatever it is."""
+        message = request.message
+        software = (a.SOFTWARE, self.state.settings.software)
+        try:
+            self._check_expiry(request, attempt)
+            unknown = message.unknown_required(UNDERSTOOD)
+            if unknown:
+                raise unknown_attributes(unknown)
+            attributes = _HANDLERS[message.method](self.state, request)
+        except DecodeError as error:
+            return self._refuse(request, Refused(ErrorCode.BAD_REQUEST, str(error)))
+        except Refused as refused:
+            return self._refuse(request, refused)
+        return encode_message(
+            message.method,
+            MessageClass.SUCCESS,
+            message.transaction_id,
+            (*attributes, software),
+            integrity=request.integrity,
+            fingerprint=message.has_fingerprint,
+        )
+
+    def _check_expiry(self, request: Request, attempt: Attempt) -> None:
+        """A REST credential is good for new allocations until its date."""
+        method = request.message.method
+        binds = method == Method.ALLOCATE or (
+            method == Method.REFRESH and self.state.settings.strict_expiry
+        )
+        if binds and request.credential.expired(self.state.wall_clock()):
+            attempt.failed(request.credential.user, FailureReason.EXPIRED)
+            raise Refused(
+                ErrorCode.UNAUTHENTICATED, "the credential has expired", attempt.challenge()
+            )
+
+    def _refuse(self, request: Request, refused: Refused) -> bytes:
+        self.state.report(
+            RequestRefused(
+                request.leg,
+                request.credential.user,
+                request.realm.name,
+                request.message.method,
+                refused.code,
+                refused.why,
+            )
+        )
+        refused.integrity = request.integrity
+        return error_response(request.message, request.leg, refused, self.state.settings.software)
+
+    def _within_budget(self, leg: Leg, now: float) -> bool:
+        if leg.transport.is_stream or self.budget.draw(leg.client.host, now):
+            return True
+        self._dropped(leg, Dropped.OVER_BUDGET)
+        return False
+
+    def _dropped(self, leg: Leg, reason: Dropped) -> None:
+        self.state.report(MessageDropped(leg, reason))

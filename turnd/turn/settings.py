@@ -1,0 +1,18 @@
+"""The core's numbers. Replaced as a whole when the configuration is read again."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class TurnSettings:
+    """Seconds unless said otherwise."""
+
+    default_lifetime: float = 600
+    """Of an allocation, where the client asks for less or nothing (RFC 8656 section 7.2)."""
+    max_lifetime: float = 3600
+    strict_expiry: bool = False
+    """Whether a REST credential whose date has passed may not refresh either."""
+    software: str = "turnd"
+    """SOFTWARE of authenticated answers; the others carry none."""

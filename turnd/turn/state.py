@@ -1,0 +1,30 @@
+"""What the handlers of all methods act on."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from turnd.allocations.table import AllocationTable
+from turnd.auth.credentials import WallClock
+from turnd.engine.base import RelayEngine
+from turnd.turn.events import Sink
+from turnd.turn.realm import Realm
+from turnd.turn.relay_addresses import RelayAddresses
+from turnd.turn.settings import TurnSettings
+
+
+@dataclass(slots=True)
+class ServerState:
+    """The server's tables and its doors to the engine and to whoever counts."""
+
+    settings: TurnSettings
+    table: AllocationTable
+    relays: RelayAddresses
+    engine: RelayEngine
+    realms: Mapping[str, Realm]
+    """By name."""
+    report: Sink
+    wall_clock: WallClock
+    draining: bool = False
+    """Refuse new allocations: the process is about to end."""
