@@ -161,7 +161,7 @@ class TurnClient:
             if key in wishes
         ]
         if wishes.get("dont_fragment"):
-            attributes.append((a.DONT_FRAGMENT, None))
+            attributes.append((a.DONT_FRAGMENT, True))
         response = await self.request(Method.ALLOCATE, attributes)
         relayed = read_all(response, a.XOR_RELAYED_ADDRESS)
         if not relayed:
@@ -207,8 +207,9 @@ class TurnClient:
             number: None: the peer's, else the lowest free one.
         """
         to = PeerAddress(peer)
-        chosen = self._channels.get(to, self._free_number()) if number is None else number
-        channel = ChannelNumber(chosen)
+        if number is None:
+            number = self._channels.get(to) or self._free_number()
+        channel = ChannelNumber(number)
         await self.request(
             Method.CHANNEL_BIND, [(a.CHANNEL_NUMBER, channel), (a.XOR_PEER_ADDRESS, peer)]
         )
@@ -229,7 +230,7 @@ class TurnClient:
             (a.DATA, data),
         ]
         if dont_fragment:
-            attributes.append((a.DONT_FRAGMENT, None))
+            attributes.append((a.DONT_FRAGMENT, True))
         await self.indicate(Method.SEND, attributes)
 
     async def receive(self) -> tuple[PeerAddress, bytes]:
@@ -249,6 +250,12 @@ class TurnClient:
     async def exchange(self, data: bytes) -> Message:
         """Send a request that is encoded already, and await whatever answers its transaction."""
         return await self._session.exchange(data)
+
+    def _free_number(self) -> int:
+        number = 0x4000
+        while number in self._session.peers:
+            number += 1
+        return number
 
 
 _WISHES: dict[str, Attribute[Any]] = {

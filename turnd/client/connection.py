@@ -12,7 +12,7 @@ import socket
 import ssl
 from dataclasses import dataclass
 from ipaddress import ip_address
-from typing import Protocol
+from typing import Protocol, cast
 
 import asyncio_dgram
 
@@ -43,8 +43,11 @@ class Connection(Protocol):
     """A way to the server."""
 
     reliable: bool
-    tls: TlsDetails | None
-    """What the TLS handshake has agreed on; None without TLS."""
+
+    @property
+    def tls(self) -> TlsDetails | None:
+        """What the TLS handshake has agreed on; None without TLS."""
+        ...
 
     @property
     def refusals(self) -> int:
@@ -134,10 +137,15 @@ async def _open_udp(server: Server, options: ConnectOptions) -> UdpConnection:
         udp.setblocking(False)
         udp.bind((options.local_host, 0))
         udp.connect(address)
-        return UdpConnection(await asyncio_dgram.from_socket(udp))
+        return UdpConnection(await _from_socket(udp))
     except OSError:
         udp.close()
         raise
+
+
+async def _from_socket(connected: socket.socket) -> asyncio_dgram.DatagramClient:
+    # The library decides by the peer's address which of its two classes it makes.
+    return cast("asyncio_dgram.DatagramClient", await asyncio_dgram.from_socket(connected))
 
 
 async def _open_stream(server: Server, options: ConnectOptions) -> StreamConnection:

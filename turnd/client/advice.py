@@ -1,0 +1,86 @@
+"""What an admin can do about a step of the check that failed."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from turnd.client.errors import (
+    BidDownError,
+    ClientError,
+    IntegrityError,
+    StunError,
+    TransactionTimeoutError,
+    UnreachableError,
+)
+from turnd.client.uri import Transport
+
+if TYPE_CHECKING:
+    from turnd.client.uri import Server
+
+_BY_CODE = {
+    300: "The server sends clients elsewhere: check the server that it names.",
+    400: "The server takes the request for a bad one: is it a TURN server of RFC 5766 or newer?",
+    401: (
+        "The server does not accept this user: check name and password; with a secret, that it is "
+        "the server's own and that both clocks are right."
+    ),
+    403: "The server refuses this by its policy: see peers.allow and peers.deny in its config.",
+    420: "The server does not know an attribute that this client needs: is it up to date?",
+    437: "The server believes that this connection has an allocation already: try again.",
+    440: "The server has no relay address of this family: see relay.addresses in its config.",
+    441: "The allocation belongs to another user.",
+    442: "The server does not relay UDP.",
+    486: (
+        "The user, the client's address or the server has as many allocations as it may: see "
+        "limits in the server's config. The check needs two at a time."
+    ),
+    500: "The server is in trouble, for instance because Redis is away: read its log.",
+    508: "The server is out of relay ports, or is shutting down: see relay.ports and its log.",
+}
+
+
+def advice(error: ClientError, server: Server) -> str:
+    """What to do about an error, in a sentence or two."""
+    if isinstance(error, StunError):
+        return _BY_CODE.get(error.code, "Read the server's log.")
+    if isinstance(error, BidDownError):
+        return "Something between here and the server changes its answers: use TLS."
+    if isinstance(error, IntegrityError):
+        return "Something answers in the server's place or changes its answers: use TLS."
+    where = f"{server.host} port {server.port}"
+    kind = "UDP" if server.transport is Transport.UDP else "TCP"
+    if isinstance(error, TransactionTimeoutError):
+        return (
+            f"Nothing came back from {where} by {kind}: is the server running, is the address "
+            "right, does a firewall drop it?"
+        )
+    if isinstance(error, UnreachableError):
+        return (
+            f"Is the server running and does it listen at {where} by "
+            f"{server.transport.upper()} (listen in its config)? Does a firewall refuse it?"
+        )
+    return "Read the server's log."
+
+
+NO_ECHO = (
+    "The relay passes nothing on: does a firewall close the server's relay ports "
+    "(49152-65535/udp unless relay.ports says otherwise), or is the announced address not the "
+    "server's (relay.addresses)?"
+)
+SOME_LOST = "Packets get lost: look for a full link, a slow path or dropped packets in /metrics."
+OPEN_RELAY = "Anybody may relay through this server: set up users or secrets (auth in its config)."
+PRIVATE_RELAY = (
+    "Peers elsewhere cannot reach this address: announce the public one in the server's config, "
+    "as relay.addresses: [bound=announced]."
+)
+NO_CREDENTIALS = "Give a user (--user, with the password on --password-stdin) or --secret-file."
+EXPIRED = "Renew the certificate; the server reads it again when its file changes."
+EXPIRES_SOON = "Renew it in time; the server reads it again when its file changes."
+UNTRUSTED = (
+    "Browsers refuse this certificate, too: use one of a public authority with the whole chain in "
+    "its file, for the name that clients use; or --ca FILE for an authority of your own."
+)
+EVERY_PEER_REFUSED = (
+    "The server refuses its own relayed addresses and this machine's address: allow one of them "
+    "in peers.allow, or run the check from another network."
+)

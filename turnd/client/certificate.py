@@ -1,0 +1,52 @@
+"""What a server's certificate says: for whom, by whom, for how many days."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from cryptography import x509
+from cryptography.x509.oid import NameOID
+
+
+@dataclass(frozen=True, slots=True)
+class CertificateFacts:
+    """The names it is good for, its issuer, and its end."""
+
+    names: tuple[str, ...]
+    issuer: str
+    not_after: datetime
+
+    def days_left(self, now: datetime) -> int:
+        """Whole days until it expires; negative once it has."""
+        return (self.not_after - now).days
+
+
+def certificate_facts(der_untrusted: bytes) -> CertificateFacts:
+    """Read a certificate in DER.
+
+    Raises:
+        ValueError: it is none.
+    """
+    certificate = x509.load_der_x509_certificate(der_untrusted)
+    return CertificateFacts(
+        names=_names(certificate),
+        issuer=certificate.issuer.rfc4514_string(),
+        not_after=certificate.not_valid_after_utc,
+    )
+
+
+def today() -> datetime:
+    """The wall clock."""
+    return datetime.now(UTC)
+
+
+def _names(certificate: x509.Certificate) -> tuple[str, ...]:
+    try:
+        extension = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName)
+    except x509.ExtensionNotFound:
+        common = certificate.subject.get_attributes_for_oid(NameOID.COMMON_NAME)
+        return tuple(str(each.value) for each in common)
+    names = extension.value
+    hosts = names.get_values_for_type(x509.IPAddress)
+    return (*names.get_values_for_type(x509.DNSName), *(str(host) for host in hosts))
