@@ -1,0 +1,1 @@
+"""What moves packets: the interface, and the engines written in Python."""

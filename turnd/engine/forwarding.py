@@ -1,0 +1,147 @@
+"""Moves one packet by the rules, in either direction. Engines bring the bytes and the transmitters.
+
+This is the path of every packet: what is looked up here is precomputed in `rules`, and whatever is
+rare has a method of its own.
+"""
+
+from __future__ import annotations
+
+import errno
+from os import urandom
+from typing import TYPE_CHECKING
+
+from turnd.engine.base import Drop
+from turnd.engine.indications import LARGEST_DATA, SEND, decode_send_untrusted, encode_data
+from turnd.stun.errors import DecodeError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from turnd.engine.rules import Channel, Client, Relay, Rules
+    from turnd.engine.sockaddr import SockAddr
+    from turnd.stun.addresses import PeerAddress
+
+_COOKIE = b"\x21\x12\xa4\x42"
+
+
+class Forwarder:
+    """Forwards packets and counts what went no further."""
+
+    def __init__(self, rules: Rules, random_bytes: Callable[[int], bytes] = urandom) -> None:
+        self._rules = rules
+        self._tally = rules.tally
+        self._random_bytes = random_bytes
+
+    def from_client(self, client: Client | None, data: bytes, now: float) -> bool:
+        """Handle a packet or frame of a client (None: it has no relay).
+
+        Returns:
+            Whether that was all. Else it is a STUN message for Python to decide on.
+        """
+        if len(data) < 4 or data[0] & 0xF0 != 0x40:
+            return self._stun_from_client(client, data, now)
+        length = data[2] << 8 | data[3]
+        channel = None if client is None else client.channels.get(data[0] << 8 | data[1])
+        if (
+            channel is None
+            or now >= channel.deadline
+            or now >= channel.relay.deadline
+            or length > len(data) - 4
+            or (channel.guarded and self._rules.is_forbidden(channel.peer, now))
+        ):
+            self._tally.drop(_why_dropped(client, channel, length > len(data) - 4, now))
+            return True
+        relay = channel.relay
+        try:
+            relay.transmit(data[4 : 4 + length], channel.target)
+        except OSError as error:
+            self._tally.send_failed(error)
+            return True
+        counters = relay.counters
+        counters.packets_from_client += 1
+        counters.bytes_from_client += length
+        return True
+
+    def _stun_from_client(self, client: Client | None, data: bytes, now: float) -> bool:
+        if (
+            len(data) < 20
+            or data[0] > 3
+            or data[4:8] != _COOKIE
+            or (data[2] << 8 | data[3]) + 20 != len(data)
+        ):
+            self._tally.drop(Drop.NOT_STUN)
+            return True
+        if data[:2] != SEND:
+            return False
+        if client is None:
+            self._tally.drop(Drop.NO_ALLOCATION)
+        else:
+            self._send_indication(client, data, now)
+        return True
+
+    def _send_indication(self, client: Client, data: bytes, now: float) -> None:
+        try:
+            peer, payload, dont_fragment = decode_send_untrusted(data)
+        except DecodeError:
+            self._tally.drop(Drop.MALFORMED_INDICATION)
+            return
+        relay = client.relay_for(peer.family)
+        if relay is None or now >= relay.permissions.get(peer.host, now):
+            self._tally.drop(Drop.NO_PERMISSION)
+        elif now >= relay.deadline:
+            self._tally.drop(Drop.EXPIRED)
+        elif (target := self._rules.send_target(peer, now)) is None:
+            self._tally.drop(Drop.FORBIDDEN_PEER)
+        else:
+            try:
+                if dont_fragment:
+                    relay.transmit_unfragmented(payload, target)
+                else:
+                    relay.transmit(payload, target)
+            except OSError as error:
+                self._tally.send_failed(error)
+                return
+            relay.counters.packets_from_client += 1
+            relay.counters.bytes_from_client += len(payload)
+
+    def from_peer(self, relay: Relay, data: bytes, source: SockAddr, now: float) -> None:
+        """Handle a datagram that reached a relayed transport address (sections 11.3, 12.7)."""
+        channel = relay.channels.get(source)
+        if channel is not None and now >= channel.deadline:
+            channel = None
+        peer = self._rules.peer_of(source) if channel is None else channel.peer
+        client = relay.client
+        if client is None or now >= relay.deadline:
+            self._tally.drop(Drop.EXPIRED)
+            return
+        if now >= relay.permissions.get(peer.host, now):
+            self._tally.drop(Drop.NO_PERMISSION)
+            return
+        length = len(data)
+        try:
+            if channel is not None:
+                frame = channel.header + length.to_bytes(2, "big") + data
+            else:
+                frame = self._data_indication(peer, data)
+            client.transmit(frame, client.address)
+        except OSError as error:
+            self._tally.send_failed(error)
+            return
+        counters = relay.counters
+        counters.packets_to_client += 1
+        counters.bytes_to_client += length
+
+    def _data_indication(self, peer: PeerAddress, data: bytes) -> bytes:
+        if len(data) > LARGEST_DATA:
+            raise OSError(errno.EMSGSIZE, "too big for a Data indication")
+        return encode_data(peer, data, self._random_bytes(12))
+
+
+def _why_dropped(client: Client | None, channel: Channel | None, lies: bool, now: float) -> Drop:
+    if lies:
+        return Drop.NOT_STUN
+    if client is None:
+        return Drop.NO_ALLOCATION
+    if channel is None or now >= channel.deadline:
+        return Drop.NO_CHANNEL
+    return Drop.EXPIRED if now >= channel.relay.deadline else Drop.FORBIDDEN_PEER

@@ -1,0 +1,91 @@
+"""Send and Data indications (RFC 8656 section 11) as far as the engine needs them."""
+
+from __future__ import annotations
+
+import struct
+from typing import NamedTuple
+
+from turnd.stun import attributes
+from turnd.stun.addresses import PeerAddress, pack_host
+from turnd.stun.errors import DecodeError
+from turnd.stun.message import decode_untrusted
+
+SEND = b"\x00\x16"
+"""The first two bytes of a Send indication."""
+
+UNDERSTOOD = frozenset(
+    {
+        attributes.XOR_PEER_ADDRESS.number,
+        attributes.DATA.number,
+        attributes.DONT_FRAGMENT.number,
+        # Required by RFC 8489 of every agent; in an indication they mean nothing.
+        *range(0x0001, 0x0009),
+        attributes.USERNAME.number,
+        attributes.REALM.number,
+        attributes.NONCE.number,
+        attributes.USERHASH.number,
+        attributes.MESSAGE_INTEGRITY_SHA256.number,
+        attributes.PASSWORD_ALGORITHM.number,
+        attributes.XOR_MAPPED_ADDRESS.number,
+    }
+)
+
+LARGEST_DATA = 65_535 - 4 - 24
+"""Bytes of data for which every Data indication's length still fits its field."""
+
+_HEADER = struct.Struct("!HHI")
+_COOKIE = 0x2112A442
+_PEER_IPV4 = struct.Struct("!HHBBHI")
+_PEER_IPV6 = struct.Struct("!HHBBH")
+_DATA = struct.Struct("!HH")
+_PADDING = (b"", b"\0\0\0", b"\0\0", b"\0")
+
+
+class SendIndication(NamedTuple):
+    """What a client asks to send."""
+
+    peer: PeerAddress
+    data: bytes
+    dont_fragment: bool
+
+
+def decode_send_untrusted(data_untrusted: bytes) -> SendIndication:
+    """Decode a Send indication (section 11.2).
+
+    Raises:
+        DecodeError: it is malformed, lacks the peer or the data, or has attributes that must be
+            understood and are not.
+    """
+    message = decode_untrusted(data_untrusted)
+    if message.unknown_required(UNDERSTOOD):
+        raise DecodeError("an attribute that must be understood is not")
+    peer = message.get(attributes.XOR_PEER_ADDRESS)
+    data = message.get(attributes.DATA)
+    if peer is None or data is None:
+        raise DecodeError("a Send indication without peer or data")
+    return SendIndication(PeerAddress(peer), data, message.has(attributes.DONT_FRAGMENT))
+
+
+def encode_data(peer: PeerAddress, data: bytes, transaction_id: bytes) -> bytes:
+    """Encode a Data indication (section 11.3). `data`: at most LARGEST_DATA bytes."""
+    packed = pack_host(peer.host)
+    port = peer.port ^ 0x2112
+    if len(packed) == 4:
+        address = int.from_bytes(packed, "big") ^ _COOKIE
+        xor_peer = _PEER_IPV4.pack(0x0012, 8, 0, 1, port, address)
+    else:
+        mask = int.from_bytes(_COOKIE.to_bytes(4, "big") + transaction_id, "big")
+        address = int.from_bytes(packed, "big") ^ mask
+        xor_peer = _PEER_IPV6.pack(0x0012, 20, 0, 2, port) + address.to_bytes(16, "big")
+    padding = _PADDING[len(data) & 3]
+    length = len(xor_peer) + 4 + len(data) + len(padding)
+    return b"".join(
+        (
+            _HEADER.pack(0x0017, length, _COOKIE),
+            transaction_id,
+            xor_peer,
+            _DATA.pack(0x0013, len(data)),
+            data,
+            padding,
+        )
+    )

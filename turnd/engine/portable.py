@@ -1,0 +1,321 @@
+"""The engine that always works: non-blocking sockets behind one epoll of its own, in pure Python.
+
+One event loop watches one descriptor, the epoll's; thousands of relays cost the loop nothing, and
+a packet never meets an asyncio handle (which would cost more than relaying it does). When the
+epoll is ready, sockets are drained by bounded batches, then `wake` tells about what waits for a
+decision. Everything runs in the loop's thread, so that what a verb says is in force when it
+returns.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import select
+import time
+from dataclasses import replace
+from itertools import count
+from typing import TYPE_CHECKING, Protocol
+
+from turnd.engine import sockets, udp
+from turnd.engine.base import (
+    CloseReason,
+    EngineCounters,
+    Event,
+    Leg,
+    ListenerId,
+    ListenerSettings,
+    RelayCounters,
+    RelayError,
+    RelayId,
+    Transport,
+)
+from turnd.engine.forwarding import Forwarder
+from turnd.engine.handup import HandUp
+from turnd.engine.rules import Client, Rules, Transmit
+
+if TYPE_CHECKING:
+    import socket
+    from collections.abc import Callable, Iterable, Mapping, Sequence
+
+    from turnd.stun.addresses import (
+        ChannelNumber,
+        ClientAddress,
+        PeerAddress,
+        ServerAddress,
+        TransportAddress,
+    )
+
+ROUNDS = 4
+"""How often in a row the epoll is asked before the event loop has its turn."""
+
+READY_AT_ONCE = 256
+
+
+class Source(Protocol):
+    """What stands behind a descriptor in the epoll."""
+
+    def ready(self, mask: int, now: float) -> None:
+        """The descriptor is ready for what the mask says."""
+        ...
+
+
+class PortableEngine:
+    """See `RelayEngine`, whose verbs these are."""
+
+    name = "portable"
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._local_addresses = sockets.LocalAddresses()
+        self._rules = Rules(self._local_addresses)
+        self._forwarder = Forwarder(self._rules)
+        self._hand_up = HandUp(self._rules.tally)
+        self._epoll = select.epoll()
+        self._sources: dict[int, Source] = {}
+        self._udp_listeners: dict[ListenerId, udp.UdpListener] = {}
+        self._stream_listeners: dict[ListenerId, ListenerSettings] = {}
+        self._handles = count(1)
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._wake: Callable[[], None] | None = None
+        self._wake_planned = False
+
+    def start(self, wake: Callable[[], None]) -> None:
+        """Begin to move packets."""
+        self._wake = wake
+        self._loop = asyncio.get_running_loop()
+        self._loop.add_reader(self._epoll.fileno(), self._ready)
+
+    def stop(self) -> None:
+        """Close everything."""
+        if self._loop is not None:
+            self._loop.remove_reader(self._epoll.fileno())
+        self._wake = None
+        for relay_id in list(self._rules.relays):
+            self.close_relay(relay_id)
+        for listener in list(self._udp_listeners):
+            self.close_listener(listener)
+        self._epoll.close()
+
+    def _ready(self) -> None:
+        for _ in range(ROUNDS):
+            ready = self._epoll.poll(0, READY_AT_ONCE)
+            if not ready:
+                break
+            now = self._clock()
+            for descriptor, mask in ready:
+                source = self._sources.get(descriptor)
+                if source is not None:
+                    source.ready(mask, now)
+        if len(self._hand_up) and self._wake is not None:
+            self._wake()
+
+    def _plan_wake(self) -> None:
+        """Wake later: a verb that is being called must not call back."""
+        if self._loop is not None and not self._wake_planned and len(self._hand_up):
+            self._wake_planned = True
+            self._loop.call_soon(self._planned_wake)
+
+    def _planned_wake(self) -> None:
+        self._wake_planned = False
+        if len(self._hand_up) and self._wake is not None:
+            self._wake()
+
+    def _watch(self, descriptor: int, source: Source) -> None:
+        self._sources[descriptor] = source
+        self._epoll.register(descriptor, select.EPOLLIN)
+
+    def _close(self, sock: socket.socket) -> None:
+        if self._sources.pop(sock.fileno(), None) is not None:
+            self._epoll.unregister(sock.fileno())
+        sock.close()
+
+    def listen(
+        self, endpoint: TransportAddress, settings: ListenerSettings, fd: int | None = None
+    ) -> ListenerId:
+        """Serve UDP at an endpoint."""
+        if fd is None:
+            sock = sockets.bind_udp(endpoint, settings)
+        else:
+            sock = sockets.inherit_udp(fd, settings)
+        listener_id = ListenerId(next(self._handles))
+        try:
+            listener = udp.open_listener(
+                listener_id, sock, settings, self._forwarder, self._hand_up.message
+            )
+        except OSError:
+            sock.close()
+            raise
+        self._udp_listeners[listener_id] = listener
+        self._watch(sock.fileno(), listener)
+        return listener_id
+
+    def stream_listener(self, settings: ListenerSettings) -> ListenerId:
+        """A handle under which streams are adopted."""
+        listener_id = ListenerId(next(self._handles))
+        self._stream_listeners[listener_id] = settings
+        return listener_id
+
+    def configure(self, listener: ListenerId, settings: ListenerSettings) -> None:
+        """New settings for the listener."""
+        if listener in self._stream_listeners:
+            self._stream_listeners[listener] = settings
+        elif (udp_listener := self._udp_listeners.get(listener)) is not None:
+            udp_listener.settings = settings
+            sockets.set_buffers(udp_listener.sock, settings)
+
+    def close_listener(self, listener: ListenerId) -> None:
+        """No new clients by this listener."""
+        self._stream_listeners.pop(listener, None)
+        udp_listener = self._udp_listeners.pop(listener, None)
+        if udp_listener is None:
+            return
+        for client in list(udp_listener.clients.values()):
+            self._close_relays_of(client)
+        self._close(udp_listener.sock)
+
+    def endpoint(self, listener: ListenerId) -> TransportAddress:
+        """Where a UDP listener is bound."""
+        return self._udp_listeners[listener].endpoint
+
+    def adopt(
+        self,
+        fd: int,
+        listener: ListenerId,
+        transport: Transport,
+        client: ClientAddress,
+        local: ServerAddress,
+        first_bytes: bytes = b"",
+    ) -> Leg:
+        """Take over a connected stream."""
+        raise NotImplementedError
+
+    def close_leg(self, leg: Leg, reason: CloseReason) -> None:
+        """End a stream."""
+        raise NotImplementedError
+
+    def open_relay(
+        self, leg: Leg | None, bound: TransportAddress, deadline: float
+    ) -> RelayId | RelayError:
+        """Bind a relayed transport address."""
+        client = None
+        if leg is not None:
+            client = self._client(leg)
+            if client is None or client.relay_for(bound.family) is not None:
+                return RelayError.OTHER
+        relay_id = RelayId(next(self._handles))
+        settings = self._settings_for(leg)
+        try:
+            relay = udp.UdpRelay(relay_id, bound, deadline, settings, self._forwarder)
+        except OSError as error:
+            return sockets.relay_error(error)
+        self._rules.add(relay)
+        if client is not None:
+            self._assign(relay, client)
+        return relay_id
+
+    def _settings_for(self, leg: Leg | None) -> ListenerSettings:
+        if leg is None:
+            return ListenerSettings()
+        listener = self._udp_listeners.get(leg.listener)
+        if listener is not None:
+            return listener.settings
+        return self._stream_listeners.get(leg.listener, ListenerSettings())
+
+    def _client(self, leg: Leg) -> Client | None:
+        """The leg's place in the tables, new or not; None: the leg has ended."""
+        client = self._rules.clients.get(leg)
+        if client is not None:
+            return client
+        route = self._route_to(leg)
+        return None if route is None else Client(leg, *route)
+
+    def _route_to(self, leg: Leg) -> tuple[Transmit, object] | None:
+        listener = self._udp_listeners.get(leg.listener)
+        return None if listener is None else listener.route_to(leg)
+
+    def _assign(self, relay: udp.UdpRelay, client: Client) -> None:
+        """Let a relay serve a client; only now is it read, so that nothing arrived is lost."""
+        listener = self._udp_listeners.get(client.leg.listener)
+        if listener is not None:
+            listener.clients[listener.key_of(client.leg)] = client
+        idle = self._rules.assign(relay, client)
+        if idle is not None:
+            self._forget(idle)
+        if relay.sock.fileno() not in self._sources:
+            self._watch(relay.sock.fileno(), relay)
+
+    def _forget(self, client: Client) -> None:
+        listener = self._udp_listeners.get(client.leg.listener)
+        if listener is not None:
+            listener.clients.pop(listener.key_of(client.leg), None)
+
+    def _close_relays_of(self, client: Client) -> None:
+        for relay in client.relays:
+            self.close_relay(relay.relay_id)
+
+    def move(self, relay: RelayId, leg: Leg, deadline: float) -> None:
+        """Give a relay to another leg."""
+        moved = self._rules.relays.get(relay)
+        client = self._client(leg)
+        if isinstance(moved, udp.UdpRelay) and client is not None:
+            moved.deadline = deadline
+            self._assign(moved, client)
+
+    def permit(self, relay: RelayId, peer_host: str, deadline: float) -> None:
+        """Install or extend a permission."""
+        self._rules.permit(relay, peer_host, deadline, self._clock())
+
+    def bind_channel(
+        self, relay: RelayId, number: ChannelNumber, peer: PeerAddress, deadline: float
+    ) -> None:
+        """Install or extend a channel binding."""
+        self._rules.bind_channel(relay, number, peer, deadline, self._clock())
+
+    def extend(self, relay: RelayId, deadline: float) -> None:
+        """Set the relay's end."""
+        self._rules.extend(relay, deadline)
+
+    def close_relay(self, relay: RelayId) -> None:
+        """Close the socket and forget all its rules."""
+        removed, idle = self._rules.remove(relay)
+        if isinstance(removed, udp.UdpRelay):
+            self._close(removed.sock)
+        if idle is not None:
+            self._forget(idle)
+
+    def protect(
+        self, endpoints: Iterable[TransportAddress], own_addresses: Mapping[str, str]
+    ) -> None:
+        """What may never be reached."""
+        self._rules.protect(endpoints, own_addresses)
+
+    def send_to_client(self, leg: Leg, data: bytes) -> None:
+        """Send a STUN message to a client."""
+        route = self._route_to(leg)
+        if route is None:
+            return
+        transmit, address = route
+        try:
+            transmit(data, address)
+        except OSError as error:
+            self._rules.tally.send_failed(error)
+
+    def poll(self) -> Sequence[Event]:
+        """All events since the last call, a bounded batch."""
+        events = self._hand_up.take()
+        self._plan_wake()
+        return events
+
+    def tick(self) -> None:
+        """Time has passed."""
+        self._local_addresses.forget()
+        self._rules.tidy(self._clock())
+
+    def counters(self) -> EngineCounters:
+        """Totals over all relays."""
+        return self._rules.counters(streams=0)
+
+    def relay_counters(self, relay: RelayId) -> RelayCounters | None:
+        """One relay's counters, a snapshot."""
+        found = self._rules.relays.get(relay)
+        return None if found is None else replace(found.counters)

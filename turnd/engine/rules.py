@@ -1,0 +1,300 @@
+"""Forwarding tables: which packet may go where, until when. Pure; every engine in Python uses them.
+
+Rules of the house
+    1.  An address that may be one of our own has two faces: the *shown* one that clients use
+        (announced) and the *raw* one that sockets take and give (bound). Tables that packets meet
+        are keyed by the raw one, so that a packet costs no translation.
+    2.  A channel remembers whether its target needs a look per packet (`guarded`): a port that is
+        protected somewhere, or an address of ours. All others never meet that code.
+    3.  Deadlines are compared with `now < deadline` where the packet is; `tidy` only saves memory.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+from turnd.engine.base import EngineCounters, Leg, RelayCounters, RelayId
+from turnd.engine.sockaddr import SockAddr, raw_address, shown_address
+from turnd.engine.tally import Tally, add_counters
+from turnd.stun.addresses import (
+    AddressFamily,
+    ChannelNumber,
+    PeerAddress,
+    TransportAddress,
+)
+
+Transmit = Callable[[bytes, Any], object]
+"""Sends bytes to an address of the transmitter's own kind; raises OSError when it cannot."""
+
+WILDCARDS = frozenset({"0.0.0.0", "::"})  # noqa: S104 - compared with, never bound
+
+_TIDY_BATCH = 2_000
+
+
+class Channel:
+    """One channel binding (RFC 8656 section 12), with what a packet needs precomputed."""
+
+    __slots__ = ("deadline", "guarded", "header", "number", "peer", "relay", "target")
+
+    def __init__(
+        self, number: ChannelNumber, peer: PeerAddress, relay: Relay, deadline: float
+    ) -> None:
+        self.number = number
+        self.header = number.to_bytes(2, "big")
+        self.peer = peer
+        self.relay = relay
+        self.deadline = deadline
+        self.target: SockAddr = peer
+        self.guarded = True
+
+
+class Client:
+    """One five-tuple that has relays."""
+
+    __slots__ = ("address", "channels", "leg", "relays", "transmit")
+
+    def __init__(self, leg: Leg, transmit: Transmit, address: Any) -> None:
+        self.leg = leg
+        self.transmit = transmit
+        self.address = address
+        self.channels: dict[int, Channel] = {}
+        self.relays: tuple[Relay, ...] = ()
+
+    def relay_for(self, family: AddressFamily) -> Relay | None:
+        """The relayed transport address of a family."""
+        for relay in self.relays:
+            if relay.bound.family is family:
+                return relay
+        return None
+
+
+class Relay:
+    """One relayed transport address and what it lets pass."""
+
+    __slots__ = (
+        "bound",
+        "channels",
+        "client",
+        "counters",
+        "deadline",
+        "permissions",
+        "relay_id",
+        "transmit",
+    )
+
+    def __init__(
+        self,
+        relay_id: RelayId,
+        bound: TransportAddress,
+        deadline: float,
+        transmit: Transmit,
+    ) -> None:
+        self.relay_id = relay_id
+        self.bound = bound
+        self.deadline = deadline
+        self.transmit = transmit
+        self.client: Client | None = None
+        self.permissions: dict[str, float] = {}
+        """Deadlines by shown host."""
+        self.channels: dict[SockAddr, Channel] = {}
+        """By raw address of the peer."""
+        self.counters = RelayCounters()
+
+    def transmit_unfragmented(self, data: bytes, target: SockAddr) -> None:
+        """Send to a raw address with the Don't Fragment bit; raises OSError when it cannot."""
+        self.transmit(data, target)
+
+
+class Rules:
+    """All relays of an engine and what is protected from them."""
+
+    def __init__(self, is_local: Callable[[str], bool]) -> None:
+        """`is_local` says whether a host in canonical text is an address of this machine."""
+        self.tally = Tally()
+        self.clients: dict[Leg, Client] = {}
+        self.relays: dict[RelayId, Relay] = {}
+        self._relayed: dict[TransportAddress, Relay] = {}
+        self._is_local = is_local
+        self._endpoints: frozenset[TransportAddress] = frozenset()
+        self._endpoint_ports: frozenset[int] = frozenset()
+        self._wildcard_ports: frozenset[int] = frozenset()
+        self._bound_of: dict[str, str] = {}
+        self._announced_of: dict[str, str] = {}
+        self._untidied: list[RelayId] = []
+
+    def add(self, relay: Relay) -> None:
+        """A relayed transport address is bound."""
+        self.relays[relay.relay_id] = relay
+        self._relayed[relay.bound] = relay
+
+    def assign(self, relay: Relay, client: Client) -> Client | None:
+        """Give a relay to a client. Returns the client that lost its last relay by that."""
+        former = relay.client
+        if former is not None:
+            old, new = former.leg.transport, client.leg.transport
+            self.tally.transfer(old, new, relay.counters)
+            former = self._leave(relay, former)
+        relay.client = client
+        self.clients[client.leg] = client
+        client.relays = (*client.relays, relay)
+        for channel in relay.channels.values():
+            client.channels[channel.number] = channel
+        return former
+
+    def remove(self, relay_id: RelayId) -> tuple[Relay | None, Client | None]:
+        """Forget a relay. Returns it, and its client when that was the client's last relay."""
+        relay = self.relays.pop(relay_id, None)
+        if relay is None:
+            return None, None
+        del self._relayed[relay.bound]
+        client = relay.client
+        if client is not None:
+            self.tally.retire(client.leg.transport, relay.counters)
+            client = self._leave(relay, client)
+        return relay, client
+
+    def _leave(self, relay: Relay, client: Client) -> Client | None:
+        relay.client = None
+        for channel in relay.channels.values():
+            client.channels.pop(channel.number, None)
+        client.relays = tuple(other for other in client.relays if other is not relay)
+        if client.relays:
+            return None
+        del self.clients[client.leg]
+        return client
+
+    def permit(self, relay_id: RelayId, peer_host: str, deadline: float, now: float) -> None:
+        """Install, extend or, with a deadline that has passed, remove a permission."""
+        relay = self.relays.get(relay_id)
+        if relay is None:
+            return
+        if now < deadline:
+            relay.permissions[peer_host] = deadline
+        else:
+            relay.permissions.pop(peer_host, None)
+
+    def bind_channel(
+        self,
+        relay_id: RelayId,
+        number: ChannelNumber,
+        peer: PeerAddress,
+        deadline: float,
+        now: float,
+    ) -> None:
+        """Install, extend or, with a deadline that has passed, remove a channel binding."""
+        relay = self.relays.get(relay_id)
+        if relay is None:
+            return
+        target = self._target(peer)
+        channel = relay.channels.get(target)
+        if channel is not None and channel.number == number and now < deadline:
+            channel.deadline = deadline
+            return
+        # A number has one peer and a peer one number (section 12): what stood in the way is gone.
+        if channel is not None:
+            self._unbind(channel)
+        holders = (relay,) if relay.client is None else relay.client.relays
+        for other in [c for holder in holders for c in holder.channels.values()]:
+            if other.number == number:
+                self._unbind(other)
+        if now < deadline:
+            self._bind(Channel(number, peer, relay, deadline))
+
+    def _bind(self, channel: Channel) -> None:
+        channel.target = self._target(channel.peer)
+        channel.guarded = self._is_guarded(channel.peer)
+        channel.relay.channels[channel.target] = channel
+        if channel.relay.client is not None:
+            channel.relay.client.channels[channel.number] = channel
+
+    def _unbind(self, channel: Channel) -> None:
+        relay = channel.relay
+        if relay.channels.get(channel.target) is channel:
+            del relay.channels[channel.target]
+        if relay.client is not None and relay.client.channels.get(channel.number) is channel:
+            del relay.client.channels[channel.number]
+
+    def extend(self, relay_id: RelayId, deadline: float) -> None:
+        """Set a relay's end."""
+        relay = self.relays.get(relay_id)
+        if relay is not None:
+            relay.deadline = deadline
+
+    def protect(
+        self, endpoints: Iterable[TransportAddress], own_addresses: Mapping[str, str]
+    ) -> None:
+        """What may never be reached; see `RelayEngine.protect`."""
+        self._endpoints = frozenset(TransportAddress(*endpoint) for endpoint in endpoints)
+        self._endpoint_ports = frozenset(endpoint.port for endpoint in self._endpoints)
+        self._wildcard_ports = frozenset(
+            endpoint.port for endpoint in self._endpoints if endpoint.host in WILDCARDS
+        )
+        self._announced_of = {bound: announced for announced, bound in own_addresses.items()}
+        # Who addresses a bound host directly is held to the same ports.
+        self._bound_of = {bound: bound for bound in own_addresses.values()} | dict(own_addresses)
+        for relay in self.relays.values():
+            channels = list(relay.channels.values())
+            relay.channels.clear()
+            for channel in channels:
+                self._bind(channel)
+
+    def _is_guarded(self, peer: PeerAddress) -> bool:
+        return peer.port in self._endpoint_ports or peer.host in self._bound_of
+
+    def _target(self, peer: PeerAddress) -> SockAddr:
+        bound = self._bound_of.get(peer.host)
+        return raw_address(peer if bound is None else TransportAddress(bound, peer.port))
+
+    def is_forbidden(self, peer: PeerAddress, now: float) -> bool:
+        """Whether a peer is a protected endpoint, or a port of ours that is not relayed now."""
+        host, port = peer
+        bound = self._bound_of.get(host)
+        if port in self._endpoint_ports:
+            hosts = {host.partition("%")[0], bound or host}
+            if any(TransportAddress(each, port) in self._endpoints for each in hosts):
+                return True
+            if port in self._wildcard_ports and (bound is not None or self._is_local(host)):
+                return True
+        if bound is None:
+            return False
+        relay = self._relayed.get(TransportAddress(bound, port))
+        return relay is None or now >= relay.deadline
+
+    def send_target(self, peer: PeerAddress, now: float) -> SockAddr | None:
+        """Where a Send indication's data goes; None: it may not."""
+        if self._is_guarded(peer) and self.is_forbidden(peer, now):
+            return None
+        return self._target(peer)
+
+    def peer_of(self, source: SockAddr) -> PeerAddress:
+        """The sender of a peer's datagram as clients know it."""
+        shown = shown_address(source)
+        announced = self._announced_of.get(shown.host)
+        return PeerAddress(shown if announced is None else shown._replace(host=announced))
+
+    def tidy(self, now: float) -> None:
+        """Drop expired permissions and channels of a bounded number of relays."""
+        if not self._untidied:
+            self._untidied = list(self.relays)
+        batch = self._untidied[-_TIDY_BATCH:]
+        del self._untidied[-_TIDY_BATCH:]
+        for relay in filter(None, map(self.relays.get, batch)):
+            for host in [h for h, end in relay.permissions.items() if now >= end]:
+                del relay.permissions[host]
+            for channel in [c for c in relay.channels.values() if now >= c.deadline]:
+                self._unbind(channel)
+
+    def counters(self, streams: int) -> EngineCounters:
+        """A snapshot over all relays, those that are gone included."""
+        by_transport = self.tally.by_transport(
+            (relay.client.leg.transport, relay.counters)
+            for relay in self.relays.values()
+            if relay.client is not None
+        )
+        totals = RelayCounters()
+        for counters in by_transport.values():
+            add_counters(totals, counters)
+        return EngineCounters(
+            totals, by_transport, dict(self.tally.drops), len(self.relays), streams
+        )

@@ -1,0 +1,167 @@
+"""UDP sockets as the portable engine needs them: bound, non-blocking, with the right IP options.
+
+Fragmentation (RFC 8656 sections 14 and 15)
+    Towards peers the Don't Fragment bit is 0 unless a Send indication has DONT-FRAGMENT: the
+    RFC's alternate behaviour, since a socket does not tell the bit of what it received. Towards
+    clients it is always set, which is stricter than the RFC: what was wrapped for the client is
+    longer than what the peer measured the path with, and a packet that does not fit is dropped and
+    counted rather than sent in fragments that NATs and firewalls lose silently.
+"""
+
+from __future__ import annotations
+
+import errno
+import socket
+import struct
+from functools import lru_cache
+
+from turnd.engine.base import ListenerSettings, RelayError
+from turnd.engine.sockaddr import SockAddr, raw_address, shown_address
+from turnd.stun.addresses import AddressFamily, TransportAddress
+
+LARGEST_DATAGRAM = 65_536
+ANCILLARY_SPACE = 64
+
+# From <linux/in.h> and <linux/in6.h>; Python 3.11 does not name them.
+_IP_PKTINFO = 8
+_IP_MTU_DISCOVER = 10
+_IPV6_MTU_DISCOVER = 23
+_FRAGMENT_FREELY = 0
+_NEVER_FRAGMENT = 2
+
+_PKTINFO_IPV4 = struct.Struct("@I4s4s")
+_PKTINFO_IPV6 = struct.Struct("@16sI")
+
+_OPEN_ERRORS = {
+    errno.EADDRINUSE: RelayError.PORT_TAKEN,
+    errno.EADDRNOTAVAIL: RelayError.NO_SUCH_ADDRESS,
+    errno.EAFNOSUPPORT: RelayError.NO_SUCH_ADDRESS,
+    errno.EMFILE: RelayError.NO_DESCRIPTORS,
+    errno.ENFILE: RelayError.NO_DESCRIPTORS,
+}
+
+Ancillary = list[tuple[int, int, bytes]]
+
+
+def bind_udp(endpoint: TransportAddress, settings: ListenerSettings) -> socket.socket:
+    """A non-blocking UDP socket at an endpoint, not shared with anybody.
+
+    Raises:
+        OSError: it cannot be bound.
+    """
+    family = socket.AF_INET6 if endpoint.family is AddressFamily.IPV6 else socket.AF_INET
+    sock = socket.socket(family, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK)
+    try:
+        if family == socket.AF_INET6:
+            sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+        set_buffers(sock, settings)
+        sock.bind(raw_address(endpoint))
+    except OSError:
+        sock.close()
+        raise
+    return sock
+
+
+def inherit_udp(descriptor: int, settings: ListenerSettings) -> socket.socket:
+    """A socket that was bound before us, made non-blocking; the descriptor is its own from now on.
+
+    Raises:
+        OSError: the descriptor is no socket.
+    """
+    sock = socket.socket(fileno=descriptor)
+    sock.setblocking(False)
+    set_buffers(sock, settings)
+    return sock
+
+
+def set_buffers(sock: socket.socket, settings: ListenerSettings) -> None:
+    """SO_RCVBUF and SO_SNDBUF, as far as the system's limits let us."""
+    if settings.receive_buffer:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, settings.receive_buffer)
+    if settings.send_buffer:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, settings.send_buffer)
+
+
+def let_fragment(sock: socket.socket, allowed: bool) -> None:
+    """Whether what the socket sends may be fragmented; else a packet too big is EMSGSIZE."""
+    mode = _FRAGMENT_FREELY if allowed else _NEVER_FRAGMENT
+    if sock.family == socket.AF_INET6:
+        sock.setsockopt(socket.IPPROTO_IPV6, _IPV6_MTU_DISCOVER, mode)
+    else:
+        sock.setsockopt(socket.IPPROTO_IP, _IP_MTU_DISCOVER, mode)
+
+
+def ask_for_destination(sock: socket.socket) -> None:
+    """Make `recvmsg` tell which address of ours a datagram was sent to."""
+    if sock.family == socket.AF_INET6:
+        sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_RECVPKTINFO, 1)
+    else:
+        sock.setsockopt(socket.IPPROTO_IP, _IP_PKTINFO, 1)
+
+
+def destination_of(ancillary: Ancillary) -> str | None:
+    """The host that a datagram was sent to, from what `recvmsg` gave beside it."""
+    for level, kind, value in ancillary:
+        if level == socket.IPPROTO_IP and kind == _IP_PKTINFO:
+            _, packed, _ = _PKTINFO_IPV4.unpack(value[: _PKTINFO_IPV4.size])
+            return socket.inet_ntop(socket.AF_INET, packed)
+        if level == socket.IPPROTO_IPV6 and kind == socket.IPV6_PKTINFO:
+            packed, index = _PKTINFO_IPV6.unpack(value[: _PKTINFO_IPV6.size])
+            scope = index if packed[0] == 0xFE and packed[1] & 0xC0 == 0x80 else 0
+            raw = (socket.inet_ntop(socket.AF_INET6, packed), 0, 0, scope)
+            return shown_address(raw).host
+    return None
+
+
+@lru_cache(maxsize=1024)
+def source_option(host: str) -> tuple[tuple[int, int, bytes], ...]:
+    """What `sendmsg` needs beside a datagram so that it leaves from a host of ours."""
+    raw = raw_address(TransportAddress(host, 0))
+    if len(raw) == 4:
+        packed = socket.inet_pton(socket.AF_INET6, raw[0])
+        info = _PKTINFO_IPV6.pack(packed, raw[3])
+        return ((socket.IPPROTO_IPV6, socket.IPV6_PKTINFO, info),)
+    info = _PKTINFO_IPV4.pack(0, socket.inet_pton(socket.AF_INET, host), bytes(4))
+    return ((socket.IPPROTO_IP, _IP_PKTINFO, info),)
+
+
+def bound_address(sock: socket.socket) -> TransportAddress:
+    """Where a socket is bound."""
+    raw: SockAddr = sock.getsockname()
+    return shown_address(raw)
+
+
+def relay_error(error: OSError) -> RelayError:
+    """Why a relayed transport address could not be bound."""
+    return _OPEN_ERRORS.get(error.errno or 0, RelayError.OTHER)
+
+
+class LocalAddresses:
+    """Which hosts are addresses of this machine, by trying to bind them; remembered briefly."""
+
+    _BOUND = 1_024
+
+    def __init__(self) -> None:
+        self._known: dict[str, bool] = {}
+
+    def __call__(self, host: str) -> bool:
+        """Whether a host in canonical text is an address of this machine."""
+        known = self._known.get(host)
+        if known is None:
+            known = _can_bind(host)
+            if len(self._known) < self._BOUND:
+                self._known[host] = known
+        return known
+
+    def forget(self) -> None:
+        """Addresses come and go: ask the system again."""
+        self._known.clear()
+
+
+def _can_bind(host: str) -> bool:
+    try:
+        bind_udp(TransportAddress(host, 0), ListenerSettings(0, 0)).close()
+    except OSError as error:
+        # Not knowing (out of descriptors, say) must not open what is protected.
+        return error.errno not in (errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT, errno.EINVAL)
+    return True

@@ -1,0 +1,179 @@
+"""The portable engine's UDP sockets: listeners for clients, relays for peers.
+
+Each is drained by a bounded batch of non-blocking reads when epoll says so; the clock is read once
+a batch by the caller. A read that fails is a pending error of an earlier send, nothing more.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from turnd.engine import sockets
+from turnd.engine.base import ClientMessage, Leg, ListenerId, ListenerSettings, RelayId, Transport
+from turnd.engine.rules import WILDCARDS, Client, Relay, Transmit
+from turnd.engine.sockaddr import SockAddr, raw_address, shown_address
+from turnd.engine.sockets import LARGEST_DATAGRAM
+from turnd.stun.addresses import ClientAddress, ServerAddress, TransportAddress
+
+if TYPE_CHECKING:
+    import socket
+
+    from turnd.engine.forwarding import Forwarder
+
+BATCH = 32
+
+HandUpMessage = Callable[[ClientMessage], None]
+
+
+class UdpListener:
+    """One endpoint that clients send to, bound to one address."""
+
+    def __init__(
+        self,
+        listener_id: ListenerId,
+        sock: socket.socket,
+        settings: ListenerSettings,
+        forwarder: Forwarder,
+        hand_up: HandUpMessage,
+    ) -> None:
+        sockets.let_fragment(sock, allowed=False)
+        self.listener_id = listener_id
+        self.sock = sock
+        self.settings = settings
+        self.endpoint = ServerAddress(sockets.bound_address(sock))
+        self.clients: dict[Any, Client] = {}
+        """By what `key_of` makes of a leg."""
+        self._forwarder = forwarder
+        self._hand_up = hand_up
+
+    def key_of(self, leg: Leg) -> Any:
+        """What a packet of this leg is looked up by."""
+        return raw_address(leg.client)
+
+    def route_to(self, leg: Leg) -> tuple[Transmit, Any]:
+        """How to send to a leg: the function and its second argument."""
+        return self.sock.sendto, raw_address(leg.client)
+
+    def ready(self, _mask: int, now: float) -> None:
+        """Read what has arrived, a bounded batch."""
+        receive = self.sock.recvfrom
+        client_of = self.clients.get
+        forward = self._forwarder.from_client
+        for _ in range(BATCH):
+            try:
+                data, source = receive(LARGEST_DATAGRAM)
+            except BlockingIOError:
+                return
+            except OSError:
+                continue
+            client = client_of(source)
+            if not forward(client, data, now):
+                leg = self._leg_of(source) if client is None else client.leg
+                self._hand_up(ClientMessage(leg, data))
+
+    def _leg_of(self, source: SockAddr) -> Leg:
+        client = ClientAddress(shown_address(source))
+        return Leg(self.listener_id, Transport.UDP, self.endpoint, client)
+
+
+class WildcardUdpListener(UdpListener):
+    """One endpoint on every address of the host: answers leave from the address that was asked."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        sockets.ask_for_destination(self.sock)
+
+    def key_of(self, leg: Leg) -> Any:
+        """The client's and our own address."""
+        return raw_address(leg.client), leg.local.host
+
+    def route_to(self, leg: Leg) -> tuple[Transmit, Any]:
+        """Send from the address that the leg has as ours."""
+        return self._send_from, (raw_address(leg.client), sockets.source_option(leg.local.host))
+
+    def _send_from(self, data: bytes, route: tuple[SockAddr, Any]) -> None:
+        self.sock.sendmsg((data,), route[1], 0, route[0])
+
+    def ready(self, _mask: int, now: float) -> None:
+        """Read what has arrived, a bounded batch."""
+        receive = self.sock.recvmsg
+        forward = self._forwarder.from_client
+        for _ in range(BATCH):
+            try:
+                data, ancillary, _, source = receive(LARGEST_DATAGRAM, sockets.ANCILLARY_SPACE)
+            except BlockingIOError:
+                return
+            except OSError:
+                continue
+            local = sockets.destination_of(ancillary)
+            if local is None:
+                continue
+            client = self.clients.get((source, local))
+            if not forward(client, data, now):
+                leg = self._wildcard_leg(source, local) if client is None else client.leg
+                self._hand_up(ClientMessage(leg, data))
+
+    def _wildcard_leg(self, source: SockAddr, host: str) -> Leg:
+        local = ServerAddress(TransportAddress(host, self.endpoint.port))
+        client = ClientAddress(shown_address(source))
+        return Leg(self.listener_id, Transport.UDP, local, client)
+
+
+def open_listener(
+    listener_id: ListenerId,
+    sock: socket.socket,
+    settings: ListenerSettings,
+    forwarder: Forwarder,
+    hand_up: HandUpMessage,
+) -> UdpListener:
+    """The listener that fits what the socket is bound to."""
+    wildcard = sockets.bound_address(sock).host in WILDCARDS
+    kind = WildcardUdpListener if wildcard else UdpListener
+    return kind(listener_id, sock, settings, forwarder, hand_up)
+
+
+class UdpRelay(Relay):
+    """A relayed transport address with its socket."""
+
+    __slots__ = ("_forward", "sock")
+
+    def __init__(
+        self,
+        relay_id: RelayId,
+        bound: TransportAddress,
+        deadline: float,
+        settings: ListenerSettings,
+        forwarder: Forwarder,
+    ) -> None:
+        """Binds the socket.
+
+        Raises:
+            OSError: it cannot be bound.
+        """
+        self.sock = sockets.bind_udp(bound, settings)
+        sockets.let_fragment(self.sock, allowed=True)
+        address = bound if bound.port else sockets.bound_address(self.sock)
+        super().__init__(relay_id, address, deadline, self.sock.sendto)
+        self._forward = forwarder.from_peer
+
+    def transmit_unfragmented(self, data: bytes, target: SockAddr) -> None:
+        """Send with the Don't Fragment bit."""
+        sockets.let_fragment(self.sock, allowed=False)
+        try:
+            self.sock.sendto(data, target)
+        finally:
+            sockets.let_fragment(self.sock, allowed=True)
+
+    def ready(self, _mask: int, now: float) -> None:
+        """Read what has arrived, a bounded batch."""
+        receive = self.sock.recvfrom
+        forward = self._forward
+        for _ in range(BATCH):
+            try:
+                data, source = receive(LARGEST_DATAGRAM)
+            except BlockingIOError:
+                return
+            except OSError:
+                continue
+            forward(self, data, source, now)
