@@ -1,0 +1,39 @@
+"""The configuration: the model, its loader with positions, and what a reload can change."""
+
+from turnd.config.changes import Changes, compare
+from turnd.config.loader import find_config_file, load, load_text
+from turnd.config.model import Config, Realm
+from turnd.config.problems import ConfigError, Origin, Problem, format_path
+from turnd.config.sections import (
+    AuthSection,
+    CertificatePair,
+    LimitsSection,
+    PeersSection,
+    RealmLimits,
+    RealmSection,
+)
+from turnd.config.values import Endpoint, HostPort, PortRange, RelayAddress
+
+__all__ = [
+    "AuthSection",
+    "CertificatePair",
+    "Changes",
+    "Config",
+    "ConfigError",
+    "Endpoint",
+    "HostPort",
+    "LimitsSection",
+    "Origin",
+    "PeersSection",
+    "PortRange",
+    "Problem",
+    "Realm",
+    "RealmLimits",
+    "RealmSection",
+    "RelayAddress",
+    "compare",
+    "find_config_file",
+    "format_path",
+    "load",
+    "load_text",
+]

@@ -1,0 +1,116 @@
+"""What no key shows by itself: keys that contradict each other.
+
+A check is left out when a key it depends on is broken already: one mistake, one line.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from turnd.config.problems import Path, format_path
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator
+
+    from turnd.config.model import Config
+    from turnd.config.values import Endpoint
+
+Finding = tuple[Path, str]
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """A rule over several keys."""
+
+    depends: tuple[Path, ...]
+    find: Callable[[Config], Iterable[Finding]]
+
+
+def _listed(config: Config) -> Iterator[tuple[Path, Endpoint]]:
+    for index, endpoint in enumerate(config.listen):
+        yield ("listen", index), endpoint
+    for name, realm in config.realms.items():
+        for index, endpoint in enumerate(realm.listen):
+            yield ("realms", name, "listen", index), endpoint
+
+
+def _certificates(config: Config) -> Iterator[Finding]:
+    if config.tls:
+        return
+    for path, endpoint in _listed(config):
+        if endpoint.transport == "tls":
+            yield path, f"{endpoint} needs a certificate: tls: {{certificate: …, key: …}}"
+
+
+def _endpoints(config: Config) -> Iterator[Finding]:
+    """One endpoint, one realm; TLS runs over TCP, so that they cannot share a port.
+
+    A realm may take an endpoint that stands at the top: it belongs to the realm then.
+    """
+    first: dict[tuple[str, str, int], tuple[Path, Endpoint]] = {}
+    for path, endpoint in _listed(config):
+        protocol = "udp" if endpoint.transport == "udp" else "tcp"
+        place = (protocol, endpoint.host, endpoint.port)
+        taken = first.setdefault(place, (path, endpoint)) if endpoint.port else (path, endpoint)
+        if taken[0] == path:
+            continue
+        if taken[1] != endpoint:
+            yield path, f"{endpoint} and {taken[1]} ({format_path(taken[0])}) share a TCP port"
+        elif taken[0][0] == "listen" and path[0] == "realms":
+            first[place] = (path, endpoint)
+        else:
+            yield path, f"{endpoint} stands at {format_path(taken[0])} already"
+
+
+def _admin(config: Config) -> Iterator[Finding]:
+    admin = config.admin.listen
+    if admin is None or not admin.port:
+        return
+    for path, endpoint in _listed(config):
+        if endpoint.transport != "udp" and (endpoint.host, endpoint.port) == (
+            admin.host,
+            admin.port,
+        ):
+            yield ("admin", "listen"), f"{admin} is where clients come to ({format_path(path)})"
+
+
+def _relay_addresses(config: Config) -> Iterator[Finding]:
+    addresses = config.relay.addresses
+    bound: set[str] = set()
+    for index, address in enumerate(addresses):
+        path = ("relay", "addresses", index)
+        if address.auto:
+            if len(addresses) > 1:
+                yield path, "auto stands alone: it chooses the addresses itself"
+        elif address.bound in bound:
+            yield path, f"{address.bound} is bound by an entry above already"
+        bound.add(address.bound)
+
+
+def _lifetimes(config: Config) -> Iterator[Finding]:
+    relay = config.relay
+    if relay.lifetime > relay.max_lifetime:
+        key = "lifetime" if "lifetime" in relay.model_fields_set else "max_lifetime"
+        message = f"lifetime ({relay.lifetime}) is above max_lifetime ({relay.max_lifetime})"
+        yield ("relay", key), message
+
+
+def _realms(config: Config) -> Iterator[Finding]:
+    for name, realm in config.realms.items():
+        if name == config.realm:
+            yield ("realms", name), "is the name of the server's own realm"
+        auth = realm.auth
+        if not (auth.users or auth.secrets or auth.redis):
+            message = "nobody could use this realm: users, secrets or redis are wanted"
+            yield ("realms", name), message
+
+
+CHECKS = (
+    Check((("tls",),), _certificates),
+    Check((), _endpoints),
+    Check((("admin",),), _admin),
+    Check((), _relay_addresses),
+    Check((("relay", "lifetime"), ("relay", "max_lifetime")), _lifetimes),
+    Check((("realm",), ("realms",)), _realms),
+)

@@ -1,0 +1,207 @@
+"""Types of the model's fields: how a text becomes a value, its JSON Schema, and what a change asks.
+
+A parser's `ValueError` becomes an error of the field. Values that are parsed already pass, so that
+defaults and tests may be written as values.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, Any, TypeVar
+
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    JsonValue,
+    PlainSerializer,
+    PlainValidator,
+    SecretStr,
+    ValidationInfo,
+    WithJsonSchema,
+    model_validator,
+)
+
+from turnd.config import texts
+from turnd.config.values import (
+    Endpoint,
+    HostPort,
+    PortRange,
+    RelayAddress,
+    parse_duration,
+    parse_endpoint,
+    parse_host_port,
+    parse_peer_range,
+    parse_port_range,
+    parse_relay_address,
+)
+
+T = TypeVar("T")
+
+RELOAD_KEY = "x-reload"
+"""In a field's JSON Schema: what a change of it needs (`Reload`)."""
+
+BASE_KEY = "base"
+"""In the context of a validation: the folder where relative file names begin."""
+
+
+class Reload(StrEnum):
+    """What brings a changed key into force."""
+
+    LIVE = "live"
+    RESTART = "restart"
+
+
+class Section(BaseModel):
+    """A map of the configuration. One that is empty in the file (`auth:`) has its defaults."""
+
+    model_config = ConfigDict(
+        strict=True, extra="forbid", frozen=True, hide_input_in_errors=True, allow_inf_nan=False
+    )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _empty(cls, value: Any) -> Any:
+        return {} if value is None else value
+
+
+def live(default: Any, description: str, **rest: Any) -> Any:
+    """A field whose change a reload brings into force."""
+    return _field(Reload.LIVE, default, description, rest)
+
+
+def restart(default: Any, description: str, **rest: Any) -> Any:
+    """A field whose change needs a restart."""
+    return _field(Reload.RESTART, default, description, rest)
+
+
+def section(kind: Callable[[], Section], description: str) -> Any:
+    """A field that holds a map, by default with its own defaults."""
+    return Field(default_factory=kind, description=description)
+
+
+def _field(reload: Reload, default: Any, description: str, rest: dict[str, Any]) -> Any:
+    extra: dict[str, JsonValue] = {RELOAD_KEY: reload.value}
+    return Field(default, description=description, json_schema_extra=extra, **rest)
+
+
+def _parsed(kind: type[T], parse: Callable[[Any], T], accepts: tuple[type, ...], want: str) -> Any:
+    """A validator for values of `kind` that are written as something else."""
+
+    def validate(value: Any) -> T:
+        if isinstance(value, kind):
+            return value
+        if isinstance(value, bool) or not isinstance(value, accepts):
+            raise ValueError(want)  # noqa: TRY004 - pydantic makes an error of ValueError only
+        return parse(value)
+
+    return PlainValidator(validate)
+
+
+def _secret(check: Callable[[str], str]) -> Any:
+    def validate(value: SecretStr) -> SecretStr:
+        check(value.get_secret_value())
+        return value
+
+    return AfterValidator(validate)
+
+
+_AS_TEXT = PlainSerializer(str, return_type=str)
+_ENDPOINT = r"^(udp|tcp|tls)://(\[[0-9A-Fa-f:.]+\]|[0-9.]+)(:[0-9]{1,5})?$"
+_HOST_PORT = r"^(\[[0-9A-Fa-f:.]+\]|[0-9.]+):[0-9]{1,5}$"
+_DURATION = r"^([0-9]+(\.[0-9]+)?(ms|s|m|h|d))+$"
+_PORTS = r"^[0-9]{1,5} *(- *[0-9]{1,5})?$"
+_DURATION_SCHEMA = {
+    "anyOf": [{"type": "number", "minimum": 0}, {"type": "string", "pattern": _DURATION}]
+}
+
+
+def _schema(pattern: str) -> Any:
+    return WithJsonSchema({"type": "string", "pattern": pattern})
+
+
+EndpointField = Annotated[
+    Endpoint,
+    _parsed(Endpoint, parse_endpoint, (str,), "an endpoint is wanted: udp://0.0.0.0:3478"),
+    _AS_TEXT,
+    _schema(_ENDPOINT),
+]
+HostPortField = Annotated[
+    HostPort,
+    _parsed(HostPort, parse_host_port, (str,), "an address with a port is wanted: 127.0.0.1:9641"),
+    _AS_TEXT,
+    _schema(_HOST_PORT),
+]
+RelayAddressField = Annotated[
+    RelayAddress,
+    _parsed(RelayAddress, parse_relay_address, (str,), "auto or an address is wanted"),
+    _AS_TEXT,
+    _schema(r"^(auto|[0-9A-Fa-f:.]+( *= *[0-9A-Fa-f:.]+)?)$"),
+]
+PortRangeField = Annotated[
+    PortRange,
+    _parsed(PortRange, parse_port_range, (str, int), "ports are wanted: 49152-65535"),
+    _AS_TEXT,
+    WithJsonSchema(
+        {
+            "anyOf": [
+                {"type": "integer", "minimum": 1, "maximum": 65535},
+                {"type": "string", "pattern": _PORTS},
+            ]
+        }
+    ),
+]
+PeerRange = Annotated[
+    str,
+    _parsed(type(None), parse_peer_range, (str,), "text is wanted: special-purpose or 10.0.0.0/8"),
+    WithJsonSchema({"type": "string"}),
+]
+
+
+def _duration(value: Any) -> float:
+    if isinstance(value, bool) or not isinstance(value, (int, float, str)):
+        raise ValueError("a duration is wanted: seconds as a number, or 30s, 10m, 1h, 1d")  # noqa: TRY004 - as above
+    return parse_duration(value)
+
+
+def _whole_duration(value: Any) -> int:
+    seconds = _duration(value)
+    if seconds != int(seconds):
+        raise ValueError("whole seconds are wanted")
+    return int(seconds)
+
+
+Seconds = Annotated[float, BeforeValidator(_duration), WithJsonSchema(_DURATION_SCHEMA)]
+WholeSeconds = Annotated[int, BeforeValidator(_whole_duration), WithJsonSchema(_DURATION_SCHEMA)]
+
+Count = Annotated[int, Field(ge=0, le=1_000_000_000)]
+BufferSize = Annotated[int, Field(ge=0, le=1 << 30)]
+
+
+def _path(value: Any, info: ValidationInfo) -> Path:
+    """Relative names begin at the folder of the configuration's file."""
+    if isinstance(value, Path):
+        return value
+    if not isinstance(value, str):
+        raise ValueError("a file's name is wanted")  # noqa: TRY004 - as above
+    return Path((info.context or {}).get(BASE_KEY, ""), texts.check_path(value))
+
+
+FilePath = Annotated[
+    Path,
+    PlainValidator(_path),
+    _AS_TEXT,
+    WithJsonSchema({"type": "string", "minLength": 1}),
+]
+Realm = Annotated[str, AfterValidator(texts.check_realm)]
+User = Annotated[str, AfterValidator(texts.check_user)]
+Separator = Annotated[str, AfterValidator(texts.check_separator)]
+Software = Annotated[str, AfterValidator(texts.check_software)]
+SystemName = Annotated[str, AfterValidator(texts.check_name)]
+Password = Annotated[SecretStr, _secret(texts.check_password)]
+Secret = Annotated[SecretStr, _secret(texts.check_secret)]
+RedisAddress = Annotated[SecretStr, _secret(texts.check_redis)]

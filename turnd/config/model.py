@@ -1,0 +1,148 @@
+"""The configuration: `Config`, its defaults, and what follows from them.
+
+The model is the only list of options: `config.yaml`, the JSON Schema, the reference, the variables
+of the environment and what a reload can change are all made from it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Annotated, Any, Literal
+
+from pydantic import BeforeValidator, Field
+
+from turnd.config import fields
+from turnd.config.fields import (
+    EndpointField,
+    FilePath,
+    Section,
+    Software,
+    SystemName,
+    live,
+    restart,
+    section,
+)
+from turnd.config.sections import (
+    AdminSection,
+    AuthSection,
+    CertificatePair,
+    LimitsSection,
+    LogSection,
+    PeersSection,
+    RealmLimits,
+    RealmSection,
+    RelaySection,
+    ShutdownSection,
+    SocketsSection,
+    StreamsSection,
+)
+from turnd.config.values import Endpoint
+
+DEFAULT_LISTEN = (
+    Endpoint("udp", "0.0.0.0", 3478),  # noqa: S104 - a TURN server serves everybody
+    Endpoint("udp", "::", 3478),
+    Endpoint("tcp", "0.0.0.0", 3478),  # noqa: S104 - as above
+    Endpoint("tcp", "::", 3478),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Realm:
+    """What holds for the clients of one realm, with what it takes over from the server."""
+
+    name: str
+    endpoints: tuple[Endpoint, ...]
+    auth: AuthSection
+    peers: PeersSection
+    limits: RealmLimits
+
+
+def _as_pairs(value: Any) -> Any:
+    """One pair may stand without a list; null is no pair."""
+    if value is None:
+        return ()
+    return (value,) if isinstance(value, (dict, CertificatePair)) else value
+
+
+class Config(Section):
+    """The whole configuration. Instances do not change."""
+
+    realm: fields.Realm = restart(
+        "turnd", "Realm of the credentials, as clients are told; a domain name by custom."
+    )
+    software: Software | None = restart(
+        None,
+        "SOFTWARE in authenticated answers. null: turnd, without a version.",
+        examples=["turnd 1.0"],
+    )
+    listen: tuple[EndpointField, ...] = restart(
+        DEFAULT_LISTEN,
+        "Where clients come to: udp://, tcp:// or tls:// and an address, 0.0.0.0 or [::] for all. "
+        "Without port: 3478, with tls 5349.",
+        examples=[["udp://0.0.0.0:3478", "tls://0.0.0.0:443"]],
+        min_length=1,
+    )
+    tls: Annotated[tuple[CertificatePair, ...], BeforeValidator(_as_pairs)] = live(
+        (),
+        "Certificate and key for tls:// endpoints, or a list of such pairs, chosen by SNI; read "
+        "again when they change.",
+        examples=[{"certificate": "fullchain.pem", "key": "privkey.pem"}],
+    )
+    relay: RelaySection = section(RelaySection, "Relayed transport addresses.")
+    auth: AuthSection = section(
+        AuthSection,
+        "Who may use the server: users, then secrets, then Redis. With none of them the server "
+        "makes a secret of its own, in its state directory.",
+    )
+    peers: PeersSection = section(
+        PeersSection,
+        "Where clients may relay to. The server's own listeners, Redis and admin are never "
+        "reached, whatever stands here.",
+    )
+    limits: LimitsSection = section(LimitsSection, "How much at the same time. 0: no limit.")
+    streams: StreamsSection = section(StreamsSection, "TCP and TLS connections.")
+    admin: AdminSection = section(AdminSection, "Metrics, health and control.")
+    log: LogSection = section(LogSection, "What is written to standard output.")
+    engine: Literal["auto", "native", "portable"] = restart(
+        "auto", "What moves packets. auto: native where it is installed, else portable."
+    )
+    workers: Annotated[int, Field(ge=0, le=1024)] = restart(
+        0, "Threads of the native engine. 0: one per CPU."
+    )
+    user: SystemName = restart(
+        "turnd", "Whom the server becomes when started as root; nobody if turnd does not exist."
+    )
+    state_directory: FilePath | None = restart(
+        None, "Where the server's own secret is kept. null: what systemd gives, or the usual place."
+    )
+    shutdown: ShutdownSection = section(ShutdownSection, "How the server ends on SIGTERM.")
+    sockets: SocketsSection = section(
+        SocketsSection, "Kernel buffers of UDP sockets, in bytes. 0: the system's default."
+    )
+    realms: Mapping[fields.Realm, RealmSection] = live(
+        {},
+        "Further realms by name, for clients that come to their endpoints: listen, and if wanted "
+        "auth, peers and limits as above.",
+        examples=[{"b.example": {"listen": ["udp://0.0.0.0:3479"], "auth": {"secrets": ["x"]}}}],
+    )
+
+    def all_realms(self) -> tuple[Realm, ...]:
+        """The server's own realm first, then the further ones, each with its endpoints.
+
+        An endpoint that stands under a realm belongs to it, also when it stands at the top too.
+        """
+        taken = {endpoint for realm in self.realms.values() for endpoint in realm.listen}
+        own = tuple(endpoint for endpoint in self.listen if endpoint not in taken)
+        first = Realm(self.realm, own, self.auth, self.peers, self.limits)
+        further = (
+            Realm(
+                name,
+                realm.listen,
+                realm.auth,
+                self.peers if realm.peers is None else realm.peers,
+                self.limits if realm.limits is None else realm.limits,
+            )
+            for name, realm in self.realms.items()
+        )
+        return (first, *further)

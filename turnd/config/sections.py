@@ -1,0 +1,227 @@
+"""The maps of the configuration, one class each. The only list of options beside `model`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from turnd.config.fields import (
+    BufferSize,
+    Count,
+    EndpointField,
+    FilePath,
+    HostPortField,
+    Password,
+    PeerRange,
+    PortRangeField,
+    RedisAddress,
+    RelayAddressField,
+    Seconds,
+    Secret,
+    Section,
+    Separator,
+    User,
+    WholeSeconds,
+    live,
+    restart,
+    section,
+)
+from turnd.config.values import SPECIAL_PURPOSE, HostPort, PortRange, RelayAddress
+
+LONGEST_LIFETIME = 0xFFFF_FFFF  # LIFETIME is 32 bits (RFC 8656 section 18.2)
+CHANNELS = 0x1000  # 0x4000 to 0x4FFF (RFC 8656 section 12)
+
+
+class CertificatePair(Section):
+    """A certificate and its private key."""
+
+    certificate: FilePath = Field(description="PEM file: the certificate, then its intermediates.")
+    key: FilePath = Field(description="PEM file: the private key.")
+
+
+class RelaySection(Section):
+    """Where relayed transport addresses are, and what allocations are granted."""
+
+    addresses: tuple[RelayAddressField, ...] = restart(
+        (RelayAddress(auto=True),),
+        "Addresses of this host to relay from. auto: the ones that its routes prefer. "
+        "10.0.0.5=203.0.113.7: bound and announced address of a host behind 1:1 NAT.",
+        examples=[["10.0.0.5=203.0.113.7", "2001:db8::7"]],
+        min_length=1,
+    )
+    ports: PortRangeField = restart(
+        PortRange(49152, 65535), "UDP ports of relayed transport addresses, first to last."
+    )
+    port_rest: Seconds = restart(
+        60.0,
+        "How long a relay port rests when its allocation has ended. When none has rested, the "
+        "one that rested longest is taken.",
+        le=86400,
+    )
+    lifetime: WholeSeconds = live(
+        600, "Lifetime of an allocation that asks for none.", ge=1, le=LONGEST_LIFETIME
+    )
+    max_lifetime: WholeSeconds = live(
+        3600, "Lifetime that an allocation gets at most.", ge=1, le=LONGEST_LIFETIME
+    )
+    max_permissions: int = live(256, "Permissions of one allocation at most.", ge=1, le=65536)
+    max_channels: int = live(256, "Channels of one allocation at most.", ge=1, le=CHANNELS)
+
+
+class AuthSection(Section):
+    """Who may use the server: users, then secrets, then Redis.
+
+    With none of them, the server makes a secret of its own in its state directory.
+    """
+
+    users: Mapping[User, Password] = live(
+        {},
+        "Static users: name and password, or name and key as md5:… or sha256:… (hexadecimal, of "
+        "user:realm:password).",
+        examples=[{"alice": "s3cret"}],
+    )
+    users_file: FilePath | None = live(
+        None, "File to read users from instead: lines of name: password, as YAML has them."
+    )
+    secrets: tuple[Secret, ...] = live(
+        (),
+        "Secrets shared with applications that make credentials (TURN REST). Several while one "
+        "replaces another: all are tried.",
+        examples=[["new", "old"]],
+    )
+    secrets_file: FilePath | None = live(
+        None, "File to read secrets from instead, one a line. An empty file is an error."
+    )
+    separator: Separator = live(":", "What stands between expiry and user in a REST username.")
+    redis: RedisAddress | None = live(
+        None,
+        "Redis with users and secrets: redis://, rediss:// (TLS), unix://, redis+sentinel://, "
+        "redis+cluster://, or coturn's ip=… dbname=….",
+        examples=["redis://127.0.0.1:6379/0"],
+    )
+    redis_file: FilePath | None = live(
+        None, "File to read the address of Redis from instead, with the password in it."
+    )
+    redis_schema: Literal["turnd", "coturn"] = live(
+        "turnd", "Which keys Redis holds: turnd's own, or coturn's as they are."
+    )
+    redis_cache: Seconds = live(60.0, "How long an answer of Redis is believed.", le=86400)
+    redis_timeout: Seconds = live(
+        0.3, "How long an answer of Redis is waited for; 0.3 at most.", gt=0, le=0.3
+    )
+    redis_tls_ca: FilePath | None = live(
+        None, "PEM file with the authorities that vouch for Redis. null: the system's."
+    )
+    strict_expiry: bool = live(
+        False, "Whether a REST credential that has expired cannot refresh its allocation either."
+    )
+    nonce_lifetime: Seconds = live(
+        3600.0, "How long a nonce is valid; then the client is given another.", ge=1, le=86400
+    )
+
+
+class PeersSection(Section):
+    """Where clients may relay to. The server's own listeners, Redis and admin never are."""
+
+    deny: tuple[PeerRange, ...] = live(
+        (SPECIAL_PURPOSE,),
+        "Peers that are refused: addresses, networks, ranges (10.0.0.1-10.0.0.9), and "
+        "special-purpose for every private, local, multicast or otherwise special address in "
+        "every encoding.",
+        examples=[[SPECIAL_PURPOSE, "198.51.100.0/24"]],
+    )
+    allow: tuple[PeerRange, ...] = live(
+        (), "Peers that are allowed although they are denied above.", examples=[["10.1.0.0/16"]]
+    )
+
+
+class RealmLimits(Section):
+    """How much one realm may hold at the same time. 0: no limit."""
+
+    allocations: Count = live(0, "Allocations in all.")
+    allocations_per_user: Count = live(0, "Allocations of one user.")
+    allocations_per_client: Count = live(0, "Allocations of one client address.")
+
+
+class LimitsSection(RealmLimits):
+    """How much may be held or asked at the same time. 0: no limit."""
+
+    unauthenticated_per_second: Count = live(
+        500,
+        "UDP answers to requests without valid nonce (Binding, 401, errors) per second and IPv4 "
+        "/24 or IPv6 /56. Streams are not counted.",
+    )
+    connections_per_client: Count = live(
+        2000, "TCP and TLS connections of one client address. A company may be one address."
+    )
+    connections: Count = live(20000, "TCP and TLS connections in all.")
+
+
+class StreamsSection(Section):
+    """Deadlines and queues of TCP and TLS connections."""
+
+    handshake_timeout: Seconds = live(10.0, "How long a TLS handshake may take.", gt=0, le=3600)
+    frame_timeout: Seconds = live(
+        10.0, "How long a message may take from its first byte to its last.", gt=0, le=3600
+    )
+    authentication_timeout: Seconds = live(
+        60.0,
+        "How long a connection may stay without an authenticated request. An authenticated one "
+        "may be idle for ever.",
+        gt=0,
+        le=86400,
+    )
+    backlog: Annotated[int, Field(ge=4096, le=1 << 30)] = live(
+        262144, "Bytes that wait for a slow client; beyond, its newest media is dropped."
+    )
+
+
+class AdminSection(Section):
+    """Metrics, health and control."""
+
+    listen: HostPortField | None = restart(
+        HostPort("127.0.0.1", 9641), "Address of /metrics, /healthz and /readyz. null: none."
+    )
+    socket: FilePath | None = restart(
+        None, "UNIX socket for turnd reload, mode 600. null: admin.sock in the runtime directory."
+    )
+
+
+class LogSection(Section):
+    """What is written to standard output."""
+
+    format: Literal["console", "json"] = live("console", "For people, or for machines.")
+    level: Literal["debug", "info", "warning", "error"] = live("info", "What is worth a line.")
+    addresses: bool = live(True, "Whether lines show the addresses of clients.")
+
+
+class ShutdownSection(Section):
+    """How the server ends on SIGTERM."""
+
+    timeout: Seconds = live(
+        5.0, "How long allocations may go on. A second SIGTERM ends them at once.", le=86400
+    )
+
+
+class SocketsSection(Section):
+    """Kernel buffers of UDP sockets, in bytes. 0: the system's default."""
+
+    receive_buffer: BufferSize = restart(4194304, "SO_RCVBUF; see net.core.rmem_max.")
+    send_buffer: BufferSize = restart(4194304, "SO_SNDBUF; see net.core.wmem_max.")
+
+
+class RealmSection(Section):
+    """A further realm, for clients that come to its endpoints."""
+
+    listen: tuple[EndpointField, ...] = Field(
+        description="Endpoints that belong to this realm.",
+        min_length=1,
+        json_schema_extra={"x-reload": "restart"},
+    )
+    auth: AuthSection = section(AuthSection, "As auth above; at least one source of credentials.")
+    peers: PeersSection | None = live(None, "As peers above. null: the server's.")
+    limits: RealmLimits | None = live(
+        None, "As limits above, counted for this realm. null: the server's figures."
+    )

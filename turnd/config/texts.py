@@ -1,0 +1,160 @@
+"""What a realm, a user, a password and a store's address may look like.
+
+Messages name the rule and never the text, since most of these are secrets.
+"""
+
+from __future__ import annotations
+
+import re
+from urllib.parse import urlsplit
+
+LONGEST_USER = 508  # bytes (RFC 8489 section 14.3)
+LONGEST_REALM = 127  # characters (RFC 8489 section 14.9)
+LONGEST_SOFTWARE = 127  # characters (RFC 8489 section 14.14)
+LONGEST_SECRET = 4096  # characters; more is a wrong file
+
+REDIS_SCHEMES = ("redis", "rediss", "unix", "redis+sentinel", "redis+cluster")
+_COTURN_CONNECTION = re.compile(r"(?:[a-z_-]+=\S*\s+)*[a-z_-]+=\S*")
+_KEY_DIGITS = {"md5": 32, "sha256": 64}
+
+
+def check_realm(text: str) -> str:
+    """A realm as it is sent and hashed (RFC 8489 section 14.9).
+
+    Raises:
+        ValueError: empty, too long, quotes, or characters that OpaqueString refuses.
+    """
+    if not text or len(text) > LONGEST_REALM:
+        raise ValueError(f"a realm has 1 to {LONGEST_REALM} characters")
+    if '"' in text or "\\" in text:
+        raise ValueError("a realm is sent between quotes and holds neither quotes nor backslashes")
+    _check_opaque(text, "a realm")
+    return text
+
+
+def check_user(text: str) -> str:
+    """A user's name (RFC 8489 section 14.3).
+
+    Raises:
+        ValueError: empty, too long, or characters that OpaqueString refuses.
+    """
+    if not text or len(text.encode()) > LONGEST_USER:
+        raise ValueError(f"a user's name has 1 to {LONGEST_USER} bytes")
+    _check_opaque(text, "a user's name")
+    return text
+
+
+def check_password(text: str) -> str:
+    """A password, or its long-term key as `md5:` or `sha256:` and hexadecimal digits.
+
+    Raises:
+        ValueError: empty, a key of a wrong length, or characters that OpaqueString refuses.
+    """
+    if not text or len(text) > LONGEST_SECRET:
+        raise ValueError(f"a password has 1 to {LONGEST_SECRET} characters")
+    kind, separator, digits = text.partition(":")
+    if separator and kind in _KEY_DIGITS:
+        if not re.fullmatch(rf"[0-9a-fA-F]{{{_KEY_DIGITS[kind]}}}", digits):
+            raise ValueError(
+                f"behind {kind}: stand {_KEY_DIGITS[kind]} hexadecimal digits, the key of "
+                "user:realm:password"
+            )
+        return text
+    _check_opaque(text, "a password")
+    return text
+
+
+def check_secret(text: str) -> str:
+    """A secret that is shared with whoever makes credentials (TURN REST).
+
+    Raises:
+        ValueError: empty, only spaces, too long, or not encodable.
+    """
+    if not text.strip() or len(text) > LONGEST_SECRET:
+        raise ValueError(f"a secret has 1 to {LONGEST_SECRET} characters, and not spaces alone")
+    return text
+
+
+def check_redis(text: str) -> str:
+    """Where Redis is: a URL, or coturn's `ip=… port=… dbname=… password=…`.
+
+    Raises:
+        ValueError: neither.
+    """
+    scheme, separator, _ = text.partition("://")
+    if separator:
+        if scheme not in REDIS_SCHEMES:
+            raise ValueError(f"is no URL of Redis: it begins with one of {_urls()}")
+        try:
+            parts = urlsplit(text)
+        except ValueError:
+            raise ValueError("is no URL: are the brackets of an IPv6 address closed?") from None
+        if not (parts.path if scheme == "unix" else parts.netloc):
+            raise ValueError("is no URL of Redis: nothing stands behind ://")
+        return text
+    if not _COTURN_CONNECTION.fullmatch(text.strip()):
+        raise ValueError(f"is no URL of Redis ({_urls()}), nor coturn's ip=… port=… dbname=…")
+    return text
+
+
+def check_separator(text: str) -> str:
+    """What stands between expiry and user in a REST username.
+
+    Raises:
+        ValueError: empty, or with digits, which an expiry is made of.
+    """
+    if not 1 <= len(text) <= 8 or any(c.isdigit() for c in text):
+        raise ValueError("a separator has 1 to 8 characters and no digits")
+    return text
+
+
+def check_software(text: str) -> str:
+    """The value of SOFTWARE (RFC 8489 section 14.14).
+
+    Raises:
+        ValueError: empty, too long or not printable.
+    """
+    if not 1 <= len(text) <= LONGEST_SOFTWARE or not text.isprintable():
+        raise ValueError(f"has 1 to {LONGEST_SOFTWARE} printable characters")
+    return text
+
+
+def check_name(text: str) -> str:
+    """A name of this system, such as a user's.
+
+    Raises:
+        ValueError: empty or not printable.
+    """
+    if not text or not text.isprintable() or " " in text:
+        raise ValueError("a name has at least 1 character and no spaces")
+    return text
+
+
+def check_path(text: str) -> str:
+    """A file's name.
+
+    Raises:
+        ValueError: empty, or with a NUL.
+    """
+    if not text.strip() or "\0" in text:
+        raise ValueError("a file's name is wanted, not an empty text")
+    return text
+
+
+def _check_opaque(text: str, what: str) -> None:
+    """OpaqueString (RFC 8265 section 4.2), which keys are made with."""
+    if text.isascii():
+        if not text.isprintable():
+            raise ValueError(f"{what} holds no control characters")
+        return
+    # Its tables take 20 ms to load, which plain ASCII need not wait for.
+    from precis_i18n import get_profile  # noqa: PLC0415 - see above
+
+    try:
+        get_profile("OpaqueString").enforce(text)
+    except UnicodeError:
+        raise ValueError(f"{what} holds characters that RFC 8265 does not allow") from None
+
+
+def _urls() -> str:
+    return ", ".join(f"{scheme}://" for scheme in REDIS_SCHEMES)

@@ -1,0 +1,238 @@
+"""The values that a configuration's texts stand for: endpoints, relay addresses, ports, durations.
+
+Each type has one parser from the text that an admin writes, and `str` gives that text back. A
+parser raises `ValueError`; its message is made to stand behind `file:line:column: path: `.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from dataclasses import dataclass
+from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
+from typing import Literal, cast
+
+EndpointTransport = Literal["udp", "tcp", "tls"]
+
+DEFAULT_PORTS = {"udp": 3478, "tcp": 3478, "tls": 5349}
+"""RFC 8656 section 5: TURN runs on the ports of STUN (RFC 8489 section 18.6)."""
+
+SPECIAL_PURPOSE = "special-purpose"
+"""The entry of `peers.deny` that stands for the IANA special-purpose registries."""
+
+_DURATION_UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
+_DURATION = re.compile(r"(?:[0-9]+(?:\.[0-9]+)?(?:ms|s|m|h|d))+")
+_DURATION_PART = re.compile(r"([0-9]+(?:\.[0-9]+)?)(ms|s|m|h|d)")
+_HOST_PORT = re.compile(r"(?:\[(?P<v6>[^\[\]]*)\]|(?P<v4>[^:\[\]]*))(?::(?P<port>.*))?")
+_LONGEST_NUMBER = 15  # digits; more is a slip, and int() of thousands of digits is slow
+
+
+@dataclass(frozen=True, slots=True)
+class HostPort:
+    """An IP address in canonical text and a port (0: the system picks one)."""
+
+    host: str
+    port: int
+
+    def __str__(self) -> str:
+        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
+
+@dataclass(frozen=True, slots=True)
+class Endpoint:
+    """Where clients come to: `udp://[::]:3478`."""
+
+    transport: EndpointTransport
+    host: str
+    port: int
+
+    def __str__(self) -> str:
+        return f"{self.transport}://{HostPort(self.host, self.port)}"
+
+
+@dataclass(frozen=True, slots=True)
+class RelayAddress:
+    """An address of this host to relay from, and what clients and peers are told instead of it.
+
+    `auto` means: the addresses that the host itself prefers; then both texts are empty.
+    Without address translation, `announced` equals `bound`.
+    """
+
+    auto: bool = False
+    bound: str = ""
+    announced: str = ""
+
+    def __str__(self) -> str:
+        if self.auto:
+            return "auto"
+        return self.bound if self.bound == self.announced else f"{self.bound}={self.announced}"
+
+
+@dataclass(frozen=True, slots=True)
+class PortRange:
+    """Ports `low` to `high`, both included."""
+
+    low: int
+    high: int
+
+    def __str__(self) -> str:
+        return f"{self.low}-{self.high}"
+
+
+def parse_host_port(text: str, default_port: int | None = None) -> HostPort:
+    """`127.0.0.1:9641`, `[::1]:9641`; without port where a default is given.
+
+    Raises:
+        ValueError: not of this form.
+    """
+    match = _HOST_PORT.fullmatch(text)
+    if match is None:
+        raise ValueError(f"'{text}' is no address with a port: an IPv6 address stands in brackets")
+    v6, port = match["v6"], match["port"]
+    address = _parse_host(match["v4"] if v6 is None else v6)
+    if (address.version == 6) != (v6 is not None):
+        raise ValueError(f"'{text}': brackets are for IPv6 addresses, and only for them")
+    if port is None:
+        if default_port is None:
+            raise ValueError(f"'{text}' has no port: {HostPort(str(address), 9641)} has one")
+        return HostPort(str(address), default_port)
+    return HostPort(str(address), _parse_port(port, lowest=0))
+
+
+def parse_endpoint(text: str) -> Endpoint:
+    """`udp://0.0.0.0:3478`; the port may be left out (3478, tls 5349).
+
+    Raises:
+        ValueError: another scheme, or no address behind it.
+    """
+    scheme, separator, rest = text.partition("://")
+    if not separator:
+        raise ValueError(f"'{text}' is no endpoint: write udp://0.0.0.0:3478 or tls://[::]:5349")
+    if scheme not in DEFAULT_PORTS:
+        raise ValueError(f"'{scheme}' is no transport: udp, tcp and tls are")
+    address = parse_host_port(rest, DEFAULT_PORTS[scheme])
+    return Endpoint(cast("EndpointTransport", scheme), address.host, address.port)
+
+
+def parse_relay_address(text: str) -> RelayAddress:
+    """`auto`, `10.0.0.5`, `10.0.0.5=203.0.113.7` (bound=announced), or IPv6 addresses.
+
+    Raises:
+        ValueError: no address, of two families, or one that nobody can be relayed from.
+    """
+    if text == "auto":
+        return RelayAddress(auto=True)
+    bound_text, separator, announced_text = text.partition("=")
+    bound = _parse_relay_host(bound_text.strip())
+    announced = _parse_relay_host(announced_text.strip()) if separator else bound
+    if bound.version != announced.version:
+        raise ValueError(f"'{text}': bound and announced address are of two families")
+    return RelayAddress(bound=str(bound), announced=str(announced))
+
+
+def parse_port_range(value: str | int) -> PortRange:
+    """`49152-65535`, or a single port.
+
+    Raises:
+        ValueError: no ports, or the first is above the last.
+    """
+    low_text, separator, high_text = str(value).partition("-")
+    low = _parse_port(low_text.strip(), lowest=1)
+    high = _parse_port(high_text.strip(), lowest=1) if separator else low
+    if low > high:
+        raise ValueError(f"'{value}': the first port is above the last")
+    return PortRange(low, high)
+
+
+def parse_duration(value: str | float) -> float:
+    """Seconds from a number, or from `30s`, `10m`, `1h`, `1d`, `300ms`, `1h30m`.
+
+    Raises:
+        ValueError: not of this form, negative or not finite.
+    """
+    if isinstance(value, str):
+        if not _DURATION.fullmatch(value):
+            raise ValueError(f"'{value}' is no duration: seconds as a number, or 30s, 10m, 1h, 1d")
+        parts = _DURATION_PART.findall(value)
+        return float(sum(float(number) * _DURATION_UNITS[unit] for number, unit in parts))
+    if not math.isfinite(value) or value < 0:
+        raise ValueError(f"{value} is no duration: it is not negative and has an end")
+    return float(value)
+
+
+def parse_peer_range(text: str) -> str:
+    """An entry of `peers.deny` or `peers.allow` in canonical text.
+
+    `special-purpose`, an address, a network (`10.0.0.0/8`) or a range (`10.0.0.1-10.0.0.9`).
+
+    Raises:
+        ValueError: none of these.
+    """
+    if text == SPECIAL_PURPOSE:
+        return text
+    if "/" in text:
+        return _parse_network(text)
+    first_text, separator, last_text = text.partition("-")
+    try:
+        first = _parse_host(first_text.strip())
+        last = _parse_host(last_text.strip()) if separator else first
+    except ValueError:
+        raise ValueError(
+            f"'{text}' is neither {SPECIAL_PURPOSE} nor an address, a network (10.0.0.0/8) or a "
+            "range (10.0.0.1-10.0.0.9)"
+        ) from None
+    if not separator:
+        return str(first)
+    if first.version != last.version:
+        raise ValueError(f"'{text}': a range has both ends in one address family")
+    if int(first) > int(last):
+        raise ValueError(f"'{text}': the first address is above the last")
+    return f"{first}-{last}"
+
+
+def _parse_network(text: str) -> str:
+    try:
+        loose = ip_network(text, strict=False)
+    except ValueError:
+        raise ValueError(f"'{text}' is no network: write 10.0.0.0/8 or 2001:db8::/32") from None
+    address, _, length = text.partition("/")
+    if ip_address(address) != loose.network_address:
+        raise ValueError(
+            f"'{text}' has bits set behind its prefix; did you mean {loose} or {address}?"
+        )
+    if not length.isdecimal():
+        raise ValueError(f"'{text}': the prefix is a number of bits; did you mean {loose}?")
+    return str(loose)
+
+
+def _parse_host(text: str) -> IPv4Address | IPv6Address:
+    try:
+        address = ip_address(text)
+    except ValueError:
+        if text == "*":
+            raise ValueError("'*' is no IP address: 0.0.0.0 is every IPv4 one, [::] IPv6") from None
+        hint = " (names are not looked up)" if re.search("[g-z]", text, re.IGNORECASE) else ""
+        raise ValueError(f"'{text}' is no IP address{hint}") from None
+    if isinstance(address, IPv6Address) and address.scope_id is not None:
+        raise ValueError(f"'{text}': addresses with a zone are not supported")
+    return address
+
+
+def _parse_relay_host(text: str) -> IPv4Address | IPv6Address:
+    if text.startswith("["):
+        raise ValueError(f"'{text}': an address without port stands without brackets")
+    address = _parse_host(text)
+    if address.is_unspecified:
+        raise ValueError(f"'{text}' is every address, and one is wanted; did you mean auto?")
+    if address.is_multicast or (isinstance(address, IPv6Address) and address.ipv4_mapped):
+        raise ValueError(f"'{text}' is no address that a host can relay from")
+    return address
+
+
+def _parse_port(text: str, lowest: int) -> int:
+    if not (text.isascii() and text.isdecimal() and len(text) <= _LONGEST_NUMBER):
+        raise ValueError(f"'{text}' is no port: {lowest} to 65535")
+    port = int(text)
+    if not lowest <= port <= 65535:
+        raise ValueError(f"{port} is no port: {lowest} to 65535")
+    return port
