@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from struct import Struct, iter_unpack
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from turnd.stun.addresses import AddressFamily, TransportAddress, pack_host, unpack_host
 from turnd.stun.codec import Codec, decode_text, text, unsigned
-from turnd.stun.errors import DecodeError, ErrorCode, reason_of
+from turnd.stun.errors import DecodeError, ErrorCode
 
 MAGIC_COOKIE = 0x2112A442
 
@@ -23,10 +23,10 @@ _UINT64 = unsigned(8)
 
 
 class ErrorCodeValue(NamedTuple):
-    """ERROR-CODE: a code from 300 to 699, registered or not."""
+    """ERROR-CODE: a code from 300 to 699, registered or not, and a reason phrase or none."""
 
     code: int
-    reason: str = ""
+    reason: str
 
 
 class AddressErrorCodeValue(NamedTuple):
@@ -34,7 +34,7 @@ class AddressErrorCodeValue(NamedTuple):
 
     family: AddressFamily
     code: int
-    reason: str = ""
+    reason: str
 
 
 class PasswordAlgorithmEntry(NamedTuple):
@@ -119,11 +119,11 @@ def _decode_error_code(value: bytes, _transaction_id: bytes) -> ErrorCodeValue:
 
 
 def _encode_error_code(error: ErrorCode | tuple[int, str], _transaction_id: bytes) -> bytes:
-    """An `ErrorCode` alone, or code and reason; an empty reason becomes the registered one."""
-    code, reason = (error, "") if isinstance(error, int) else error
+    """Code and reason, or an `ErrorCode` alone, which brings its reason."""
+    code, reason = (error, error.reason) if isinstance(error, ErrorCode) else error
     if not 300 <= code <= 699:
         raise ValueError(f"{code} is no error code")
-    return bytes((0, 0, code // 100, code % 100)) + _REASON.encode(reason or reason_of(code), b"")
+    return bytes((0, 0, code // 100, code % 100)) + _REASON.encode(reason, b"")
 
 
 def _decode_address_error_code(value: bytes, transaction_id: bytes) -> AddressErrorCodeValue:
@@ -133,10 +133,9 @@ def _decode_address_error_code(value: bytes, transaction_id: bytes) -> AddressEr
     return AddressErrorCodeValue(AddressFamily(value[0]), code, reason)
 
 
-def _encode_address_error_code(error: tuple[Any, ...], transaction_id: bytes) -> bytes:
-    """Family and code, or family, code and reason."""
-    family, code, *reason = error
-    value = _encode_error_code((code, *reason) if reason else code, transaction_id)
+def _encode_address_error_code(error: AddressErrorCodeValue, transaction_id: bytes) -> bytes:
+    family, code, reason = error
+    value = _encode_error_code((code, reason), transaction_id)
     return bytes((AddressFamily(family),)) + value[1:]
 
 

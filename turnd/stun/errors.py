@@ -45,11 +45,3 @@ class ErrorCode(IntEnum):
     CONNECTION_TIMEOUT_OR_FAILURE = 447, "Connection Timeout or Failure"
     # RFC 8445
     ROLE_CONFLICT = 487, "Role Conflict"
-
-
-def reason_of(code: int) -> str:
-    """The recommended reason phrase; empty for a code that nobody has registered."""
-    try:
-        return ErrorCode(code).reason
-    except ValueError:
-        return ""

@@ -8,8 +8,6 @@ except FINGERPRINT. Attribute values are decoded when they are asked for.
 
 from __future__ import annotations
 
-from enum import IntEnum
-from functools import lru_cache
 from struct import Struct
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
@@ -31,6 +29,7 @@ from turnd.stun.integrity import (
     message_fingerprint,
     message_hmac,
 )
+from turnd.stun.message_type import MessageClass, Method, join_type, split_type
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -53,36 +52,13 @@ _HEADER = Struct("!HHI12s")
 _TWO_UINT16 = Struct("!HH")
 _PADDING = (b"", bytes(3), bytes(2), bytes(1))
 _MESSAGE_INTEGRITY = MESSAGE_INTEGRITY.number
+_MESSAGE_INTEGRITY_SIZE = ATTRIBUTE_HEADER_SIZE + IntegrityAlgorithm.SHA1.size
 _MESSAGE_INTEGRITY_SHA256 = MESSAGE_INTEGRITY_SHA256.number
 _FINGERPRINT = FINGERPRINT.number
 _INTEGRITY_NUMBER = {
     IntegrityAlgorithm.SHA1: _MESSAGE_INTEGRITY,
     IntegrityAlgorithm.SHA256: _MESSAGE_INTEGRITY_SHA256,
 }
-
-
-class Method(IntEnum):
-    """The methods of IANA's registry; a message may carry any other number below 4096."""
-
-    BINDING = 0x001
-    ALLOCATE = 0x003
-    REFRESH = 0x004
-    SEND = 0x006
-    DATA = 0x007
-    CREATE_PERMISSION = 0x008
-    CHANNEL_BIND = 0x009
-    CONNECT = 0x00A
-    CONNECTION_BIND = 0x00B
-    CONNECTION_ATTEMPT = 0x00C
-
-
-class MessageClass(IntEnum):
-    """The two class bits of a message type."""
-
-    REQUEST = 0
-    INDICATION = 1
-    SUCCESS = 2
-    ERROR = 3
 
 
 class _Received(NamedTuple):
@@ -166,6 +142,11 @@ class Message:
         )
 
     @property
+    def size(self) -> int:
+        """Bytes that were received, attributes that do not count included."""
+        return len(self._received.data)
+
+    @property
     def has_integrity(self) -> bool:
         """Whether a MESSAGE-INTEGRITY counts."""
         return self._received.integrity_at > 0
@@ -209,7 +190,7 @@ def decode_untrusted(data_untrusted: bytes) -> Message:
         raise DecodeError("the first bits or the magic cookie are not those of STUN")
     if length % 4 or length != size - HEADER_SIZE:
         raise DecodeError(f"length {length} in a message of {size} bytes")
-    method, message_class = _split_type(message_type)
+    method, message_class = split_type(message_type)
     attributes, received = _decode_attributes(data_untrusted)
     return Message(method, message_class, transaction_id, attributes, received)
 
@@ -220,23 +201,29 @@ def _decode_attributes(data: bytes) -> tuple[tuple[tuple[int, bytes], ...], _Rec
     offset, size = HEADER_SIZE, len(data)
     while offset < size:
         number, length = _TWO_UINT16.unpack_from(data, offset)
-        start = offset + 4
+        start = offset + ATTRIBUTE_HEADER_SIZE
         end = start + length
         if end > size:
             raise DecodeError(f"attribute {number:#06x} overruns the message")
         if number == _FINGERPRINT:
             _check_fingerprint(data, offset, length)
-            attributes.append((number, data[start:end]))
+            counts = True
         elif integrity_sha256_at:
-            pass
-        elif number == _MESSAGE_INTEGRITY_SHA256 and integrity_at in (0, offset - 24):
-            _check_integrity_sha256_size(length)
-            integrity_sha256_at = offset
-            attributes.append((number, data[start:end]))
-        elif not integrity_at:
+            counts = False
+        elif integrity_at:
+            counts = (
+                number == _MESSAGE_INTEGRITY_SHA256
+                and offset == integrity_at + _MESSAGE_INTEGRITY_SIZE
+            )
+        else:
+            counts = True
+        if counts:
             if number == _MESSAGE_INTEGRITY:
                 _check_integrity_size(length)
                 integrity_at = offset
+            elif number == _MESSAGE_INTEGRITY_SHA256:
+                _check_integrity_sha256_size(length)
+                integrity_sha256_at = offset
             attributes.append((number, data[start:end]))
         offset = end + (-length & 3)
     return tuple(attributes), _Received(data, integrity_at, integrity_sha256_at)
@@ -257,21 +244,6 @@ def _check_integrity_size(length: int) -> None:
 def _check_integrity_sha256_size(length: int) -> None:
     if not 16 <= length <= IntegrityAlgorithm.SHA256.size or length % 4:
         raise DecodeError(f"MESSAGE-INTEGRITY-SHA256 of {length} bytes")
-
-
-@lru_cache(maxsize=1024)
-def _split_type(message_type: int) -> tuple[int, MessageClass]:
-    """Method and class, whose bits are interleaved (RFC 8489 figure 3)."""
-    method = message_type & 0xF | message_type >> 1 & 0x70 | message_type >> 2 & 0xF80
-    return method, MessageClass(message_type >> 4 & 1 | message_type >> 7 & 2)
-
-
-@lru_cache(maxsize=1024)
-def _join_type(method: int, message_class: int) -> int:
-    if not 0 <= method <= 0xFFF:
-        raise ValueError(f"{method} is no method")
-    spread_method = method & 0xF | (method & 0x70) << 1 | (method & 0xF80) << 2
-    return spread_method | (message_class & 1) << 4 | (message_class & 2) << 7
 
 
 def encode_message(
@@ -298,7 +270,7 @@ def encode_message(
     """
     if len(transaction_id) != TRANSACTION_ID_SIZE:
         raise ValueError(f"a transaction id of {len(transaction_id)} bytes")
-    message_type = _join_type(method, message_class)
+    message_type = join_type(method, message_class)
     message = bytearray(_HEADER.pack(message_type, 0, MAGIC_COOKIE, transaction_id))
     for attribute, value in attributes:
         _append(message, attribute.number, attribute.encode(value, transaction_id))
