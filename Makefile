@@ -1,0 +1,75 @@
+# `make run` and `make test` do all of their set-up, once; `make help` lists the rest.
+
+VENV := .venv
+BIN := $(VENV)/bin
+CONSTRAINTS ?= constraints.txt
+TURNLOAD ?= ../shared/bench
+CI ?=
+
+# The first Python that is new enough; `make PYTHON=...` overrides.
+PYTHON ?= $(shell for python in python3 python3.11 python3.12 python3.13 python3.14; do \
+	$$python -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null \
+	&& echo $$python && break; done)
+
+PIP_INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check \
+	$(if $(CONSTRAINTS),--constraint $(CONSTRAINTS))
+CODE := turnd tests bench
+
+.PHONY: help run install test lint format bench lock clean packages
+
+help:  ## show this list
+	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' Makefile | expand -t 12
+
+run: install  ## set up, then serve in the foreground (options: make run ARGS="--config FILE")
+	$(BIN)/turnd serve $(ARGS)
+
+install: $(VENV)/installed  ## set up alone; leaves .venv/bin/turnd
+
+test: $(VENV)/installed-dev packages lint  ## set up, lint, types, every test, coverage
+	rm -f .coverage
+	$(BIN)/pytest -n 2 --dist loadfile --no-loadscope-reorder --cov --cov-context=test --cov-report= $(PYTEST)
+	$(BIN)/python tests/own_coverage.py
+
+lint: $(VENV)/installed-dev  ## style, types and the direction of imports
+	$(BIN)/ruff check $(CODE)
+	$(BIN)/ruff format --check $(CODE)
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+format: $(VENV)/installed-dev  ## put the code into the project's style
+	$(BIN)/ruff check --fix $(CODE)
+	$(BIN)/ruff format $(CODE)
+
+bench: $(VENV)/installed-dev  ## measure against coturn (TURNLOAD=folder of turnload/ and compare.py)
+	@.ci/packages turnserver=coturn gcc=gcc make=make openssl/ssl.h=libssl-dev taskset=util-linux
+	$(BIN)/python bench/run.py --turnload $(TURNLOAD) $(BENCH)
+
+lock: $(VENV)/installed-dev  ## write the versions at hand into constraints.txt
+	$(BIN)/python -m pip freeze --exclude-editable > constraints.txt
+
+clean:  ## remove all that the other targets made
+	rm -rf $(VENV) build dist .coverage .coverage.* .hypothesis .mypy_cache .pytest_cache \
+		.ruff_cache .import_linter_cache turnd.egg-info
+	find $(CODE) -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# In CI what cannot be installed ends the run; elsewhere the tests that need it fail by themselves.
+packages:
+	@.ci/packages redis-server=redis-server turnutils_uclient=coturn chromium=chromium \
+		certutil=libnss3-tools ip=iproute2 unshare=util-linux $(if $(CI),,|| true)
+
+$(VENV)/bin/python:
+	@test -n "$(PYTHON)" || { \
+		echo "turnd needs Python 3.11 or newer. On Debian or Ubuntu: apt install python3 python3-venv" >&2; \
+		exit 1; }
+	@.ci/packages $(PYTHON):ensurepip=$(notdir $(PYTHON))-venv
+	$(PYTHON) -m venv $(VENV) || { rm -rf $(VENV); exit 1; }
+
+$(VENV)/installed: $(VENV)/bin/python pyproject.toml $(CONSTRAINTS)
+	$(PIP_INSTALL) --editable .
+	@touch $@
+
+# --group needs pip 25.1, newer than what a venv of Python 3.11 comes with.
+$(VENV)/installed-dev: $(VENV)/installed
+	$(PIP_INSTALL) --upgrade 'pip>=25.1'
+	$(PIP_INSTALL) --group dev
+	@touch $@

@@ -1,0 +1,1 @@
+"""Measures turnd against other servers with a load generator from outside."""
