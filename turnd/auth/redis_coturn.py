@@ -19,7 +19,7 @@ from turnd.auth.redis_schema import (
     Execute,
     RealmOptions,
     names_of,
-    quota_of,
+    number_of,
 )
 from turnd.auth.rest import MAX_SECRETS, Secret
 from turnd.stun.keys import PasswordAlgorithm
@@ -80,8 +80,8 @@ class CoturnSchema:
     async def read_options(self, execute: Execute) -> RealmOptions:
         """See `Schema`; `max-bps` is left alone."""
         return RealmOptions(
-            quota_of(await execute("GET", self.total_quota_key), "total-quota of the realm"),
-            quota_of(await execute("GET", self.user_quota_key), "user-quota of the realm"),
+            number_of(await execute("GET", self.total_quota_key), "total-quota of the realm"),
+            number_of(await execute("GET", self.user_quota_key), "user-quota of the realm"),
         )
 
     def change(self, key: bytes) -> Change:

@@ -79,11 +79,11 @@ def names_of(user: str, realm: str) -> tuple[Name, ...]:
         return (UsernameQuery(user),)
 
 
-def quota_of(value: bytes | None, what: str) -> int | None:
-    """A quota as Redis holds it: digits, or nothing."""
+def number_of(value: bytes | None, what: str) -> int | None:
+    """A quota or a date as Redis holds it: digits, or nothing."""
     if value is None:
         return None
-    if not (value.isdigit() and len(value) < 10):
+    if not (value.isdigit() and len(value) < 16):
         raise BadRecordError(f"{what} is no number")
     return int(value)
 
@@ -193,5 +193,5 @@ def _credential(user: bytes, fields: Mapping[bytes, bytes]) -> Credential | None
         raise BadRecordError("a user's keys are missing or malformed") from None
     if [len(keys[one]) for one in (PasswordAlgorithm.MD5, PasswordAlgorithm.SHA256)] != [16, 32]:
         raise BadRecordError("a user's keys have the wrong length")
-    quota = quota_of(fields.get(b"quota"), "a user's quota")
+    quota = number_of(fields.get(b"quota"), "a user's quota")
     return Credential(user=name, quota_user=name, keys=keys, quota=quota, source="redis")
