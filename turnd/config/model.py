@@ -120,7 +120,7 @@ class Config(Section):
     sockets: SocketsSection = section(
         SocketsSection, "Kernel buffers of UDP sockets, in bytes. 0: the system's default."
     )
-    realms: Mapping[fields.Realm, RealmSection] = live(
+    realms: Mapping[fields.Realm, RealmSection] = restart(
         {},
         "Further realms by name, for clients that come to their endpoints: listen, and if wanted "
         "auth, peers and limits as above.",

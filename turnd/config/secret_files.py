@@ -69,10 +69,12 @@ def _apply(tree: Tree, base: FileName, key: tuple[str, ...], parse: Parser) -> l
     if not isinstance(name, str) or not name.strip():
         return []
     origin = tree.locate(file_key)
-    if tree.at(key) is not None:
-        if tree.locate(key).is_variable and not origin.is_variable:
+    given = tree.at(key)
+    rival = tree.locate(key)
+    if given or (given is not None and rival.is_variable):  # `secrets: []` in a file says nothing
+        if rival.is_variable and not origin.is_variable:
             return []
-        if tree.locate(key).is_variable == origin.is_variable:
+        if rival.is_variable == origin.is_variable:
             message = f"excludes {format_path(key)}, which is given as well"
             return [Problem(origin, file_key, message)]
     path = base / name

@@ -215,10 +215,8 @@ class SocketsSection(Section):
 class RealmSection(Section):
     """A further realm, for clients that come to its endpoints."""
 
-    listen: tuple[EndpointField, ...] = Field(
-        description="Endpoints that belong to this realm.",
-        min_length=1,
-        json_schema_extra={"x-reload": "restart"},
+    listen: tuple[EndpointField, ...] = restart(
+        ..., "Endpoints that belong to this realm.", min_length=1
     )
     auth: AuthSection = section(AuthSection, "As auth above; at least one source of credentials.")
     peers: PeersSection | None = live(None, "As peers above. null: the server's.")
