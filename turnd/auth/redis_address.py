@@ -13,6 +13,7 @@ address, since it may hold a password.
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import parse_qsl, unquote
@@ -30,6 +31,7 @@ _TLS_OPTIONS = frozenset(
     {"ssl_ca_certs", "ssl_certfile", "ssl_keyfile", "ssl_cert_reqs", "ssl_check_hostname"}
 )
 _OPTIONS = _TLS_OPTIONS | {"db", "sentinel_username", "sentinel_password"}
+_NODE = re.compile(r"(?:\[(?P<v6>[^\[\]]+)\]|(?P<host>[^:\[\]]*))(?::(?P<port>[^:]*))?")
 _COTURN_NAMES = {
     "host": ("host", "ip", "addr", "ipaddr", "hostaddr"),
     "port": ("port", "p"),
@@ -85,7 +87,8 @@ def parse_redis_address(text: str) -> RedisAddress:
     if kind == "sentinel" and not master:
         raise ValueError("a Sentinel address names its master: redis+sentinel://host:26379/master")
     if kind == "unix":
-        options.setdefault("db", "0")
+        if not path:
+            raise ValueError("unix:// takes the path of a socket: unix:///run/redis.sock")
         segments = []
     db = _number(options.pop("db", None) or (segments[0] if segments and segments[0] else "0"))
     if kind == "cluster" and db:
@@ -104,7 +107,7 @@ def parse_redis_address(text: str) -> RedisAddress:
 
 
 def _number(text: str) -> int:
-    if not (text.isascii() and text.isdigit()):
+    if not (text.isascii() and text.isdigit() and len(text) < 10):
         raise ValueError("the database of a Redis address is a number")
     return int(text)
 
@@ -122,14 +125,18 @@ def _parse_options(query: str) -> dict[str, Any]:
 def _parse_nodes(hosts: str, default_port: int) -> tuple[tuple[str, int], ...]:
     nodes = []
     for one in hosts.split(","):
-        host, _, port = one.rpartition(":") if one.rpartition(":")[2].isdigit() else (one, "", "")
-        if one.startswith("[") and one.endswith("]"):
-            host, port = one, ""
-        number = int(port) if port else default_port
-        if number > 65535:
-            raise ValueError("a port of the Redis address is above 65535")
-        nodes.append((unquote(host.strip("[]")) or "127.0.0.1", number))
+        parts = _NODE.fullmatch(one)
+        if parts is None:
+            raise ValueError("a Redis address is host:port; an IPv6 address stands in brackets")
+        host = unquote(parts["v6"] or parts["host"] or "127.0.0.1")
+        nodes.append((host, _port(parts["port"] or str(default_port))))
     return tuple(nodes)
+
+
+def _port(text: str) -> int:
+    if not (text.isascii() and text.isdigit() and 0 < int(text) <= 65535):
+        raise ValueError("the port of a Redis address is a number from 1 to 65535")
+    return int(text)
 
 
 def _parse_coturn(text: str) -> RedisAddress:
@@ -146,7 +153,7 @@ def _parse_coturn(text: str) -> RedisAddress:
     return RedisAddress(
         kind="standalone",
         tls=values.get("tls", "0").lower() in {"1", "true", "yes", "on"},
-        nodes=_parse_nodes(f"[{values.get('host', '')}]:{values.get('port', '6379')}", 6379),
+        nodes=((values.get("host", "127.0.0.1"), _port(values.get("port", "6379"))),),
         db=_number(values.get("db", "0")),
         username=values.get("username"),
         password=values.get("password"),

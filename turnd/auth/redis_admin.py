@@ -23,8 +23,8 @@ from turnd.auth.redis_schema import (
     BadRecordError,
     SecretRecord,
     TurndSchema,
-    parse_secrets,
     number_of,
+    parse_secrets,
 )
 from turnd.auth.rest import MAX_SECRETS
 from turnd.stun.keys import PasswordAlgorithm, long_term_key, opaque_string, userhash

@@ -1,0 +1,72 @@
+"""Redis servers that end with their test."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import TYPE_CHECKING
+
+import pytest_asyncio
+
+from tests.auth.redis_server import RedisSentinel, RedisServer, free_port
+from tests.waiting import eventually
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+StartRedis = Callable[..., Awaitable[RedisServer]]
+
+
+@pytest_asyncio.fixture
+async def start_redis(tmp_path: Path) -> AsyncIterator[StartRedis]:
+    """Starts further servers, each with its own options."""
+    servers: list[RedisServer] = []
+
+    async def start(*options: str, port: int | None = None) -> RedisServer:
+        server = RedisServer(tmp_path / f"redis{len(servers)}", *options, port=port)
+        servers.append(server)
+        await server.start()
+        return server
+
+    yield start
+    for server in servers:
+        server.kill()
+
+
+@pytest_asyncio.fixture
+async def redis_server(start_redis: StartRedis) -> RedisServer:
+    """One server with default settings."""
+    return await start_redis()
+
+
+@pytest_asyncio.fixture
+async def sentinel(
+    redis_server: RedisServer, start_redis: StartRedis, tmp_path: Path
+) -> AsyncIterator[tuple[RedisSentinel, RedisServer, RedisServer]]:
+    """A Sentinel, the master it watches, and its replica."""
+    replica = await start_redis("--replicaof", f"127.0.0.1 {redis_server.port}")
+    watcher = RedisSentinel(tmp_path / "sentinel")
+    watcher.watch(redis_server)
+    await watcher.start()
+    yield watcher, redis_server, replica
+    watcher.kill()
+
+
+@pytest_asyncio.fixture
+async def cluster(start_redis: StartRedis) -> list[RedisServer]:
+    """Three masters that share all slots."""
+    options = ("--cluster-enabled", "yes", "--cluster-node-timeout", "1000")
+    nodes = [await start_redis(*options, port=free_port(55535)) for _ in range(3)]
+    bounds = (0, 5461, 10923, 16384)
+    for number, node in enumerate(nodes):
+        node.command("CLUSTER", "ADDSLOTSRANGE", bounds[number], bounds[number + 1] - 1)
+        node.command("CLUSTER", "SET-CONFIG-EPOCH", number + 1)
+    for node in nodes[1:]:
+        nodes[0].command("CLUSTER", "MEET", "127.0.0.1", node.port)
+    for node in nodes:
+        await eventually(lambda node=node: _knows_all(node), limit=15)
+    return nodes
+
+
+def _knows_all(node: RedisServer) -> bool:
+    info = node.command("CLUSTER", "INFO")
+    return info["cluster_state"] == "ok" and info["cluster_known_nodes"] == "3"
