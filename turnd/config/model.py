@@ -29,6 +29,7 @@ from turnd.config.sections import (
     CertificatePair,
     LimitsSection,
     LogSection,
+    MetricsSection,
     PeersSection,
     RealmLimits,
     RealmSection,
@@ -103,6 +104,7 @@ class Config(Section):
     limits: LimitsSection = section(LimitsSection, "How much at the same time. 0: no limit.")
     streams: StreamsSection = section(StreamsSection, "TCP and TLS connections.")
     admin: AdminSection = section(AdminSection, "Metrics, health and control.")
+    metrics: MetricsSection = section(MetricsSection, "What /metrics shows.")
     log: LogSection = section(LogSection, "What is written to standard output.")
     engine: Literal["auto", "native", "portable"] = restart(
         "auto", "What moves packets. auto: native where it is installed, else portable."

@@ -78,8 +78,8 @@ class AuthSection(Section):
 
     users: Mapping[User, Password] = live(
         {},
-        "Static users: name and password, or name and key as md5:… or sha256:… (hexadecimal, of "
-        "user:realm:password).",
+        "Static users: name and password, or name and keys as md5:…, sha256:… or both (the "
+        "hash of user:realm:password in hexadecimal).",
         examples=[{"alice": "s3cret"}],
     )
     users_file: FilePath | None = live(
@@ -186,6 +186,14 @@ class AdminSection(Section):
     )
     socket: FilePath | None = restart(
         None, "UNIX socket for turnd reload, mode 600. null: admin.sock in the runtime directory."
+    )
+
+
+class MetricsSection(Section):
+    """What /metrics shows."""
+
+    users: bool = live(
+        False, "Whether allocations are counted by user too: names become labels of a metric."
     )
 
 

@@ -6,15 +6,16 @@ Messages name the rule and never the text, since most of these are secrets.
 from __future__ import annotations
 
 import re
-from urllib.parse import urlsplit
 
 LONGEST_USER = 508  # bytes (RFC 8489 section 14.3)
 LONGEST_REALM = 127  # characters (RFC 8489 section 14.9)
 LONGEST_SOFTWARE = 127  # characters (RFC 8489 section 14.14)
 LONGEST_SECRET = 4096  # characters; more is a wrong file
 
-REDIS_SCHEMES = ("redis", "rediss", "unix", "redis+sentinel", "redis+cluster")
+REDIS_SCHEMES = ("redis", "unix", "redis+sentinel", "redis+cluster")
+"""Each but unix also with rediss, for TLS."""
 _COTURN_CONNECTION = re.compile(r"(?:[a-z_-]+=\S*\s+)*[a-z_-]+=\S*")
+_KEY_LIKE = re.compile(r"(?:md5|sha256):", re.IGNORECASE)
 _KEY_DIGITS = {"md5": 32, "sha256": 64}
 
 
@@ -45,23 +46,33 @@ def check_user(text: str) -> str:
 
 
 def check_password(text: str) -> str:
-    """A password, or its long-term key as `md5:` or `sha256:` and hexadecimal digits.
+    """A password, or long-term keys: `md5:` or `sha256:` and hexadecimal digits, or both.
 
     Raises:
-        ValueError: empty, a key of a wrong length, or characters that OpaqueString refuses.
+        ValueError: empty, a key of a wrong form, or characters that OpaqueString refuses.
     """
     if not text or len(text) > LONGEST_SECRET:
         raise ValueError(f"a password has 1 to {LONGEST_SECRET} characters")
-    kind, separator, digits = text.partition(":")
-    if separator and kind in _KEY_DIGITS:
-        if not re.fullmatch(rf"[0-9a-fA-F]{{{_KEY_DIGITS[kind]}}}", digits):
+    if _KEY_LIKE.match(text):
+        _check_keys(text.split())
+    else:
+        _check_opaque(text, "a password")
+    return text
+
+
+def _check_keys(words: list[str]) -> None:
+    kinds = []
+    for word in words:
+        kind, _, digits = word.partition(":")
+        length = _KEY_DIGITS.get(kind.lower())
+        if length is None or not re.fullmatch(rf"[0-9a-fA-F]{{{length}}}", digits):
             raise ValueError(
-                f"behind {kind}: stand {_KEY_DIGITS[kind]} hexadecimal digits, the key of "
+                "no key: md5: takes 32 hexadecimal digits and sha256: takes 64, of the hash of "
                 "user:realm:password"
             )
-        return text
-    _check_opaque(text, "a password")
-    return text
+        kinds.append(kind.lower())
+    if len(set(kinds)) != len(kinds):
+        raise ValueError("two keys of one kind")
 
 
 def check_secret(text: str) -> str:
@@ -81,20 +92,31 @@ def check_redis(text: str) -> str:
     Raises:
         ValueError: neither.
     """
-    scheme, separator, _ = text.partition("://")
+    scheme, separator, rest = text.strip().partition("://")
     if separator:
-        if scheme not in REDIS_SCHEMES:
-            raise ValueError(f"is no URL of Redis: it begins with one of {_urls()}")
-        try:
-            parts = urlsplit(text)
-        except ValueError:
-            raise ValueError("is no URL: are the brackets of an IPv6 address closed?") from None
-        if not (parts.path if scheme == "unix" else parts.netloc):
-            raise ValueError("is no URL of Redis: nothing stands behind ://")
+        if scheme.replace("rediss", "redis") not in REDIS_SCHEMES:
+            raise ValueError(f"no URL of Redis: it begins with one of {_urls()}")
+        _check_redis_path(scheme, rest.partition("?")[0])
         return text
     if not _COTURN_CONNECTION.fullmatch(text.strip()):
-        raise ValueError(f"is no URL of Redis ({_urls()}), nor coturn's ip=… port=… dbname=…")
+        raise ValueError(f"no URL of Redis ({_urls()}), nor coturn's ip=… port=… dbname=…")
     return text
+
+
+def _check_redis_path(scheme: str, rest: str) -> None:
+    hosts, _, path = rest.partition("/")
+    if not (path if scheme == "unix" else hosts.rpartition("@")[2]):
+        raise ValueError("no URL of Redis: nothing to connect to stands behind ://")
+    if scheme == "unix":
+        return
+    if scheme.endswith("sentinel"):
+        master, _, path = path.partition("/")
+        if not master:
+            raise ValueError("a Sentinel URL names its master: redis+sentinel://host:26379/master")
+    if path and not (path.isascii() and path.isdecimal()):
+        raise ValueError("the database of a Redis URL is a number")
+    if scheme.endswith("cluster") and path.strip("0"):
+        raise ValueError("a Redis Cluster has database 0 only")
 
 
 def check_separator(text: str) -> str:
