@@ -31,6 +31,7 @@ from turnd.allocations.allocation import (
     PermitRefusal,
     Relay,
 )
+from turnd.stun.addresses import family_of
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator
@@ -158,8 +159,7 @@ class AllocationTable:
             return refusal
         deadline = now + self.limits.permission_lifetime
         for host in hosts:
-            relay = allocation.relay_for(host)
-            if relay is not None:
+            for relay in self._relays(allocation, family_of(host)):
                 relay.permissions[host] = deadline
         if hosts:
             self._look_at(allocation, deadline)
@@ -177,8 +177,7 @@ class AllocationTable:
         if refusal is not None:
             return refusal
         deadline = now + self.limits.channel_lifetime
-        relay = allocation.relay_for(peer.host)
-        if relay is not None:
+        for relay in self._relays(allocation, family_of(peer.host)):
             relay.channels[number] = Channel(peer, deadline)
         self._look_at(allocation, deadline)
         self.permit(allocation, (peer.host,), now)
