@@ -1,25 +1,40 @@
-"""One authority and one server a module, for the tests that are clients."""
+"""Folders, an authority and, for the tests that are clients, one server a module."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import shutil
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
 from tests.e2e.certificates import Authority
 from tests.e2e.server import Server, serve
 
-if TYPE_CHECKING:
-    from collections.abc import Iterator
+
+@pytest.fixture(scope="session")
+def folders() -> Iterator[Path]:
+    """Where servers live: everybody may enter, because a server started as root gives root up."""
+    folder = Path(tempfile.mkdtemp(prefix="turnd-"))
+    folder.chmod(0o755)
+    yield folder
+    shutil.rmtree(folder)
+
+
+@pytest.fixture
+def folder(folders: Path) -> Path:
+    return Path(tempfile.mkdtemp(dir=folders))
 
 
 @pytest.fixture(scope="session")
-def authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
-    return Authority(tmp_path_factory.mktemp("authority"))
+def authority(folders: Path) -> Authority:
+    (folders / "authority").mkdir()
+    return Authority(folders / "authority")
 
 
 @pytest.fixture(scope="module")
-def server(authority: Authority, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+def server(authority: Authority, folders: Path) -> Iterator[Server]:
     pair = authority.issue("localhost")
-    with serve(tmp_path_factory.mktemp("server"), tls=pair.section()) as running:
+    with serve(Path(tempfile.mkdtemp(dir=folders)), tls=pair.section()) as running:
         yield running

@@ -219,7 +219,8 @@ def serve(
     `tls`: the `tls:` section; adds TLS endpoints. Relays without a certificate otherwise.
     """
     around = surroundings or Surroundings()
-    folder.mkdir(parents=True, exist_ok=True)
+    folder.mkdir(exist_ok=True)
+    folder.chmod(0o777)  # started as root, the server becomes somebody else
     port, tls_port, admin_port = free_port(), free_port(), free_port()
     config = base_config(port, tls_port, admin_port)
     if tls:
@@ -228,13 +229,14 @@ def serve(
     config.update(changes)
     config_file, log_file = folder / "config.yaml", folder / "log"
     config_file.write_text(json.dumps(config, indent=1))  # JSON is YAML
+    directories = dict.fromkeys(("STATE_DIRECTORY", "RUNTIME_DIRECTORY"), str(folder))
     command = [*around.prefix, str(TURND), "serve", "--config", str(config_file)]
     with log_file.open("wb") as log:
         output = log.fileno() if around.stdout is None else around.stdout
         process = subprocess.Popen(
             command,
             cwd=folder,
-            env={**os.environ, "STATE_DIRECTORY": str(folder), **around.environment},
+            env={**os.environ, **directories, **around.environment},
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=output,
