@@ -93,7 +93,7 @@ class LogPipe(logging.Handler):
         self._thread = threading.Thread(target=self._run, name="turnd-log", daemon=True)
 
     def start(self) -> None:
-        """Become the only handler of the process."""
+        """Take all records from now on, in the place of an earlier pipe."""
         root = logging.getLogger()
         for handler in root.handlers[:]:
             if isinstance(handler, LogPipe):
@@ -133,6 +133,10 @@ class LogPipe(logging.Handler):
             self._put((self._render(record.created, word, fields) + "\n").encode())
         except Exception:  # noqa: BLE001 - a value that cannot be shown must not stop the server
             self._count_drop()
+
+    def write_text(self, text: str) -> None:
+        """Queue text for a person beside the records, as it is; dropped like them when full."""
+        self._put(text.encode())
 
     def _put(self, line: bytes) -> None:
         with self._news:

@@ -221,17 +221,19 @@ def runtime_directory() -> Path:
     return Path(runtime) / "turnd" if runtime.startswith("/") else state_directory() / "run"
 
 
-def make_directory(path: Path, owner: str | None = None) -> None:
+def make_directory(path: Path, owner: str | None = None, fallback: str = "nobody") -> None:
     """Make a directory for its owner alone (mode 700), with its parents, where there is none.
 
-    As root it is given to `owner`, a user whom `drop_privileges` will become.
+    As root it is given to whom `drop_privileges` will become with the same words.
 
     Raises:
         OSError: it cannot be made.
     """
     if not path.is_dir():
         path.mkdir(mode=0o700, parents=True)
-    found = _find_user(owner) if owner is not None and os.geteuid() == 0 else None
+    if owner is None or os.geteuid() != 0:
+        return
+    found = _find_user(owner) or _find_user(fallback)
     if found is not None:
         os.chown(path, found.pw_uid, found.pw_gid)
 

@@ -1,0 +1,208 @@
+"""Builds the parts of the server from the configuration; `app` wires them and lets them run.
+
+Lower layers get plain values: this is where the configuration's model ends.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import secrets
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from ipaddress import ip_address
+
+from turnd import config as configuration
+from turnd.allocations.allocation import AllocationLimits
+from turnd.allocations.policy import PeerPolicy
+from turnd.allocations.quotas import Quotas
+from turnd.allocations.relay_ports import RelayPorts
+from turnd.auth.chain import CredentialChain
+from turnd.auth.redis_address import parse_redis_address
+from turnd.auth.redis_connection import RedisLink
+from turnd.auth.redis_coturn import CoturnSchema
+from turnd.auth.redis_schema import TurndSchema
+from turnd.auth.redis_store import RedisStore, StoreHooks
+from turnd.auth.rest import RestSecrets
+from turnd.auth.static import StaticUsers
+from turnd.auth.store_cache import CacheLimits
+from turnd.config import Config
+from turnd.engine.base import ListenerSettings
+from turnd.listeners.certificates import Certificates
+from turnd.stun.addresses import TransportAddress
+from turnd.system import default_route_addresses, host_addresses
+from turnd.turn.realm import Realm
+from turnd.turn.relay_addresses import RelayAddress
+from turnd.turn.settings import TurnSettings
+
+
+@dataclass(frozen=True, slots=True)
+class OwnAddresses:
+    """What is known of this server when judging peers."""
+
+    endpoints: frozenset[TransportAddress]
+    """Listeners, admin and Redis: never to be reached."""
+    announced: Mapping[str, str]
+    """Announced host → bound host of the relay addresses, loopback left out."""
+    host: tuple[str, ...]
+    """Every address of this host."""
+
+    def with_endpoints(self, more: Iterable[TransportAddress]) -> OwnAddresses:
+        """The same with further endpoints."""
+        return dataclasses.replace(self, endpoints=self.endpoints | frozenset(more))
+
+
+def turn_settings(config: Config) -> TurnSettings:
+    """The core's numbers."""
+    return TurnSettings(
+        default_lifetime=config.relay.lifetime,
+        max_lifetime=max(config.relay.lifetime, config.relay.max_lifetime),
+        strict_expiry=config.auth.strict_expiry,
+        software=config.software or "turnd",
+    )
+
+
+def allocation_limits(config: Config) -> AllocationLimits:
+    """Caps per allocation."""
+    return AllocationLimits(
+        max_permissions=config.relay.max_permissions, max_channels=config.relay.max_channels
+    )
+
+
+def listener_settings(config: Config, certificates: Certificates | None = None) -> ListenerSettings:
+    """What holds for an endpoint; with certificates for one of TLS."""
+    return ListenerSettings(
+        receive_buffer=config.sockets.receive_buffer,
+        send_buffer=config.sockets.send_buffer,
+        stream_backlog=config.streams.backlog,
+        handshake_timeout=config.streams.handshake_timeout,
+        frame_timeout=config.streams.frame_timeout,
+        tls=None if certificates is None else certificates.context,
+    )
+
+
+def certificates(config: Config) -> Certificates | None:
+    """The TLS certificates, if any are configured.
+
+    Raises:
+        CertificateError: one cannot be served.
+    """
+    if not config.tls:
+        return None
+    return Certificates([(str(pair.certificate), str(pair.key)) for pair in config.tls])
+
+
+def relay_addresses(config: Config) -> list[RelayAddress]:
+    """The addresses to relay from; `auto` becomes what the host's routes prefer.
+
+    A host without any route relays on loopback, which is of use to nobody but its own programs.
+    """
+    pairs: dict[str, str] = {}
+    for each in config.relay.addresses:
+        if not each.auto:
+            pairs[each.bound] = each.announced
+            continue
+        routes = default_route_addresses()
+        found = [host for host in (routes.ipv4, routes.ipv6) if host is not None]
+        for host in found or ["127.0.0.1"]:
+            pairs.setdefault(host, host)
+    ports, rest = config.relay.ports, config.relay.port_rest
+    return [
+        RelayAddress(bound, announced, RelayPorts(ports.low, ports.high, rest, secrets.randbelow))
+        for bound, announced in pairs.items()
+    ]
+
+
+def own_addresses(
+    relays: Sequence[RelayAddress], endpoints: Iterable[TransportAddress]
+) -> OwnAddresses:
+    """What policy and engine must know of this server."""
+    return OwnAddresses(
+        endpoints=frozenset(endpoints),
+        announced={
+            each.announced: each.bound
+            for each in relays
+            if not ip_address(each.announced).is_loopback
+        },
+        host=tuple(host_addresses()),
+    )
+
+
+def peer_policy(peers: configuration.PeersSection, own: OwnAddresses) -> PeerPolicy:
+    """Where the clients of a realm may relay to."""
+    return PeerPolicy.build(peers.deny, peers.allow).with_own(
+        own.endpoints, own.announced, own.host
+    )
+
+
+def realm_quotas(config: Config, realm: configuration.Realm) -> Quotas:
+    """The limits of one realm; those of the whole server are the table's."""
+    quotas = Quotas()
+    set_realm_quotas(quotas, config, realm)
+    return quotas
+
+
+def set_realm_quotas(quotas: Quotas, config: Config, realm: configuration.Realm) -> None:
+    """Put limits into force for a realm whose allocations go on."""
+    # The server's own total is counted over all realms, by the table.
+    quotas.total = 0 if realm.limits is config.limits else realm.limits.allocations
+    quotas.per_client = realm.limits.allocations_per_client
+    quotas.per_user = realm.limits.allocations_per_user
+
+
+@dataclass(frozen=True, slots=True)
+class Credentials:
+    """The sources of one realm."""
+
+    chain: CredentialChain
+    store: RedisStore | None
+
+
+def needs_own_secret(auth: configuration.AuthSection) -> bool:
+    """Whether nobody could use the realm: then the server makes a secret of its own."""
+    return not auth.users and not auth.secrets and auth.redis is None
+
+
+def credentials(
+    realm: configuration.Realm, own_secret: Callable[[], str], hooks: StoreHooks
+) -> Credentials:
+    """The credential chain of a realm; its Redis store is not started yet.
+
+    Raises:
+        ValueError: sources that cannot be challenged alike, or an address of Redis that is none.
+    """
+    auth = realm.auth
+    texts = [secret.get_secret_value() for secret in auth.secrets]
+    if needs_own_secret(auth):
+        texts = [own_secret()]
+    users = {name: password.get_secret_value() for name, password in auth.users.items()}
+    rest = RestSecrets(realm.name, texts, time.time, auth.separator)
+    store = None if auth.redis is None else _redis_store(realm.name, auth, rest, hooks)
+    return Credentials(
+        CredentialChain(realm.name, StaticUsers(realm.name, users), rest, store), store
+    )
+
+
+def _redis_store(
+    realm: str, auth: configuration.AuthSection, rest: RestSecrets, hooks: StoreHooks
+) -> RedisStore:
+    assert auth.redis is not None  # noqa: S101 - the caller has looked
+    address = parse_redis_address(auth.redis.get_secret_value())
+    if auth.redis_tls_ca is not None:
+        options = {**address.options, "ssl_ca_certs": str(auth.redis_tls_ca)}
+        address = dataclasses.replace(address, options=options)
+    schema = CoturnSchema(realm) if auth.redis_schema == "coturn" else TurndSchema(realm)
+    link = RedisLink(address, auth.redis_timeout)
+    return RedisStore(link, schema, rest, hooks, CacheLimits(ttl=auth.redis_cache))
+
+
+def build_realm(
+    config: Config, realm: configuration.Realm, chain: CredentialChain, own: OwnAddresses
+) -> Realm:
+    """A realm of the core."""
+    return Realm(
+        name=realm.name,
+        credentials=chain,
+        policy=peer_policy(realm.peers, own),
+        quotas=realm_quotas(config, realm),
+    )

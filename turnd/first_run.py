@@ -1,0 +1,60 @@
+"""The start without a configuration: a secret of the server's own, and what to paste where."""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets
+import time
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+
+from turnd.auth.rest import rest_password
+from turnd.stun.addresses import TransportAddress
+
+SECRET_FILE = "secret"  # noqa: S105 - its name
+_DAY = 86400
+
+
+def own_secret(directory: Path) -> str:
+    """The secret in the state directory; made, with mode 600, where there is none.
+
+    Raises:
+        OSError: it can neither be read nor made.
+        ValueError: the file is empty.
+    """
+    path = directory / SECRET_FILE
+    try:
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    except FileExistsError:
+        text = path.read_text().strip()
+        if not text:
+            raise ValueError(f"{path} is empty: delete it, and another one is made") from None
+        return text
+    text = secrets.token_urlsafe(32)
+    with os.fdopen(descriptor, "w") as file:
+        file.write(text + "\n")
+    return text
+
+
+def ice_servers(
+    realm_secret: str, urls: Iterable[str], user: str = "browser", separator: str = ":"
+) -> Mapping[str, object]:
+    """An RTCConfiguration for the next 24 hours."""
+    username = f"{int(time.time()) + _DAY}{separator}{user}"
+    credential = rest_password(realm_secret.encode(), username)
+    return {"iceServers": [{"urls": list(urls), "username": username, "credential": credential}]}
+
+
+def turn_urls(endpoints: Iterable[tuple[str, TransportAddress]]) -> list[str]:
+    """RFC 7065 URIs of endpoints: (`udp`, `tcp` or `tls`, address) each."""
+    urls = []
+    for transport, address in endpoints:
+        scheme, by = ("turns", "tcp") if transport == "tls" else ("turn", transport)
+        urls.append(f"{scheme}:{address}?transport={by}")
+    return urls
+
+
+def rtc_configuration_text(configuration: Mapping[str, object]) -> str:
+    """Ready to paste into a page's script or a browser's console."""
+    return f"new RTCPeerConnection({json.dumps(configuration, indent=2)})"

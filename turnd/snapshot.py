@@ -1,0 +1,71 @@
+"""What `/metrics` shows, gathered when somebody asks."""
+
+from __future__ import annotations
+
+from collections import Counter
+from importlib.metadata import version
+from typing import TYPE_CHECKING
+
+from turnd.admin.metrics import AllocationLabels, PortUse, Snapshot
+from turnd.stun.errors import ErrorCode
+from turnd.turn.events import Dropped
+
+if TYPE_CHECKING:
+    from turnd.app import Server
+
+VERSION = version("turnd")
+
+
+def take_snapshot(server: Server) -> Snapshot:
+    """All figures of this moment."""
+    counts = server.pump.events.counts
+    stores = server.stores.values()
+    return Snapshot(
+        version=VERSION,
+        engine_name=server.engine.name,
+        engine_reason=server.engine_reason,
+        engine=server.engine.counters(),
+        allocations=_allocations(server),
+        allocation_results=_results(counts.allocations_created, counts.allocations_refused),
+        auth_failures=dict(counts.auth_failures),
+        challenges=counts.challenges,
+        binding_requests=counts.bindings,
+        unauthenticated_dropped=counts.dropped[Dropped.OVER_BUDGET],
+        relay_ports={
+            address.announced: PortUse(address.ports.in_use, address.ports.capacity)
+            for address in server.relays
+        },
+        certificates={} if server.certificates is None else server.certificates.expiry(),
+        reload=server.last_reload,
+        streams_opened=_opened(server),
+        streams_closed=dict(server.endpoints.closed),
+        streams_refused={str(reason): n for reason, n in server.endpoints.caps.refused.items()},
+        log_records_dropped=server.log_pipe.dropped,
+        redis_available=all(store.away is None for store in stores) if stores else None,
+    )
+
+
+def _allocations(server: Server) -> dict[AllocationLabels, int]:
+    counted: Counter[AllocationLabels] = Counter()
+    for allocation in server.turn.state.table:
+        families = [f"ipv{4 if relay.family == 1 else 6}" for relay in allocation.relays]
+        family = families[0] if len(families) == 1 else "dual"
+        transport = str(getattr(allocation.leg, "transport", ""))
+        counted[AllocationLabels(transport, family, allocation.realm)] += 1
+    return counted
+
+
+def _results(created: int, refused: Counter[int]) -> dict[str, int]:
+    results = {"created": created}
+    for code, count in refused.items():
+        results[ErrorCode(code).name.lower()] = count
+    return results
+
+
+def _opened(server: Server) -> dict[str, int]:
+    opened: Counter[str] = Counter()
+    for endpoint, listener in server.endpoints.by_endpoint.items():
+        acceptor = server.endpoints.streams.get(listener)
+        if acceptor is not None:
+            opened[endpoint.transport] += acceptor.opened
+    return opened
