@@ -256,7 +256,8 @@ def at(host: str, port: int) -> TransportAddress:
 def knowing(
     policy: PeerPolicy, *endpoints: TransportAddress, own: tuple[str, ...] = ()
 ) -> PeerPolicy:
-    return policy.with_own(endpoints, own, [BOUND, "2606:4700::5", "fe80::5%eth0"])
+    bound_by_announced = {host: host for host in own}
+    return policy.with_own(endpoints, bound_by_announced, [BOUND, "2606:4700::5", "fe80::5%eth0"])
 
 
 def test_endpoints_are_refused_whatever_is_allowed() -> None:
@@ -305,6 +306,13 @@ def test_an_endpoint_is_refused_in_every_encoding(encoding: str) -> None:
     host = ENCODINGS[encoding](PUBLIC)
     assert policy.verdict(host, 3478) is Refusal.PROTECTED
     assert policy.verdict(host, 3479) is None
+
+
+def test_behind_nat_an_endpoint_is_refused_at_its_announced_address() -> None:
+    policy = DEFAULT.with_own([at(BOUND, 3478), at("10.0.0.6", 6379)], {OWN: BOUND}, [BOUND])
+    assert policy.verdict(OWN, 3478) is Refusal.PROTECTED
+    assert policy.verdict(OWN, 6379) is None
+    assert policy.verdict(OWN, None) is None
 
 
 def test_own_relay_addresses_are_allowed_even_private_or_denied_ones() -> None:

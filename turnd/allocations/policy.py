@@ -25,7 +25,7 @@ from turnd.allocations.special_purpose import embedded_ipv4
 from turnd.stun.addresses import TransportAddress, pack_host
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
 
 _LOOPBACK = ("127.0.0.0/8", "::1")
 _UNSPECIFIED = ("0.0.0.0", "::")  # noqa: S104 - as destinations they are this host
@@ -82,20 +82,21 @@ class PeerPolicy:
     def with_own(
         self,
         endpoints: Iterable[TransportAddress],
-        own_addresses: Iterable[str],
+        own_addresses: Mapping[str, str],
         host_addresses: Iterable[str],
     ) -> PeerPolicy:
         """The same policy, knowing this server; replaces what it knew of it.
 
         Args:
             endpoints: listeners, Redis, admin; a host may be a wildcard.
-            own_addresses: announced hosts of the relay addresses.
+            own_addresses: announced host → bound host of every relay address. An endpoint on a
+                bound host is refused at the announced one, too.
             host_addresses: every address of this host.
 
         Raises:
             ValueError: a host is no IP address.
         """
-        announced = [_without_zone(each) for each in own_addresses]
+        announced = list(own_addresses)
         local = [_without_zone(each) for each in host_addresses]
         exact: set[tuple[int, int, int]] = set()
         wildcard_ports: set[int] = set()
@@ -105,7 +106,10 @@ class PeerPolicy:
                 wildcard_ports.add(port)
             elif address.is_loopback:
                 exact |= {(4, 0, port), (6, 0, port)}  # 0.0.0.0 and :: lead to loopback as well
-            exact.add((address.version, int(address), port))
+            names = [each for each, bound in own_addresses.items() if ip_address(bound) == address]
+            exact |= {
+                (each.version, int(each), port) for each in (address, *map(ip_address, names))
+            }
         return replace(
             self,
             own=AddressRanges.parse(each for each in announced if not ip_address(each).is_loopback),
