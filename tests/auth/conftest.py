@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Awaitable, Callable
+from functools import partial
 from typing import TYPE_CHECKING
 
 import pytest_asyncio
@@ -63,10 +64,10 @@ async def cluster(start_redis: StartRedis) -> list[RedisServer]:
     for node in nodes[1:]:
         nodes[0].command("CLUSTER", "MEET", "127.0.0.1", node.port)
     for node in nodes:
-        await eventually(lambda node=node: _knows_all(node), limit=15)
+        await eventually(partial(_knows_all, node), limit=15)
     return nodes
 
 
 def _knows_all(node: RedisServer) -> bool:
-    info = node.command("CLUSTER", "INFO")
-    return info["cluster_state"] == "ok" and info["cluster_known_nodes"] == "3"
+    info: bytes = node.command("CLUSTER", "INFO")
+    return b"cluster_state:ok" in info and b"cluster_known_nodes:3" in info

@@ -73,7 +73,8 @@ class RedisServer:
         arguments: dict[str, Any] = {"port": self.port, "socket_timeout": 5, "protocol": 2}
         client = redis.Redis(**(arguments | options))
         with closing(client), closing(client.connection_pool):
-            return client.execute_command(*words)
+            execute: Any = client.execute_command
+            return execute(*words)
 
     def kill(self) -> None:
         """Ends the process at once; what it held is gone."""

@@ -93,7 +93,7 @@ def test_the_forms(text: str, address: RedisAddress) -> None:
         ("redis://:s3cret@host?colour=red", "'colour' is no option"),
         ("redis+sentinel://:s3cret@host", "names its master"),
         ("redis+cluster://:s3cret@host/1", "database 0 only"),
-        ("unix://?db=s3cret", "is a number"),
+        ("unix:///x?db=s3cret", "is a number"),
         ("unix://", "path"),
     ],
 )
