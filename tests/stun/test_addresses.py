@@ -1,0 +1,90 @@
+from ipaddress import ip_address
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from turnd.stun.addresses import (
+    AddressFamily,
+    TransportAddress,
+    family_of,
+    pack_host,
+    parse_transport_address,
+    unpack_host,
+)
+
+hosts = st.ip_addresses().map(str)
+ports = st.integers(0, 65535)
+
+
+@settings(deadline=None)
+@given(st.ip_addresses())
+def test_hosts_round_trip_and_are_canonical(address: object) -> None:
+    host = str(address)
+    assert unpack_host(pack_host(host)) == host == str(ip_address(host))
+
+
+def test_packing() -> None:
+    assert pack_host("192.0.2.1") == bytes((192, 0, 2, 1))
+    assert pack_host("2001:db8::1") == bytes.fromhex("20010db8000000000000000000000001")
+    assert pack_host("2001:DB8:0:0::1") == pack_host("2001:db8::1")
+    assert pack_host("fe80::1%eth0") == pack_host("fe80::1")
+
+
+@pytest.mark.parametrize("host", ["", "localhost", "1.2.3", "1.2.3.4.5", "::1::", "010.1.1.1"])
+def test_what_is_no_address_is_not_packed(host: str) -> None:
+    with pytest.raises(ValueError, match="does not appear to be"):
+        pack_host(host)
+
+
+@pytest.mark.parametrize("size", [0, 3, 5, 15, 17])
+def test_other_sizes_are_not_unpacked(size: int) -> None:
+    with pytest.raises(ValueError, match=r"."):
+        unpack_host(bytes(size))
+
+
+def test_families() -> None:
+    assert family_of("192.0.2.1") is AddressFamily.IPV4
+    assert family_of("::ffff:192.0.2.1") is AddressFamily.IPV6
+    assert TransportAddress("::1", 3478).family is AddressFamily.IPV6
+
+
+@settings(deadline=None)
+@given(hosts, ports)
+def test_the_text_of_an_address_parses_to_it(host: str, port: int) -> None:
+    address = TransportAddress(host, port)
+    assert parse_transport_address(str(address)) == address
+
+
+@pytest.mark.parametrize(
+    ("text", "address"),
+    [
+        ("203.0.113.7:3478", TransportAddress("203.0.113.7", 3478)),
+        ("[2001:DB8:0::7]:0", TransportAddress("2001:db8::7", 0)),
+        ("203.0.113.7", TransportAddress("203.0.113.7", 5349)),
+        ("2001:db8::7", TransportAddress("2001:db8::7", 5349)),
+        ("[2001:db8::7]", TransportAddress("2001:db8::7", 5349)),
+    ],
+)
+def test_forms_that_are_taken(text: str, address: TransportAddress) -> None:
+    assert parse_transport_address(text, default_port=5349) == address
+
+
+@pytest.mark.parametrize(
+    ("text", "wrong"),
+    [
+        ("203.0.113.7", "'203.0.113.7' has no port"),
+        ("[2001:db8::7]", "has no port"),
+        ("[2001:db8::7]x", "is no address"),
+        ("[2001:db8::7", "is no address"),
+        ("203.0.113.7:65536", "'65536' is no port"),
+        ("203.0.113.7:-1", "'-1' is no port"),
+        ("203.0.113.7:٣", "is no port"),
+        ("203.0.113.7:http", "'http' is no port"),
+        ("example.org:3478", "'example.org' is no IP address"),
+        (":3478", "'' is no IP address"),
+    ],
+)
+def test_forms_that_are_not(text: str, wrong: str) -> None:
+    with pytest.raises(ValueError, match=wrong):
+        parse_transport_address(text)
