@@ -29,9 +29,11 @@ _SECRET_NAME = re.compile(
     r"(^|_)(passwords?|passphrase|secrets?|credentials?|tokens?|keys?|integrity|authorization)$"
 )
 _URL_USER = re.compile(r"(?<=://)[^/\s]*@")
-_IPV4 = re.compile(r"(?<![\d.])(?:\d{1,3}\.){3}\d{1,3}(?![\d.])")
+_DOTTED = r"(?:\d{1,3}\.){3}\d{1,3}"
+_GROUP = r"[0-9a-fA-F]{0,4}"
+_IPV4 = re.compile(rf"(?<![\d.]){_DOTTED}(?![\d.])")
 _IPV6 = re.compile(
-    r"(?<![\w:.])[0-9a-fA-F]{0,4}(?::[0-9a-fA-F]{0,4}){2,7}(?:(?:\d{1,3}\.){3}\d{1,3})?"
+    rf"(?<![\w:.])(?:{_GROUP}(?::{_GROUP}){{1,6}}:{_DOTTED}|{_GROUP}(?::{_GROUP}){{2,7}})"
 )
 _OWN_ADDRESSES = frozenset({"endpoint", "endpoints", "listen", "local", "bound", "announced"})
 _PLAIN = re.compile(r"[\w./:+@\[\]-]+", re.ASCII)
