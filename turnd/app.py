@@ -15,26 +15,27 @@ import time
 from collections.abc import Coroutine, Mapping
 from pathlib import Path
 
-from turnd import assembly, logs, system
+from turnd import logs, system
 from turnd.admin.http import AdminHooks, AdminServer
 from turnd.admin.metrics import Metrics, Reload
 from turnd.allocations.quotas import Quotas
 from turnd.allocations.reservations import Reservations
 from turnd.allocations.table import AllocationTable
-from turnd.announce import announce
 from turnd.auth.nonce import Nonces
 from turnd.auth.redis_store import RedisStore, StoreHooks
 from turnd.config import Config, ConfigError, find_config_file, load
-from turnd.endpoints import BindError, Endpoints, resolve
 from turnd.engine.base import ListenerId, ListenerSettings
 from turnd.engine.choose import EngineUnavailableError, choose_engine
-from turnd.first_run import own_secret
 from turnd.listeners.caps import StreamCaps
 from turnd.listeners.certificates import CertificateError
 from turnd.listeners.deadlines import AuthenticationDeadlines
-from turnd.pump import Pump
-from turnd.reload import Reloader
-from turnd.snapshot import take_snapshot
+from turnd.runtime import assembly
+from turnd.runtime.announce import announce
+from turnd.runtime.endpoints import BindError, Endpoints, resolve
+from turnd.runtime.first_run import own_secret
+from turnd.runtime.pump import Pump
+from turnd.runtime.reload import Reloader
+from turnd.runtime.snapshot import take_snapshot
 from turnd.stun.addresses import TransportAddress
 from turnd.turn.budget import AnswerBudget
 from turnd.turn.realm import Realm

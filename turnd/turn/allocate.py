@@ -50,7 +50,8 @@ def allocate(state: ServerState, request: Request) -> Attributes:
     """Create an allocation; a retransmission gets the answer that the first copy got."""
     existing = request.allocation
     if existing is not None:  # step 2
-        if existing.transaction_id == request.message.transaction_id:
+        same_user = (existing.user, existing.realm) == (request.credential.user, request.realm.name)
+        if same_user and existing.transaction_id == request.message.transaction_id:
             answer: Attributes = existing.answer
             return answer
         raise Refused(ErrorCode.ALLOCATION_MISMATCH, "the five-tuple has an allocation")

@@ -208,7 +208,10 @@ def _entries(offers: Offers) -> tuple[a.PasswordAlgorithmEntry, ...]:
 def _is_of(name: Name, user: str, realm: str) -> bool:
     if isinstance(name, UsernameQuery):
         return name.username == user
-    return compare_digest(name.userhash, userhash(user, realm))
+    try:
+        return compare_digest(name.userhash, userhash(user, realm))
+    except ValueError:  # a name that RFC 8265 would refuse has no hash
+        return False
 
 
 def _shown(name: Name) -> str:

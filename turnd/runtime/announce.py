@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from turnd import assembly, logs
-from turnd.first_run import ice_servers, rtc_configuration_text, turn_urls
-from turnd.snapshot import VERSION
+from turnd import logs
+from turnd.runtime import assembly
+from turnd.runtime.first_run import ice_servers, rtc_configuration_text, turn_urls
+from turnd.runtime.snapshot import VERSION
 from turnd.stun.addresses import TransportAddress
 
 if TYPE_CHECKING:

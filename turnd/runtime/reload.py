@@ -11,15 +11,16 @@ import time
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-from turnd import assembly, logs, system
+from turnd import logs, system
 from turnd.admin.metrics import Reload
 from turnd.config import Config, ConfigError, compare, load
 from turnd.listeners.certificates import CertificateError, Certificates
+from turnd.runtime import assembly
 
 if TYPE_CHECKING:
     from turnd.app import Server
 
-log = logs.get_logger("turnd.reload")
+log = logs.get_logger("turnd.runtime.reload")
 
 
 class Reloader:

@@ -9,15 +9,15 @@ from collections.abc import Mapping
 from turnd import logs
 from turnd.auth.credentials import Outcome, Unavailable
 from turnd.auth.redis_store import RedisStore
-from turnd.endpoints import Endpoints
 from turnd.engine.base import ClientMessage, Event, Leg, LegClosed, LegOpened, RelayEngine
-from turnd.event_log import EventLog
+from turnd.runtime.endpoints import Endpoints
+from turnd.runtime.event_log import EventLog
 from turnd.turn.events import Authenticated
 from turnd.turn.events import Event as TurnEvent
 from turnd.turn.server import TurnServer
 from turnd.turn.waiting import NeedKey
 
-log = logs.get_logger("turnd.pump")
+log = logs.get_logger("turnd.runtime.pump")
 
 
 class Pump:
