@@ -17,7 +17,7 @@ from turnd.cli.local_check import check_machine
 from turnd.cli.output import json_option, print_json, printable
 from turnd.cli.realms import find_realm
 from turnd.cli.secrets_at_hand import first_secret, read_password, read_secret_file
-from turnd.cli.settings import config_option, load_config
+from turnd.cli.settings import load_config
 from turnd.client.check import CheckSettings, check
 from turnd.client.echo import Probes
 from turnd.client.report import Report, Status, Step
@@ -73,7 +73,12 @@ class Options:
 @click.option(
     "--secret-file", metavar="FILE", type=click.Path(), help="Make credentials from this secret."
 )
-@config_option
+@click.option(
+    "--config",
+    metavar="FILE",
+    type=click.Path(),
+    help="Make credentials from this config file; with --local, the file to check.",
+)
 @click.option("--ca", metavar="FILE", type=click.Path(), help="PEM file of the authority to trust.")
 @click.option("--server-name", help="The name that TLS asks for. [default: HOST]")
 @click.option("--count", type=click.IntRange(2, 10000), default=20, help="Echoes. [default: 20]")
@@ -201,6 +206,6 @@ def _print_steps(steps: Sequence[Step]) -> None:
     for step in steps:
         mark, colour = MARKS[step.status]
         shown = click.style(f"{mark:<4}", fg=colour) if sys.stdout.isatty() else f"{mark:<4}"
-        click.echo(f"  {shown}  {step.name:<12} {printable(step.text)}")
+        click.echo(f"  {shown}  {step.name:<14} {printable(step.text)}")
         if step.fix:
-            click.echo(f"        {'':<12} {step.fix}")
+            click.echo(f"        {'':<14} {step.fix}")

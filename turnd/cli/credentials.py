@@ -18,7 +18,7 @@ from turnd.cli.output import json_option
 from turnd.cli.realms import find_realm, realm_option
 from turnd.cli.secrets_at_hand import first_secret
 from turnd.cli.settings import config_option, load_config
-from turnd.first_run import turn_urls
+from turnd.runtime.first_run import turn_urls
 from turnd.stun.addresses import AddressFamily, TransportAddress, family_of
 from turnd.system import default_route_addresses
 

@@ -60,8 +60,8 @@ def check_machine(config_file: str | None, machine: Machine | None = None) -> li
     return [
         first,
         _engine(config),
-        _buffer("receive buffer", "net.core.rmem_max", config.sockets.receive_buffer, machine),
-        _buffer("send buffer", "net.core.wmem_max", config.sockets.send_buffer, machine),
+        _buffer("receive_buffer", "net.core.rmem_max", config.sockets.receive_buffer, machine),
+        _buffer("send_buffer", "net.core.wmem_max", config.sockets.send_buffer, machine),
         _ports(config.relay.ports, machine),
         _descriptors(config.relay.ports, machine),
         *_certificates(config, machine),

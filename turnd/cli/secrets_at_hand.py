@@ -13,7 +13,7 @@ import click
 
 from turnd import system
 from turnd.cli.errors import CommandError, broken_config, usage
-from turnd.first_run import SECRET_FILE
+from turnd.runtime.first_run import SECRET_FILE
 
 if TYPE_CHECKING:
     from turnd.config.model import Config, Realm
