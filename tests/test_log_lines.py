@@ -121,14 +121,24 @@ def test_infinity_and_nan_are_text_in_json() -> None:
 
 @pytest.mark.parametrize(
     "name",
-    ["password", "redis_password", "secret", "secrets", "key", "md5_key", "token", "integrity"],
+    [
+        "password",
+        "redis_password",
+        "secret",
+        "secrets",
+        "key",
+        "md5_key",
+        "sha256_keys",
+        "token",
+        "integrity",
+    ],
 )
 def test_what_is_named_like_a_secret_is_hidden(name: str) -> None:
     assert shown(**{name: "hunter2"}) == f'{name}="{HIDDEN}"'
     assert shown(inner={name: ["hunter2"]}).find("hunter2") < 0
 
 
-@pytest.mark.parametrize("name", ["keyspace", "secret_index", "monkeys_seen", "tokenizer"])
+@pytest.mark.parametrize("name", ["keys", "keyspace", "secret_index", "monkeys_seen", "tokenizer"])
 def test_what_only_sounds_so_is_not(name: str) -> None:
     assert shown(**{name: "shown"}) == f"{name}=shown"
 

@@ -109,6 +109,30 @@ def test_levels_change_live(start: Callable[..., LogPipe], sink: Sink) -> None:
     assert sink.events == ["two", "four"]
 
 
+def test_lines_change_live(start: Callable[..., LogPipe], sink: Sink) -> None:
+    pipe = start(stream=sink)
+    get_logger().info("one", client="203.0.113.9")
+    pipe.set_lines("console", "masked")
+    get_logger().info("two", client="203.0.113.9")
+    pipe.stop()
+    first, second = sink.getvalue().splitlines()
+    assert json.loads(first)["client"] == "203.0.113.9"
+    assert second.endswith("INFO event=two client=203.0.113.0")
+
+
+def test_text_for_a_person_stands_between_the_records_as_it_is(
+    start: Callable[..., LogPipe], sink: Sink
+) -> None:
+    pipe = start(stream=sink)
+    get_logger().info("one")
+    pipe.write_text("[\n  1\n]\n")
+    get_logger().info("two")
+    pipe.stop()
+    lines = sink.getvalue().splitlines()
+    assert lines[1:-1] == ["[", "  1", "]"]
+    assert [json.loads(lines[index])["event"] for index in (0, -1)] == ["one", "two"]
+
+
 def test_libraries_speak_from_warning_on(start: Callable[..., LogPipe], sink: Sink) -> None:
     pipe = start(level="debug", stream=sink)
     logging.getLogger("redis.client").info("chatter")

@@ -26,7 +26,7 @@ LONGEST_EXCEPTION = 8192
 HIDDEN = "***"
 
 _SECRET_NAME = re.compile(
-    r"(^|_)(passwords?|passphrase|secrets?|credentials?|tokens?|keys?|integrity|authorization)$"
+    r"(^|_)(passwords?|passphrase|secrets?|credentials?|tokens?|key|integrity|authorization)$|_keys$"
 )
 _URL_USER = re.compile(r"(?<=://)[^/\s]*@")
 _DOTTED = r"(?:\d{1,3}\.){3}\d{1,3}"
@@ -35,7 +35,7 @@ _IPV4 = re.compile(rf"(?<![\d.]){_DOTTED}(?![\d.])")
 _IPV6 = re.compile(
     rf"(?<![\w:.])(?:{_GROUP}(?::{_GROUP}){{1,6}}:{_DOTTED}|{_GROUP}(?::{_GROUP}){{2,7}})"
 )
-_OWN_ADDRESSES = frozenset({"endpoint", "endpoints", "listen", "local", "bound", "announced"})
+_OWN_ADDRESSES = frozenset({"endpoint", "endpoints", "listen", "local", "relay", "relayed"})
 _PLAIN = re.compile(r"[\w./:+@\[\]-]+", re.ASCII)
 _QUOTED = {'"': '\\"', "\\": "\\\\", "\n": "\\n", "\r": "\\r", "\t": "\\t"}
 

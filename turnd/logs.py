@@ -59,8 +59,8 @@ def configure(
     Raises:
         ValueError: no such format, level or choice of addresses.
     """
-    render = renderer(LogFormat(format), LogAddresses(addresses))
-    pipe = LogPipe(render, sys.stdout if stream is None else stream)
+    pipe = LogPipe(sys.stdout if stream is None else stream)
+    pipe.set_lines(format, addresses)
     pipe.set_level(level)
     structlog.configure(
         processors=[structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
@@ -77,12 +77,10 @@ class LogPipe(logging.Handler):
     `dropped` counts lines that nobody will ever read, for the metric.
     """
 
-    def __init__(
-        self, render: Callable[[float, str, dict[str, object]], str], stream: TextIO | None
-    ) -> None:
+    def __init__(self, stream: TextIO | None) -> None:
         super().__init__()
         self.dropped = 0
-        self._render = render
+        self._render = renderer(LogFormat.CONSOLE, LogAddresses.FULL)
         self._write = _writer(stream)
         self._lines: deque[bytes] = deque()
         self._queued_bytes = 0
@@ -120,6 +118,14 @@ class LogPipe(logging.Handler):
         number = _level_number(level)
         logging.getLogger("turnd").setLevel(number)
         logging.getLogger().setLevel(max(number, logging.WARNING))
+
+    def set_lines(self, format: str, addresses: str) -> None:  # noqa: A002 - as for `configure`
+        """How records are written from now on: `LogFormat` and `LogAddresses`.
+
+        Raises:
+            ValueError: no such format or choice of addresses.
+        """
+        self._render = renderer(LogFormat(format), LogAddresses(addresses))
 
     def emit(self, record: logging.LogRecord) -> None:
         """Render a record and queue its line; a full queue or a broken record is a counted drop."""

@@ -12,11 +12,13 @@ from turnd.admin.metrics import (
     AllocationLabels,
     Metrics,
     PortUse,
+    RefusalLabels,
     Reload,
     Snapshot,
 )
 from turnd.engine.base import CloseReason, Drop, EngineCounters, RelayCounters, Transport
 from turnd.listeners.caps import StreamRefusal
+from turnd.turn.events import Dropped, EndReason
 
 
 def snapshot(**changes: Any) -> Snapshot:
@@ -101,6 +103,20 @@ def test_requests_and_failures() -> None:
     assert value(found, "turnd_stun_binding_requests_total") == 6
     assert value(found, "turnd_unauthenticated_answers_dropped_total") == 7
     assert value(found, "turnd_log_records_dropped_total") == 8
+
+
+def test_what_the_core_tells() -> None:
+    found = samples(
+        allocations_ended={EndReason.EXPIRED: 3},
+        requests_refused={RefusalLabels("channelbind", "403"): 2},
+        messages_dropped={Dropped.MALFORMED: 5},
+    )
+    assert value(found, "turnd_allocations_ended_total", reason="expired") == 3
+    assert value(found, "turnd_allocations_ended_total", reason="deleted") == 0
+    assert value(found, "turnd_requests_refused_total", method="channelbind", code="403") == 2
+    assert value(found, "turnd_requests_dropped_total", reason="malformed") == 5
+    assert value(found, "turnd_requests_dropped_total", reason="waiting_full") == 0
+    assert value(found, "turnd_auth_failures_total", reason="bad_integrity") == 0
 
 
 def test_ports_certificates_reload_and_build() -> None:

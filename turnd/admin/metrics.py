@@ -19,6 +19,7 @@ from prometheus_client.registry import Collector
 
 from turnd.engine.base import CloseReason, Drop, EngineCounters, Transport
 from turnd.listeners.caps import StreamRefusal
+from turnd.turn.events import Dropped, EndReason, FailureReason
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -42,6 +43,15 @@ class AllocationLabels(NamedTuple):
     family: str
     """`ipv4`, `ipv6`, `dual` (one allocation with both)."""
     realm: str
+
+
+class RefusalLabels(NamedTuple):
+    """What refused requests are told apart by."""
+
+    method: str
+    """`allocate`, `refresh`, …"""
+    code: str
+    """The STUN error code."""
 
 
 class PortUse(NamedTuple):
@@ -72,8 +82,14 @@ class Snapshot:
     allocations: Mapping[AllocationLabels, int] = field(default_factory=dict)
     allocation_results: Mapping[str, int] = field(default_factory=dict)
     """Allocate requests by what came of them: `created`, or the reason of the refusal."""
+    allocations_ended: Mapping[str, int] = field(default_factory=dict)
+    """By `EndReason`."""
+    requests_refused: Mapping[RefusalLabels, int] = field(default_factory=dict)
+    """Authenticated requests that got an error response."""
+    messages_dropped: Mapping[str, int] = field(default_factory=dict)
+    """Messages without an answer, by `Dropped`."""
     auth_failures: Mapping[str, int] = field(default_factory=dict)
-    """By reason; a client's first 401 is no failure."""
+    """By `FailureReason`; a client's first 401 is no failure."""
     challenges: int = 0
     """401 answers that asked for credentials."""
     binding_requests: int = 0
@@ -156,6 +172,12 @@ def _allocations(snapshot: Snapshot) -> Iterator[Metric]:
         "result",
         snapshot.allocation_results,
     )
+    yield _counter_by(
+        "turnd_allocations_ended_total",
+        "Allocations that ended.",
+        "reason",
+        _with_zeros(EndReason, snapshot.allocations_ended),
+    )
     if snapshot.user_allocations is not None:
         yield _labelled_gauge(
             "turnd_user_allocations",
@@ -221,7 +243,21 @@ def _requests(snapshot: Snapshot) -> Iterator[Metric]:
         "turnd_auth_failures_total",
         "Requests with credentials that were refused; a first 401 is not one.",
         "reason",
-        snapshot.auth_failures,
+        _with_zeros(FailureReason, snapshot.auth_failures),
+    )
+    refused = CounterMetricFamily(
+        "turnd_requests_refused_total",
+        "Requests with valid credentials that got an error response.",
+        labels=("method", "code"),
+    )
+    for labels, count in snapshot.requests_refused.items():
+        refused.add_metric(labels, count)
+    yield refused
+    yield _counter_by(
+        "turnd_requests_dropped_total",
+        "Messages that got no answer.",
+        "reason",
+        _with_zeros(Dropped, snapshot.messages_dropped),
     )
     yield _counter(
         "turnd_auth_challenges_total",
