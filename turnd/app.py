@@ -21,7 +21,6 @@ from turnd.admin.metrics import Metrics, Reload
 from turnd.allocations.quotas import Quotas
 from turnd.allocations.reservations import Reservations
 from turnd.allocations.table import AllocationTable
-from turnd.auth.nonce import Nonces
 from turnd.auth.redis_store import RedisStore, StoreHooks
 from turnd.config import Config, ConfigError, find_config_file, load
 from turnd.engine.base import ListenerId, ListenerSettings
@@ -284,7 +283,7 @@ class Server:
                 report=self.pump.report,
                 wall_clock=time.time,
             ),
-            nonces=Nonces(config.auth.nonce_lifetime, secrets.token_bytes),
+            nonces=assembly.nonces(config),
             budget=AnswerBudget(config.limits.unauthenticated_per_second),
             waiting=WaitingRequests(),
             decoy_salt=secrets.token_bytes(32),

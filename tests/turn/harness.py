@@ -14,7 +14,7 @@ from turnd.allocations.reservations import Reservations
 from turnd.allocations.table import AllocationTable
 from turnd.auth.chain import CredentialChain
 from turnd.auth.credentials import Name, Outcome
-from turnd.auth.nonce import Nonces
+from turnd.auth.nonce import Nonces, mac_length_for
 from turnd.auth.rest import RestSecrets
 from turnd.auth.static import StaticUsers
 from turnd.engine.base import (
@@ -133,7 +133,9 @@ class World:
         )
         self.server = TurnServer(
             state=self.state,
-            nonces=Nonces(nonce_lifetime, lambda n: next(random).to_bytes(n)),
+            nonces=Nonces(
+                nonce_lifetime, lambda n: next(random).to_bytes(n), mac_length_for(REALM)
+            ),
             budget=AnswerBudget(answers_per_second),
             waiting=waiting or WaitingRequests(),
             decoy_salt=b"salt",

@@ -1,34 +1,43 @@
-"""Stateless nonces (RFC 8489 section 9.2 and 18.1).
+"""Stateless nonces (RFC 8489 sections 9.2 and 18.1).
 
-A nonce is the cookie with its feature bits, the moment it was made, what the challenge offered, and
-an HMAC over all that and the client's address and port: nothing is remembered about who was
-challenged. The HMAC's key is replaced every so often; the one before it stays valid, so that no
-nonce dies before its lifetime. Whatever is wrong with a nonce, the verdict is the same: stale, 438.
+A nonce is the cookie with its feature bits, one character of time and an HMAC over the time, what
+the challenge offered, and the client's address and port: nothing is remembered about who was
+challenged. The HMAC's key is replaced every two lifetimes; the one before it stays valid, so that
+no nonce dies early. Whatever is wrong with a nonce, the verdict is the same: stale, 438.
+
+Why so short: the 401 goes to whoever claims to have asked. Its size over the request's is what an
+attacker gains by lying about his address, and the nonce is the part of it that we choose. A forged
+nonce would gain nothing but the right to be checked: it proves neither user nor password.
 """
 
 from __future__ import annotations
 
 import hmac
-from base64 import urlsafe_b64decode, urlsafe_b64encode
-from binascii import Error as Base64Error
-from typing import TYPE_CHECKING, NamedTuple
+from base64 import urlsafe_b64encode
+from collections.abc import Callable
+from typing import NamedTuple
 
 from turnd.auth.credentials import ALGORITHMS, Offers
+from turnd.stun.addresses import ClientAddress
 from turnd.stun.keys import PasswordAlgorithm
-from turnd.stun.nonce_cookie import COOKIE_LENGTH, add_cookie
+from turnd.stun.nonce_cookie import COOKIE_LENGTH, SecurityFeature, add_cookie, features_of
 
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from turnd.stun.addresses import ClientAddress
-
-_TIME_LENGTH = 6
-_HEAD_LENGTH = _TIME_LENGTH + 1
-_MAC_LENGTH = 16
-_REST_LENGTH = 31  # base64 of 7 + 16 bytes without padding
+SHORTEST_MAC, LONGEST_MAC = 6, 16  # characters of 6 bits
+_TICKS = 16
+"""A lifetime in ticks: a nonce may end by so much of its lifetime early, never late."""
+_EPOCH = 2 * _TICKS
 _KEY_LENGTH = 32
-_ANONYMITY = 0x80
+_ALPHABET = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"
 _BITS = {PasswordAlgorithm.MD5: 0x01, PasswordAlgorithm.SHA256: 0x02}
+_ANONYMITY = 0x80
+# What a challenge can offer, the usual first: `check` looks for the one that the HMAC covers.
+_ALL_OFFERS = {
+    anonymity: tuple(
+        Offers(algorithms, username_anonymity=anonymity)
+        for algorithms in (ALGORITHMS, *((one,) for one in reversed(ALGORITHMS)))
+    )
+    for anonymity in (False, True)
+}
 
 
 class NonceVerdict(NamedTuple):
@@ -42,98 +51,86 @@ class NonceVerdict(NamedTuple):
 _NOT_OURS = NonceVerdict(valid=False, offers=None)
 
 
+def mac_length_for(realm: str) -> int:
+    """Characters of HMAC with which a 401 stays within twice the request at the IP level.
+
+    The request is an Allocate with REQUESTED-TRANSPORT alone, 56 bytes with its IPv4 and UDP
+    headers. Of the 112 that the answer may have, 68 are headers, ERROR-CODE without a phrase and
+    PASSWORD-ALGORITHMS; REALM and NONCE share the rest, 4 bytes of header each. Beyond 16 bytes of
+    realm the shortest HMAC is too long as well.
+    """
+    padded_realm = len(realm.encode()) + 3 & ~3
+    room = 112 - 68 - 4 - 4 - padded_realm - COOKIE_LENGTH - 1
+    return max(SHORTEST_MAC, min(LONGEST_MAC, room))
+
+
 class Nonces:
     """Mints and checks the nonces of one server.
 
     Args:
-        lifetime: seconds that a nonce is good for.
+        lifetime: seconds that a nonce is good for at most, and for 15/16 of them at least.
         random_bytes: `n -> n` unpredictable bytes.
-        rotate_every: seconds that one key mints; default: an hour or the lifetime if longer.
+        mac_length: characters of HMAC, see `mac_length_for`.
 
     Raises:
-        ValueError: the lifetime is not positive, or a key would go while its nonces live.
+        ValueError: the lifetime is not positive, or the HMAC too short or too long.
     """
 
     def __init__(
         self,
         lifetime: float,
         random_bytes: Callable[[int], bytes],
-        rotate_every: float | None = None,
+        mac_length: int = LONGEST_MAC,
     ) -> None:
-        period = max(lifetime, 3600.0) if rotate_every is None else rotate_every
         if lifetime <= 0:
             raise ValueError("a nonce's lifetime must be more than 0 s")
-        if period < lifetime:
-            raise ValueError("a nonce's key must live as long as a nonce")
+        if not SHORTEST_MAC <= mac_length <= LONGEST_MAC:
+            raise ValueError(f"an HMAC of {SHORTEST_MAC} to {LONGEST_MAC} characters is wanted")
         self.lifetime = lifetime
-        self._period = period
+        self._tick = lifetime / _TICKS
+        self._mac_length = mac_length
+        self._length = COOKIE_LENGTH + 1 + mac_length
         self._random_bytes = random_bytes
-        # The clock starts at a random point: a nonce must not tell how long the host is up.
-        self._origin = int.from_bytes(random_bytes(5)) & 0x7F_FFFF_FFFF
         self._epoch: int | None = None
         self._keys: dict[int, bytes] = {}
 
     def mint(self, client: ClientAddress, offers: Offers, now: float) -> str:
-        """A nonce for this client's address and port, good from `now` on; 44 characters."""
-        self._rotate(now)
-        head = int(now * 1000 + self._origin).to_bytes(_TIME_LENGTH) + bytes([_flags(offers)])
-        mac = _mac(self._keys[self._epoch_of(now)], head, client)
-        rest = urlsafe_b64encode(head + mac).rstrip(b"=").decode()
+        """A nonce for this client's address and port, good from `now` on."""
+        tick = int(now / self._tick)
+        self._rotate(tick)
+        rest = _ALPHABET[tick % len(_ALPHABET)] + self._mac(tick, client, offers)
         return add_cookie(offers.features, rest)
 
     def check(self, nonce: str, client: ClientAddress, now: float) -> NonceVerdict:
         """Judges what a client sent as NONCE; any text is judged, none raises."""
-        self._rotate(now)
-        rest = _decode_rest(nonce)
-        if rest is None:
+        features = features_of(nonce)
+        if features is None or len(nonce) != self._length or not nonce.isascii():
             return _NOT_OURS
-        head, mac = rest[:_HEAD_LENGTH], rest[_HEAD_LENGTH:]
-        minted = (int.from_bytes(head[:_TIME_LENGTH]) - self._origin) / 1000
-        key = self._keys.get(self._epoch_of(minted))
-        if key is None or not hmac.compare_digest(mac, _mac(key, head, client)):
+        this_tick = int(now / self._tick)
+        self._rotate(this_tick)
+        age = (this_tick - _ALPHABET.find(nonce[COOKIE_LENGTH])) % len(_ALPHABET)
+        tick = this_tick - age
+        if tick // _EPOCH not in self._keys:
             return _NOT_OURS
-        offers = _offers(head[_TIME_LENGTH])
-        cookie = add_cookie(offers.features, "")
-        if not hmac.compare_digest(nonce[:COOKIE_LENGTH].encode(), cookie.encode()):
-            return _NOT_OURS
-        return NonceVerdict(valid=now < minted + self.lifetime, offers=offers)
+        for offers in _ALL_OFFERS[SecurityFeature.USERNAME_ANONYMITY in features]:
+            mac = self._mac(tick, client, offers)
+            if offers.features == features and hmac.compare_digest(nonce[COOKIE_LENGTH + 1 :], mac):
+                return NonceVerdict(valid=age < _TICKS, offers=offers)
+        return _NOT_OURS
 
-    def _epoch_of(self, when: float) -> int:
-        return int(when // self._period)
+    def _mac(self, tick: int, client: ClientAddress, offers: Offers) -> str:
+        flags = _ANONYMITY if offers.username_anonymity else 0
+        for algorithm in offers.algorithms:
+            flags |= _BITS[algorithm]
+        text = f"{tick} {flags} {client.port} {client.host}".encode()
+        digest = hmac.digest(self._keys[tick // _EPOCH], text, "sha256")
+        return urlsafe_b64encode(digest)[: self._mac_length].decode()
 
-    def _rotate(self, now: float) -> None:
-        epoch = self._epoch_of(now)
+    def _rotate(self, tick: int) -> None:
+        epoch = tick // _EPOCH
         if epoch == self._epoch:
             return
         self._epoch = epoch
         kept = {number: key for number, key in self._keys.items() if number == epoch - 1}
         kept[epoch] = self._random_bytes(_KEY_LENGTH)
         self._keys = kept
-
-
-def _mac(key: bytes, head: bytes, client: ClientAddress) -> bytes:
-    message = head + client.port.to_bytes(2) + client.host.encode()
-    return hmac.digest(key, message, "sha256")[:_MAC_LENGTH]
-
-
-def _decode_rest(nonce: str) -> bytes | None:
-    rest = nonce[COOKIE_LENGTH:]
-    if len(rest) != _REST_LENGTH or not rest.isascii():
-        return None
-    try:
-        decoded = urlsafe_b64decode(rest + "=")
-    except Base64Error:
-        return None
-    return decoded if len(decoded) == _HEAD_LENGTH + _MAC_LENGTH else None
-
-
-def _flags(offers: Offers) -> int:
-    flags = _ANONYMITY if offers.username_anonymity else 0
-    for algorithm in offers.algorithms:
-        flags |= _BITS[algorithm]
-    return flags
-
-
-def _offers(flags: int) -> Offers:
-    algorithms = tuple(one for one in ALGORITHMS if flags & _BITS[one])
-    return Offers(algorithms, username_anonymity=bool(flags & _ANONYMITY))

@@ -18,6 +18,7 @@ from turnd.allocations.policy import PeerPolicy
 from turnd.allocations.quotas import Quotas
 from turnd.allocations.relay_ports import RelayPorts
 from turnd.auth.chain import CredentialChain
+from turnd.auth.nonce import Nonces, mac_length_for
 from turnd.auth.redis_address import parse_redis_address
 from turnd.auth.redis_connection import RedisLink
 from turnd.auth.redis_coturn import CoturnSchema
@@ -60,6 +61,14 @@ def turn_settings(config: Config) -> TurnSettings:
         strict_expiry=config.auth.strict_expiry,
         software=config.software or "turnd",
     )
+
+
+def nonces(config: Config) -> Nonces:
+    """Nonces that fit the longest realm's challenge."""
+    longest = max(
+        (realm.name for realm in config.all_realms()), key=lambda name: len(name.encode())
+    )
+    return Nonces(config.auth.nonce_lifetime, secrets.token_bytes, mac_length_for(longest))
 
 
 def allocation_limits(config: Config) -> AllocationLimits:

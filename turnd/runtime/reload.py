@@ -108,7 +108,8 @@ class Reloader:
         state.table.quotas.total = config.limits.allocations
         state.table.limits = assembly.allocation_limits(config)
         server.turn.budget.per_second = config.limits.unauthenticated_per_second
-        server.turn.nonces.lifetime = config.auth.nonce_lifetime
+        if server.turn.nonces.lifetime != config.auth.nonce_lifetime:
+            server.turn.nonces = assembly.nonces(config)
         endpoints = server.endpoints
         endpoints.caps.per_client = config.limits.connections_per_client
         endpoints.caps.total = config.limits.connections
@@ -116,6 +117,7 @@ class Reloader:
         endpoints.configure(*server.listener_settings())
         await server.protect()
         server.log_pipe.set_level(config.log.level)
+        server.log_pipe.set_lines(config.log.format, "full" if config.log.addresses else "masked")
 
 
 def _refused(problems: list[str]) -> Mapping[str, object]:

@@ -6,7 +6,7 @@ from collections import Counter
 from importlib.metadata import version
 from typing import TYPE_CHECKING
 
-from turnd.admin.metrics import AllocationLabels, PortUse, Snapshot
+from turnd.admin.metrics import AllocationLabels, PortUse, RefusalLabels, Snapshot
 from turnd.stun.errors import ErrorCode
 from turnd.turn.events import Dropped
 
@@ -27,6 +27,12 @@ def take_snapshot(server: Server) -> Snapshot:
         engine=server.engine.counters(),
         allocations=_allocations(server),
         allocation_results=_results(counts.allocations_created, counts.allocations_refused),
+        allocations_ended=dict(counts.allocations_ended),
+        requests_refused={
+            RefusalLabels(method, str(int(code))): count
+            for (method, code), count in counts.requests_refused.items()
+        },
+        messages_dropped=dict(counts.dropped),
         auth_failures=dict(counts.auth_failures),
         challenges=counts.challenges,
         binding_requests=counts.bindings,
@@ -42,6 +48,7 @@ def take_snapshot(server: Server) -> Snapshot:
         streams_refused={str(reason): n for reason, n in server.endpoints.caps.refused.items()},
         log_records_dropped=server.log_pipe.dropped,
         redis_available=all(store.away is None for store in stores) if stores else None,
+        user_allocations=_by_user(server) if server.config.metrics.users else None,
     )
 
 
@@ -53,6 +60,10 @@ def _allocations(server: Server) -> dict[AllocationLabels, int]:
         transport = str(getattr(allocation.leg, "transport", ""))
         counted[AllocationLabels(transport, family, allocation.realm)] += 1
     return counted
+
+
+def _by_user(server: Server) -> Counter[str]:
+    return Counter(allocation.user for allocation in server.turn.state.table)
 
 
 def _results(created: int, refused: Counter[int]) -> dict[str, int]:
