@@ -57,7 +57,7 @@ class RedisServer:
         return []
 
     def _persistence(self) -> list[str]:
-        return ["--save", "", "--appendonly", "no"]
+        return ["--save", "", "--appendonly", "no", "--repl-diskless-sync-delay", "0"]
 
     async def listens(self) -> bool:
         try:

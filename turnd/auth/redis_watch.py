@@ -90,9 +90,7 @@ class Watch:
             message = await connection.read_response(timeout=_QUIET)
             if message is None:
                 await connection.send_command("PING", check_health=False)
-                message = await connection.read_response(timeout=_QUIET)
-                if message is None:
-                    raise RedisConnectionError("Redis does not answer")
+                message = _answered(await connection.read_response(timeout=_QUIET))
             self._hear(message)
 
     def _hear(self, message: Any) -> None:
@@ -104,6 +102,12 @@ class Watch:
                 self._changed(key)
         else:
             self._changed(None)  # the whole database was flushed
+
+
+def _answered(message: Any) -> Any:
+    if message is None:
+        raise RedisConnectionError("Redis does not answer")
+    return message
 
 
 async def _ask(connection: Connection, *words: Any) -> Any:
