@@ -1,20 +1,18 @@
 """The engine that always works: non-blocking sockets behind one epoll of its own, in pure Python.
 
-One event loop watches one descriptor, the epoll's; thousands of relays cost the loop nothing, and
-a packet never meets an asyncio handle (which would cost more than relaying it does). When the
-epoll is ready, sockets are drained by bounded batches, then `wake` tells about what waits for a
-decision. Everything runs in the loop's thread, so that what a verb says is in force when it
-returns.
+When the epoll is ready, sockets are drained by bounded batches, then `wake` tells about what waits
+for a decision. Everything runs in the event loop's thread, so that what a verb says is in force
+when it returns. Here are the verbs; `udp` and `streams` have the sockets, `rules` and `forwarding`
+what may go where.
 """
 
 from __future__ import annotations
 
-import asyncio
-import select
+import socket
 import time
 from dataclasses import replace
 from itertools import count
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 from turnd.engine import sockets, udp
 from turnd.engine.base import (
@@ -22,6 +20,7 @@ from turnd.engine.base import (
     EngineCounters,
     Event,
     Leg,
+    LegClosed,
     ListenerId,
     ListenerSettings,
     RelayCounters,
@@ -31,12 +30,15 @@ from turnd.engine.base import (
 )
 from turnd.engine.forwarding import Forwarder
 from turnd.engine.handup import HandUp
-from turnd.engine.rules import Client, Rules, Transmit
+from turnd.engine.pump import Pump
+from turnd.engine.rules import Client, Rules
+from turnd.engine.streams import Stream, StreamDoors
+from turnd.engine.tls import keep_names
 
 if TYPE_CHECKING:
-    import socket
     from collections.abc import Callable, Iterable, Mapping, Sequence
 
+    from turnd.engine.rules import Transmit
     from turnd.stun.addresses import (
         ChannelNumber,
         ClientAddress,
@@ -44,19 +46,6 @@ if TYPE_CHECKING:
         ServerAddress,
         TransportAddress,
     )
-
-ROUNDS = 4
-"""How often in a row the epoll is asked before the event loop has its turn."""
-
-READY_AT_ONCE = 256
-
-
-class Source(Protocol):
-    """What stands behind a descriptor in the epoll."""
-
-    def ready(self, mask: int, now: float) -> None:
-        """The descriptor is ready for what the mask says."""
-        ...
 
 
 class PortableEngine:
@@ -70,63 +59,36 @@ class PortableEngine:
         self._rules = Rules(self._local_addresses)
         self._forwarder = Forwarder(self._rules)
         self._hand_up = HandUp(self._rules.tally)
-        self._epoll = select.epoll()
-        self._sources: dict[int, Source] = {}
+        self._pump = Pump(clock, self._hand_up, self._flush)
         self._udp_listeners: dict[ListenerId, udp.UdpListener] = {}
         self._stream_listeners: dict[ListenerId, ListenerSettings] = {}
         self._handles = count(1)
-        self._loop: asyncio.AbstractEventLoop | None = None
-        self._wake: Callable[[], None] | None = None
-        self._wake_planned = False
+        self._streams: dict[Leg, Stream] = {}
+        self._unflushed: list[Stream] = []
+        self._stream_doors = StreamDoors(
+            self._forwarder, self._hand_up, self._unflushed, self._want_write, self._end_stream
+        )
 
     def start(self, wake: Callable[[], None]) -> None:
         """Begin to move packets."""
-        self._wake = wake
-        self._loop = asyncio.get_running_loop()
-        self._loop.add_reader(self._epoll.fileno(), self._ready)
+        self._pump.start(wake)
 
     def stop(self) -> None:
         """Close everything."""
-        if self._loop is not None:
-            self._loop.remove_reader(self._epoll.fileno())
-        self._wake = None
+        for stream in list(self._streams.values()):
+            self._end_stream(stream, CloseReason.SERVER)
         for relay_id in list(self._rules.relays):
             self.close_relay(relay_id)
         for listener in list(self._udp_listeners):
             self.close_listener(listener)
-        self._epoll.close()
+        self._pump.stop()
 
-    def _ready(self) -> None:
-        for _ in range(ROUNDS):
-            ready = self._epoll.poll(0, READY_AT_ONCE)
-            if not ready:
-                break
-            now = self._clock()
-            for descriptor, mask in ready:
-                source = self._sources.get(descriptor)
-                if source is not None:
-                    source.ready(mask, now)
-        if len(self._hand_up) and self._wake is not None:
-            self._wake()
-
-    def _plan_wake(self) -> None:
-        """Wake later: a verb that is being called must not call back."""
-        if self._loop is not None and not self._wake_planned and len(self._hand_up):
-            self._wake_planned = True
-            self._loop.call_soon(self._planned_wake)
-
-    def _planned_wake(self) -> None:
-        self._wake_planned = False
-        if len(self._hand_up) and self._wake is not None:
-            self._wake()
-
-    def _watch(self, descriptor: int, source: Source) -> None:
-        self._sources[descriptor] = source
-        self._epoll.register(descriptor, select.EPOLLIN)
+    def _flush(self) -> None:
+        while self._unflushed:
+            self._unflushed.pop().flush()
 
     def _close(self, sock: socket.socket) -> None:
-        if self._sources.pop(sock.fileno(), None) is not None:
-            self._epoll.unregister(sock.fileno())
+        self._pump.forget(sock.fileno())
         sock.close()
 
     def listen(
@@ -146,22 +108,27 @@ class PortableEngine:
             sock.close()
             raise
         self._udp_listeners[listener_id] = listener
-        self._watch(sock.fileno(), listener)
+        self._pump.watch(sock.fileno(), listener)
         return listener_id
 
     def stream_listener(self, settings: ListenerSettings) -> ListenerId:
         """A handle under which streams are adopted."""
         listener_id = ListenerId(next(self._handles))
-        self._stream_listeners[listener_id] = settings
+        self._set_stream_settings(listener_id, settings)
         return listener_id
 
     def configure(self, listener: ListenerId, settings: ListenerSettings) -> None:
         """New settings for the listener."""
         if listener in self._stream_listeners:
-            self._stream_listeners[listener] = settings
+            self._set_stream_settings(listener, settings)
         elif (udp_listener := self._udp_listeners.get(listener)) is not None:
             udp_listener.settings = settings
             sockets.set_buffers(udp_listener.sock, settings)
+
+    def _set_stream_settings(self, listener: ListenerId, settings: ListenerSettings) -> None:
+        if settings.tls is not None:
+            keep_names(settings.tls)
+        self._stream_listeners[listener] = settings
 
     def close_listener(self, listener: ListenerId) -> None:
         """No new clients by this listener."""
@@ -187,11 +154,37 @@ class PortableEngine:
         first_bytes: bytes = b"",
     ) -> Leg:
         """Take over a connected stream."""
-        raise NotImplementedError
+        leg = Leg(listener, transport, local, client, next(self._handles))
+        settings = self._stream_listeners.get(listener, ListenerSettings())
+        sock = socket.socket(fileno=fd)
+        sock.setblocking(False)
+        now = self._clock()
+        stream = Stream(sock, leg, settings, self._stream_doors, now)
+        self._streams[leg] = stream
+        self._pump.watch(fd, stream)
+        stream.open(first_bytes, now)
+        self._flush()
+        self._pump.plan_wake()
+        return leg
 
     def close_leg(self, leg: Leg, reason: CloseReason) -> None:
         """End a stream."""
-        raise NotImplementedError
+        stream = self._streams.get(leg)
+        if stream is not None:
+            self._end_stream(stream, reason)
+            self._pump.plan_wake()
+
+    def _end_stream(self, stream: Stream, reason: CloseReason) -> None:
+        if self._streams.pop(stream.leg, None) is None:
+            return
+        if stream.client is not None:
+            self._close_relays_of(stream.client)
+        stream.farewell()
+        self._close(stream.sock)
+        self._hand_up.leg_event(LegClosed(stream.leg, reason))
+
+    def _want_write(self, stream: Stream, wanted: bool) -> None:
+        self._pump.want_write(stream.sock.fileno(), wanted)
 
     def open_relay(
         self, leg: Leg | None, bound: TransportAddress, deadline: float
@@ -230,24 +223,41 @@ class PortableEngine:
         return None if route is None else Client(leg, *route)
 
     def _route_to(self, leg: Leg) -> tuple[Transmit, object] | None:
+        """How media goes to a leg; None: it has ended."""
+        if leg.transport.is_stream:
+            stream = self._streams.get(leg)
+            return None if stream is None else (stream.transmit, None)
         listener = self._udp_listeners.get(leg.listener)
         return None if listener is None else listener.route_to(leg)
 
     def _assign(self, relay: udp.UdpRelay, client: Client) -> None:
         """Let a relay serve a client; only now is it read, so that nothing arrived is lost."""
-        listener = self._udp_listeners.get(client.leg.listener)
-        if listener is not None:
-            listener.clients[listener.key_of(client.leg)] = client
+        self._remember(client)
         idle = self._rules.assign(relay, client)
-        if idle is not None:
+        if idle is not None and idle is not client:
             self._forget(idle)
-        if relay.sock.fileno() not in self._sources:
-            self._watch(relay.sock.fileno(), relay)
+        if not self._pump.watches(relay.sock.fileno()):
+            self._pump.watch(relay.sock.fileno(), relay)
+
+    def _remember(self, client: Client) -> None:
+        """Let the leg's packets find their client."""
+        leg = client.leg
+        if leg.transport.is_stream:
+            self._streams[leg].client = client
+        else:
+            listener = self._udp_listeners[leg.listener]
+            listener.clients[listener.key_of(leg)] = client
 
     def _forget(self, client: Client) -> None:
-        listener = self._udp_listeners.get(client.leg.listener)
-        if listener is not None:
-            listener.clients.pop(listener.key_of(client.leg), None)
+        leg = client.leg
+        if leg.transport.is_stream:
+            stream = self._streams.get(leg)
+            if stream is not None:
+                stream.client = None
+        else:
+            listener = self._udp_listeners.get(leg.listener)
+            if listener is not None:
+                listener.clients.pop(listener.key_of(leg), None)
 
     def _close_relays_of(self, client: Client) -> None:
         for relay in client.relays:
@@ -291,7 +301,11 @@ class PortableEngine:
 
     def send_to_client(self, leg: Leg, data: bytes) -> None:
         """Send a STUN message to a client."""
-        route = self._route_to(leg)
+        route: tuple[Transmit, object] | None
+        if (stream := self._streams.get(leg)) is not None:
+            route = (stream.answer, None)
+        else:
+            route = self._route_to(leg)
         if route is None:
             return
         transmit, address = route
@@ -299,21 +313,28 @@ class PortableEngine:
             transmit(data, address)
         except OSError as error:
             self._rules.tally.send_failed(error)
+        self._pump.plan_wake()
 
     def poll(self) -> Sequence[Event]:
         """All events since the last call, a bounded batch."""
         events = self._hand_up.take()
-        self._plan_wake()
+        self._pump.plan_wake()
         return events
 
     def tick(self) -> None:
         """Time has passed."""
         self._local_addresses.forget()
-        self._rules.tidy(self._clock())
+        now = self._clock()
+        for stream in list(self._streams.values()):
+            reason = stream.overdue(now)
+            if reason is not None:
+                self._end_stream(stream, reason)
+        self._rules.tidy(now)
+        self._pump.plan_wake()
 
     def counters(self) -> EngineCounters:
         """Totals over all relays."""
-        return self._rules.counters(streams=0)
+        return self._rules.counters(len(self._streams))
 
     def relay_counters(self, relay: RelayId) -> RelayCounters | None:
         """One relay's counters, a snapshot."""
