@@ -120,25 +120,19 @@ def _complete(field: dict[str, Any], info: FieldInfo) -> dict[str, Any]:
 
 
 def _render_section(kind: type[Section], defaults: Section, indent: str) -> Iterator[str]:
-    for name, info in kind.model_fields.items():
+    for number, (name, info) in enumerate(kind.model_fields.items()):
         key = Key((name,), info)
         value = getattr(defaults, name)
-        if not indent or key.section is None:
+        if number or not indent:
             yield ""
         yield from _comment(_described(key), indent)
-        if isinstance(value, Section):
-            yield f"{indent}{name}:"
-            body = list(_render_section(type(value), value, indent + "  "))
-            yield from body[1:] if body[0] == "" else body
-            continue
         for example in info.examples or ():
             yield from _comment(f"Example: {name}: {_flow(_plain(example))}", indent)
-        line = f"{indent}{name}: {_flow(_plain(value))}"
-        if len(line) <= WIDTH:
-            yield line
-        else:
+        if isinstance(value, Section):
             yield f"{indent}{name}:"
-            yield from (f"{indent}  - {_flow(item)}" for item in _plain(value))
+            yield from _render_section(type(value), value, indent + "  ")
+        else:
+            yield f"{indent}{name}: {_flow(_plain(value))}"
 
 
 def _described(key: Key) -> str:

@@ -21,12 +21,11 @@ if TYPE_CHECKING:
 
 PREFIX = "TURND_"
 
-NOT_OURS = re.compile(
-    r"TURND_(?:REQUIRE_NATIVE"
-    r"|(?:\w+_)?SERVICE_(?:HOST|PORT(?:_\w+)?)"
-    r"|(?:\w+_)?PORT(?:_[0-9]+_(?:TCP|UDP|SCTP)(?:_(?:PROTO|PORT|ADDR))?)?)"
+_OF_KUBERNETES = re.compile(
+    r"TURND_(?!.*__)(?:\w+_)?(?:SERVICE_(?:HOST|PORT(?:_\w+)?)"
+    r"|PORT_[0-9]+_(?:TCP|UDP|SCTP)(?:_(?:PROTO|PORT|ADDR))?)"
 )
-"""No keys: the build's switch, and what Kubernetes sets for services whose names begin so."""
+_OF_KUBERNETES_BY_VALUE = re.compile(r"(?:tcp|udp|sctp)://\S+")  # TURND_PORT=udp://10.0.0.1:3478
 
 
 def variable(path: tuple[str, ...]) -> str:
@@ -38,7 +37,7 @@ def apply_environment(tree: Tree, environ: Mapping[str, str]) -> list[Problem]:
     """Put what the environment says into the tree; returns what is wrong with it."""
     names = {variable(path): key for path, key in fixed_keys().items() if _settable(key)}
     problems: list[Problem] = []
-    ours = [name for name in environ if name.startswith(PREFIX) and not NOT_OURS.fullmatch(name)]
+    ours = [name for name, text in environ.items() if _is_ours(name, text)]
     for name in sorted(ours, key=lambda name: (name.count("__"), name)):
         key = names.get(name)
         if key is None:
@@ -46,6 +45,15 @@ def apply_environment(tree: Tree, environ: Mapping[str, str]) -> list[Problem]:
         else:
             problems += _set(tree, key, Origin(name), environ[name])
     return problems
+
+
+def _is_ours(name: str, text: str) -> bool:
+    """Not the build's switch, nor what Kubernetes sets for services whose names begin like us."""
+    if not name.startswith(PREFIX) or name == "TURND_REQUIRE_NATIVE":
+        return False
+    if name.endswith("PORT") and "__" not in name and _OF_KUBERNETES_BY_VALUE.fullmatch(text):
+        return False
+    return not _OF_KUBERNETES.fullmatch(name)
 
 
 def _settable(key: Key) -> bool:

@@ -51,10 +51,8 @@ def apply_secret_files(tree: Tree, base: FileName) -> list[Problem]:
     """Read every secret file that the tree names; returns what is wrong with them."""
     problems: list[Problem] = []
     realms = tree.at(("realms",))
-    paths = [("auth",), *(("realms", name, "auth") for name in realms or ())]
-    if realms is not None and not isinstance(realms, dict):
-        paths = [("auth",)]
-    for path in paths:
+    names = realms if isinstance(realms, dict) else ()
+    for path in [("auth",), *(("realms", name, "auth") for name in names)]:
         for key, parse in _PARSERS.items():
             problems += _apply(tree, base, (*path, key), parse)
     return problems

@@ -179,4 +179,4 @@ def _check_opaque(text: str, what: str) -> None:
 
 
 def _urls() -> str:
-    return ", ".join(f"{scheme}://" for scheme in REDIS_SCHEMES)
+    return ", ".join(f"{scheme}://" for scheme in REDIS_SCHEMES) + "; rediss for TLS"

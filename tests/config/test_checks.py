@@ -1,0 +1,102 @@
+import pytest
+
+from turnd.config import Config, ConfigError, load_text
+from turnd.config.checks import CHECKS
+from turnd.config.keys import fixed_keys
+
+
+def problems(text: str) -> list[str]:
+    with pytest.raises(ConfigError) as caught:
+        load_text(text, "f", {})
+    return str(caught.value).split("\n")
+
+
+def test_the_defaults_contradict_nothing() -> None:
+    assert [finding for check in CHECKS for finding in check.find(Config())] == []
+
+
+def test_checks_depend_on_keys_there_are() -> None:
+    assert {path for check in CHECKS for path in check.depends} <= set(fixed_keys())
+
+
+def test_tls_needs_a_certificate() -> None:
+    text = "listen: [udp://127.0.0.1, tls://127.0.0.1]\nrealms:\n  b:\n"
+    text += "    listen: [tls://127.0.0.2]\n    auth: {secrets: [x]}\n"
+    wanted = "needs a certificate: tls: {certificate: …, key: …}"
+    assert problems(text) == [
+        f"f:1:27: listen[1]: tls://127.0.0.1:5349 {wanted}",
+        f"f:4:14: realms.b.listen[0]: tls://127.0.0.2:5349 {wanted}",
+    ]
+    load_text(text + "tls: {certificate: a, key: b}", "f", {})
+
+
+def test_a_broken_certificate_is_one_mistake() -> None:
+    assert problems("listen: [tls://127.0.0.1]\ntls: {certificate: 5, key: b}") == [
+        "f:2:20: tls.certificate: a file's name is wanted"
+    ]
+
+
+def test_an_endpoint_stands_once() -> None:
+    assert problems("listen: [udp://127.0.0.1, tcp://127.0.0.1, 'udp://127.0.0.1:3478']") == [
+        "f:1:44: listen[2]: udp://127.0.0.1:3478 stands at listen[0] already"
+    ]
+    realm = "{listen: [udp://127.0.0.1], auth: {secrets: [x]}}"
+    assert problems(f"realms: {{b: {realm}, c: {realm}}}") == [
+        "f:1:77: realms.c.listen[0]: udp://127.0.0.1:3478 stands at realms.b.listen[0] already"
+    ]
+
+
+def test_a_realm_may_take_an_endpoint_of_the_top_once() -> None:
+    realm = "{listen: [udp://127.0.0.1], auth: {secrets: [x]}}"
+    load_text(f"listen: [udp://127.0.0.1]\nrealms: {{b: {realm}}}", "f", {})
+    text = f"listen: [udp://127.0.0.1]\nrealms: {{b: {realm}, c: {realm}}}"
+    assert problems(text) == [
+        "f:2:77: realms.c.listen[0]: udp://127.0.0.1:3478 stands at realms.b.listen[0] already"
+    ]
+
+
+def test_tcp_and_tls_do_not_share_a_port() -> None:
+    text = "tls: {certificate: a, key: b}\nlisten: [tcp://127.0.0.1:443, tls://127.0.0.1:443]"
+    (line,) = problems(text)
+    assert line.startswith("f:2:31: listen[1]: tls://127.0.0.1:443 and tcp://127.0.0.1:443")
+    assert line.endswith("(listen[0]) share a TCP port")
+
+
+def test_ports_that_the_system_picks_are_never_the_same() -> None:
+    load_text(
+        "listen: [udp://127.0.0.1:0, udp://127.0.0.1:0]\nadmin: {listen: 127.0.0.1:0}", "f", {}
+    )
+
+
+def test_admin_has_an_address_of_its_own() -> None:
+    text = "listen: [tcp://127.0.0.1:9641, udp://127.0.0.1:9641]"
+    assert problems(text) == [
+        "f:1:1: admin.listen: 127.0.0.1:9641 is where clients come to (listen[0])"
+    ]
+    load_text(f"{text}\nadmin: {{listen: null}}", "f", {})
+
+
+def test_relay_addresses_are_different() -> None:
+    assert problems("relay: {addresses: [10.0.0.5, 10.0.0.6, 10.0.0.5=203.0.113.7]}") == [
+        "f:1:41: relay.addresses[2]: 10.0.0.5 is bound by an entry above already"
+    ]
+    assert problems("relay: {addresses: [10.0.0.5, auto]}") == [
+        "f:1:31: relay.addresses[1]: auto stands alone: it chooses the addresses itself"
+    ]
+
+
+def test_the_default_lifetime_is_granted_at_all() -> None:
+    assert problems("relay: {lifetime: 2h}") == [
+        "f:1:19: relay.lifetime: lifetime (7200) is above max_lifetime (3600)"
+    ]
+    assert problems("relay: {max_lifetime: 60}") == [
+        "f:1:23: relay.max_lifetime: lifetime (600) is above max_lifetime (60)"
+    ]
+
+
+def test_realms_have_names_and_credentials_of_their_own() -> None:
+    text = "realm: b\nrealms:\n  b: {listen: [udp://127.0.0.1]}"
+    assert problems(text) == [
+        "f:3:6: realms.b: is the name of the server's own realm",
+        "f:3:6: realms.b: nobody could use this realm: users, secrets or redis are wanted",
+    ]

@@ -1,0 +1,87 @@
+from collections.abc import Callable
+
+import pytest
+
+from turnd.config import texts
+
+MD5 = "md5:" + "0" * 32
+SHA256 = "sha256:" + "aF" * 32
+
+
+@pytest.mark.parametrize(
+    ("check", "text"),
+    [
+        (texts.check_realm, "turn.example.org"),
+        (texts.check_realm, "a realm"),
+        (texts.check_user, "alice"),
+        (texts.check_user, "1700000000:@bob:example.org"),
+        (texts.check_user, "マトリックス"),
+        (texts.check_password, "s3cret"),
+        (texts.check_password, "TheMatrIX é"),
+        (texts.check_password, MD5),
+        (texts.check_password, SHA256),
+        (texts.check_password, f"{MD5} {SHA256}"),
+        (texts.check_password, "md5 of what"),
+        (texts.check_secret, "north"),
+        (texts.check_secret, "0" * 4096),
+        (texts.check_separator, ":"),
+        (texts.check_separator, "--"),
+        (texts.check_software, "turnd 1.0"),
+        (texts.check_name, "turnd"),
+        (texts.check_path, "/run/secrets/x y"),
+        (texts.check_redis, "redis://127.0.0.1:6379/0"),
+        (texts.check_redis, "rediss://user:pass@[::1]/3"),
+        (texts.check_redis, "unix:///run/redis.sock?db=1"),
+        (texts.check_redis, "redis+sentinel://a:26379,b:26379/mymaster/0"),
+        (texts.check_redis, "rediss+cluster://a,b/0"),
+        (texts.check_redis, "ip=127.0.0.1 dbname=0 password=p=w port=6379"),
+    ],
+)
+def test_texts_that_are_fine(check: Callable[[str], str], text: str) -> None:
+    assert check(text) == text
+
+
+@pytest.mark.parametrize(
+    ("check", "text", "why"),
+    [
+        (texts.check_realm, "", "1 to 127"),
+        (texts.check_realm, "x" * 128, "1 to 127"),
+        (texts.check_realm, 'a"b', "quotes"),
+        (texts.check_realm, "a\\b", "backslashes"),
+        (texts.check_realm, "a\nb", "no control characters"),
+        (texts.check_user, "", "1 to 508 bytes"),
+        (texts.check_user, "é" * 255, "1 to 508 bytes"),
+        (texts.check_user, "a\0b", "no control characters"),
+        (texts.check_user, "aéb\u200b", "RFC 8265"),
+        (texts.check_password, "", "1 to 4096"),
+        (texts.check_password, "x" * 4097, "1 to 4096"),
+        (texts.check_password, "s3cr\tet", "no control characters"),
+        (texts.check_password, "md5:s3cret", "takes 32"),
+        (texts.check_password, MD5 + "0", "takes 32"),
+        (texts.check_password, "SHA256:s3cret", "takes 64"),
+        (texts.check_password, f"{MD5} s3cret", "takes 64"),
+        (texts.check_password, f"{MD5} {MD5}", "two keys"),
+        (texts.check_secret, "", "1 to 4096"),
+        (texts.check_secret, "  ", "not spaces alone"),
+        (texts.check_separator, "", "1 to 8"),
+        (texts.check_separator, "a1", "no digits"),
+        (texts.check_software, "", "1 to 127"),
+        (texts.check_software, "a\nb", "printable"),
+        (texts.check_name, "", "at least 1"),
+        (texts.check_name, "a b", "no spaces"),
+        (texts.check_path, " ", "empty"),
+        (texts.check_path, "a\0", "empty"),
+        (texts.check_redis, "s3cret", "no URL of Redis"),
+        (texts.check_redis, "http://:s3cret@x", "begins with one of redis://"),
+        (texts.check_redis, "redis://", "nothing to connect to"),
+        (texts.check_redis, "redis://:s3cret@", "nothing to connect to"),
+        (texts.check_redis, "unix://", "nothing to connect to"),
+        (texts.check_redis, "redis://h/s3cret", "database of a Redis URL is a number"),
+        (texts.check_redis, "redis+sentinel://:s3cret@a", "names its master"),
+        (texts.check_redis, "redis+cluster://:s3cret@a/1", "database 0 only"),
+    ],
+)
+def test_texts_that_are_not(check: Callable[[str], str], text: str, why: str) -> None:
+    with pytest.raises(ValueError, match=why) as caught:
+        check(text)
+    assert "s3cr" not in str(caught.value)
