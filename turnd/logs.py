@@ -37,7 +37,7 @@ _LEVEL_WORDS = {logging.WARNING: "warn"}
 
 
 def get_logger(name: str = "turnd") -> structlog.stdlib.BoundLogger:
-    """A logger of this program: `log.info("event_name", field=value)`."""
+    """A logger of this program: `log.info("draining", seconds=5.0)`."""
     logger: structlog.stdlib.BoundLogger = structlog.stdlib.get_logger(name)
     return logger
 

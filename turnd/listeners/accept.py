@@ -54,7 +54,7 @@ class Report(Protocol):
     """Where events for the log go."""
 
     def __call__(self, event: str, /, **fields: object) -> None:
-        """Log an event by its stable name."""
+        """Log an event by its stable name, at `warning` or the level in the field `level`."""
         ...
 
 
@@ -186,7 +186,8 @@ class StreamAcceptor:
         """Nobody waits any more: only then is a shortage over, however often it flickered."""
         if self._exhausted:
             self._exhausted = False
-            self._report("accept_resumed", endpoint=str(self.endpoint), open=self._caps.open)
+            endpoint = str(self.endpoint)
+            self._report("accept_resumed", level="info", endpoint=endpoint, open=self._caps.open)
 
 
 def _listening_socket(endpoint: StreamEndpoint) -> socket.socket:
