@@ -176,9 +176,7 @@ def test_another_realm_is_another_try() -> None:
     assert credentials.judge(challenge("first", realm="b.example"), old) is Verdict.RETRY
     new = credentials.signing()
     assert new is not None
-    assert new.integrity.key == long_term_key(
-        "alice", "b.example", "s3cret", PasswordAlgorithm.MD5
-    )
+    assert new.integrity.key == long_term_key("alice", "b.example", "s3cret", PasswordAlgorithm.MD5)
 
 
 def test_a_401_without_nonce_or_realm_is_only_an_error() -> None:

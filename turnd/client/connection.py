@@ -8,6 +8,7 @@ stream. What the network does is one of two things: a lost packet (UDP, counted)
 from __future__ import annotations
 
 import asyncio
+import os
 import socket
 import ssl
 from dataclasses import dataclass
@@ -327,4 +328,9 @@ def _address(name: tuple[str, int] | tuple[str, int, int, int]) -> TransportAddr
 
 
 def _words(error: OSError) -> str:
+    """The system's own phrase: asyncio replaces it by the address, OpenSSL by its source line."""
+    if isinstance(error, ssl.SSLError):
+        return (error.reason or str(error)).lower().replace("_", " ")
+    if error.errno is not None and error.errno > 0:
+        return os.strerror(error.errno).lower()
     return (error.strerror or str(error)).lower()
