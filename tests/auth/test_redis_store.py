@@ -378,8 +378,8 @@ async def test_sentinel_fails_over(
     sentinel: tuple[RedisSentinel, RedisServer, RedisServer],
 ) -> None:
     watcher, master, replica = sentinel
-    await eventually(lambda: replica.command("INFO", "replication")["master_link_status"] == "up")
     await add(master, "alice", "bob")
+    await eventually(lambda: replica.command("DBSIZE") == 4, limit=15)  # users and their hashes
     address = f"redis+sentinel://127.0.0.1:{watcher.port}/turn"
     await eventually(lambda: _replicas(watcher) == 1, limit=15)
     async with opened(address) as told:

@@ -38,6 +38,7 @@ MAX_WAITING = 1000
 
 _PAUSE, _LONGEST_PAUSE = 0.05, 1.0  # seconds between attempts to reach Redis, doubling
 _REFRESH_LIMIT = 2.0
+_SHORTEST_REFRESH = 1.0
 _REASON_LENGTH = 200
 
 
@@ -60,7 +61,7 @@ class RedisStore:
         schema: how its records lie.
         rest: told the secrets that Redis holds.
         hooks: told what happens.
-        limits: of the cache; `ttl` is also how often secrets and options are read again.
+        limits: of the cache; `ttl`, or a second, is also how often secrets and options are read.
     """
 
     def __init__(
@@ -75,7 +76,7 @@ class RedisStore:
         self._schema = schema
         self._rest = rest
         self._hooks = hooks
-        self._refresh_every = (limits or CacheLimits()).ttl
+        self._refresh_every = max((limits or CacheLimits()).ttl, _SHORTEST_REFRESH)
         self._cache = StoreCache(limits)
         self._asked: dict[Name, asyncio.Task[Outcome]] = {}
         self._away: str | None = None
