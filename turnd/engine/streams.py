@@ -231,8 +231,10 @@ class Stream:
             self._doors.end(self, CloseReason.CLIENT)
 
     def _write(self) -> None:
+        if self._failed:
+            return
         backlog = self._backlog
-        if backlog and not self._failed:
+        if backlog:
             try:
                 sent = self.sock.send(backlog)
             except BlockingIOError:
