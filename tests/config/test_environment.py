@@ -3,7 +3,7 @@ import pytest
 from turnd.config import Config, ConfigError, load_text
 from turnd.config.environment import apply_environment, variable
 from turnd.config.keys import fixed_keys
-from turnd.config.yaml_text import Tree
+from turnd.config.tree import Tree
 
 
 def load(text: str, **environ: str) -> Config:

@@ -1,11 +1,17 @@
+import json
 import os
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from turnd.config import Config, ConfigError, loader
+from turnd.config.environment import variable
+from turnd.config.keys import fixed_keys
 from turnd.config.loader import find_config_file, load, load_text
 
+VARIABLES = [variable(path) for path in fixed_keys()] + ["TURND_X", "TURND_AUTH__USERS__X"]
 SAMPLE = """\
 realm: turn.example.org
 listen: [udp://0.0.0.0:3478, tcp://0.0.0.0:3478, tls://0.0.0.0:5349, "udp://[::]:3478"]
@@ -231,3 +237,36 @@ def test_errors_keep_no_trace_of_values() -> None:
     while error is not None:
         assert "hunter2" not in repr(error)
         error = error.__cause__ or error.__context__
+
+
+WRONG: tuple[object, ...] = (
+    None, True, -1, 7, 1.5, float("nan"), "", "x", "a\nb", "\0", (), {}, ((),), {"a": None},
+    {"": ()},
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("path", [path for path in fixed_keys() if path[0] != "tls"])
+def test_any_value_at_any_key_is_taken_or_told(path: tuple[str, ...]) -> None:
+    for wrong in WRONG:
+        value: object = wrong
+        for part in reversed(path):
+            value = {part: value}
+        told = outcome(json.dumps(value), {})
+        assert all(line.startswith("config.yaml:") for line in told)
+
+
+@given(st.text(), st.dictionaries(st.sampled_from(VARIABLES), st.text()))
+def test_any_text_and_environment_is_taken_or_told(text: str, environ: dict[str, str]) -> None:
+    outcome(text, environ)
+
+
+def outcome(text: str, environ: dict[str, str]) -> list[str]:
+    """The lines of what is wrong; any other error than ConfigError fails the test."""
+    try:
+        load_text(text, "config.yaml", environ)
+    except ConfigError as error:
+        problems, lines = error.problems, str(error).split("\n")
+    else:
+        return []
+    assert len(lines) == len(problems) > 0
+    return lines

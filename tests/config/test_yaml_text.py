@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from turnd.config import yaml_text
 from turnd.config.problems import Origin, Problem
-from turnd.config.yaml_text import FastLoader, PureLoader, Tree, parse_yaml
+from turnd.config.yaml_text import FastLoader, PureLoader, parse_yaml
 
 FILE = Origin("f", 1, 1)
 LOADERS = pytest.mark.parametrize("loader", [PureLoader, FastLoader])
@@ -116,9 +116,25 @@ def test_half_a_surrogate_pair_is_no_text(loader: Any) -> None:
 
 
 @LOADERS
-def test_deep_nesting_is_an_error(loader: Any) -> None:
-    _, problems = parse("[" * 5000, loader)
-    assert len(problems) == 1
+@pytest.mark.parametrize(
+    "text",
+    [
+        "[" * 100_000 + "]" * 100_000,
+        "[" * 51 + "]" * 51,
+        "{a: " * 60 + "}" * 60,
+        "- " * 60 + "x",
+        "".join(f"{' ' * depth}a:\n" for depth in range(60)),
+        "? " * 60 + "x",
+    ],
+)
+def test_deep_nesting_is_an_error(text: str, loader: Any) -> None:
+    assert parse(text, loader) == (None, ["f:1:1: nested too deeply"])
+
+
+@LOADERS
+def test_nesting_to_the_bound_is_none(loader: Any) -> None:
+    text = "".join(f"{' ' * depth}a:\n" for depth in range(49))
+    assert parse(text, loader)[1] == []
 
 
 def test_aliases_are_values_of_their_own_but_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -138,36 +154,11 @@ def test_a_variable_has_no_positions() -> None:
     assert parse_yaml("[", Origin("TURND_X"))[1][0].origin == Origin("TURND_X")
 
 
-def test_at_finds_values() -> None:
-    tree, _ = parse_yaml("a: [{b: 1}]", FILE)
-    assert tree.at(("a", 0, "b")) == 1
-    assert tree.at(("a", 1)) is None
-    assert tree.at(("a", "b")) is None
-    assert tree.at(("a", 0, "b", "c")) is None
-
-
-def test_put_replaces_a_part_and_its_positions() -> None:
-    tree, _ = parse_yaml("a:\n  b: {c: 0123}\nd: x", FILE)
-    part = Tree("new", {("a", "b"): Origin("TURND_A__B")})
-    assert tree.put(("a", "b"), part)
-    assert tree.value == {"a": {"b": "new"}, "d": "x"}
-    assert tree.broken == set()
-    assert tree.locate(("a", "b", "c")) == Origin("TURND_A__B")
-
-
-def test_put_makes_the_maps_above() -> None:
-    tree = Tree(None)
-    part = Tree(1, {("a", "b"): Origin("TURND_A__B")})
-    assert tree.put(("a", "b"), part)
-    assert tree.value == {"a": {"b": 1}}
-    assert tree.locate(("a",)) == Origin("TURND_A__B")
-    assert tree.locate(("z",)) == Origin("defaults")
-
-
-def test_put_does_not_go_through_lists_or_texts() -> None:
-    tree, _ = parse_yaml("a: [1]\nb: x", FILE)
-    assert not tree.put(("a", "b"), Tree(1))
-    assert not tree.put(("b", "c", "d"), Tree(1))
+def test_aliases_do_not_nest_deeper() -> None:
+    deep = "[" * 40
+    text = f"a: &a {deep}{deep.replace('[', ']')}\nb: {deep}*a{deep.replace('[', ']')}\n"
+    (problem,) = parse(text)[1]
+    assert problem.endswith(": nested too deeply")
 
 
 TEXT = st.text(st.characters(max_codepoint=0xFFFF, exclude_categories=["Cs"]))

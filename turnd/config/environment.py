@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING
 from turnd.config.keys import Key, fixed_keys
 from turnd.config.messages import guess
 from turnd.config.problems import Origin, Problem
-from turnd.config.yaml_text import Tree, not_encodable, parse_yaml
+from turnd.config.tree import Tree
+from turnd.config.yaml_text import not_encodable, parse_yaml
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

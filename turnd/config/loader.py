@@ -21,7 +21,8 @@ from turnd.config.messages import describe, unknown_key
 from turnd.config.model import Config
 from turnd.config.problems import ConfigError, Origin, Path, Problem
 from turnd.config.secret_files import UnreadableError, apply_secret_files, read_text
-from turnd.config.yaml_text import Tree, parse_yaml
+from turnd.config.tree import Tree
+from turnd.config.yaml_text import parse_yaml
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping

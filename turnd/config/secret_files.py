@@ -12,7 +12,8 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from turnd.config.problems import Origin, Path, Problem, format_path
-from turnd.config.yaml_text import Tree, parse_yaml
+from turnd.config.tree import Tree
+from turnd.config.yaml_text import parse_yaml
 
 if TYPE_CHECKING:
     from pathlib import Path as FileName

@@ -12,7 +12,6 @@ Rules of the house
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, field
 from typing import Any
 
 import yaml
@@ -24,11 +23,15 @@ from yaml.resolver import BaseResolver
 from yaml.scanner import Scanner
 
 from turnd.config.problems import Origin, Path, Problem
+from turnd.config.tree import Tree
 
 try:
     from yaml._yaml import CParser
 except ImportError:  # pragma: no cover - PyYAML was built without libyaml; the tests take both
     CParser = None  # type: ignore[assignment,misc]  # mypy knows no optional classes
+
+MAX_DEPTH = 50
+"""Maps and lists within each other; the model has five."""
 
 MAX_NODES = 1_000_000
 """Values in one text; aliases count as often as they are used, which bounds their expansion."""
@@ -43,65 +46,27 @@ _LONGEST_NUMBER = 40
 _QUOTED_TEXT = re.compile(r"(?<=alias|nchor|andle) '[^']*'")
 
 
-@dataclass(slots=True)
-class Tree:
-    """Plain values (dict, tuple, str, int, float, bool, None) and where each was written."""
-
-    value: Any = None
-    origins: dict[Path, Origin] = field(default_factory=dict)
-    keys: dict[Path, Origin] = field(default_factory=dict)
-    broken: set[Path] = field(default_factory=set)
-
-    def at(self, path: Path) -> Any:
-        """The value there; None where there is none."""
-        value = self.value
-        for part in path:
-            if isinstance(part, str) and isinstance(value, dict):
-                value = value.get(part)
-            elif isinstance(part, int) and isinstance(value, tuple) and part < len(value):
-                value = value[part]
-            else:
-                return None
-        return value
-
-    def put(self, path: tuple[str, ...], part: Tree) -> bool:
-        """Replace what stands at a path by a tree that was read for it.
-
-        Returns whether it could: what is above must be maps, or nothing yet.
-        """
-        self.value = {} if self.value is None else self.value
-        above = self.value
-        for depth, key in enumerate(path[:-1], start=1):
-            if not isinstance(above, dict):
-                return False
-            if above.get(key) is None:
-                above[key] = {}
-                self.origins[path[:depth]] = part.locate(path)
-            above = above[key]
-        if not isinstance(above, dict):
-            return False
-        for old in [p for p in self.origins if p[: len(path)] == path]:
-            del self.origins[old]
-            self.keys.pop(old, None)
-        self.broken = {p for p in self.broken if p[: len(path)] != path} | part.broken
-        above[path[-1]] = part.value
-        self.origins.update(part.origins)
-        self.keys.update(part.keys)
-        return True
-
-    def locate(self, path: Path) -> Origin:
-        """Where the value stands, or else the nearest thing around it."""
-        while path and path not in self.origins:
-            path = path[:-1]
-        return self.origins.get(path, Origin("defaults"))
-
-    def locate_key(self, path: Path) -> Origin:
-        """Where the key of a map's entry stands, or else the value."""
-        return self.keys.get(path) or self.locate(path)
-
-
 class _Scalars(BaseResolver):
-    """YAML 1.2's core schema (YAML 1.2.2 section 10.3.2)."""
+    """YAML 1.2's core schema (YAML 1.2.2 section 10.3.2), to a bounded depth.
+
+    Both composers recurse, and libyaml's would end the process.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._depth = 0
+
+    def descend_resolver(self, current_node: Any, current_index: Any) -> None:
+        """Called by the composers before each node."""
+        self._depth += 1
+        if self._depth > MAX_DEPTH:
+            raise RecursionError
+        super().descend_resolver(current_node, current_index)
+
+    def ascend_resolver(self) -> None:
+        """Called by the composers after each node."""
+        self._depth -= 1
+        super().ascend_resolver()
 
 
 for _name, _pattern, _first in (
@@ -194,6 +159,8 @@ class _Converter:
         self._nodes += 1
         if id(node) in self._open:
             self.fail(origin, path, "an alias that contains itself")
+        elif len(self._open) >= MAX_DEPTH:  # by aliases, which the composers do not follow
+            self.fail(origin, path, "nested too deeply")
         elif self._nodes > MAX_NODES:
             if self._nodes == MAX_NODES + 1:
                 self.fail(origin, path, f"more than {MAX_NODES} values")
