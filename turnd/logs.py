@@ -66,6 +66,7 @@ def configure(
         processors=[structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
         wrapper_class=structlog.stdlib.BoundLogger,
         logger_factory=structlog.stdlib.LoggerFactory(),
+        cache_logger_on_first_use=True,  # binding anew costs more than a line that is not shown
     )
     pipe.start()
     return pipe

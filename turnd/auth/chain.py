@@ -60,11 +60,16 @@ class CredentialChain:
         self._static = static
         self._rest = rest
         self._store = store
-        if not self._algorithms():
+        algorithms = _common(static, store)
+        if not algorithms:
             raise ValueError(
                 f"no password algorithm serves every user of realm '{realm}': users with only an"
                 " md5: key and users with only a sha256: key cannot be challenged alike"
             )
+        self._offers = {
+            anonymity: Offers(algorithms, username_anonymity=anonymity)
+            for anonymity in (False, True)
+        }
 
     def lookup(self, name: Name, now: float) -> Lookup:
         """Who the name can be, without waiting; `now`: monotonic seconds."""
@@ -82,10 +87,11 @@ class CredentialChain:
     def offers(self) -> Offers:
         """What a challenge may offer now: the secrets of a store come and go."""
         anonymity = not len(self._rest) and (self._store is None or self._store.username_anonymity)
-        return Offers(self._algorithms(), username_anonymity=anonymity)
+        return self._offers[anonymity]
 
-    def _algorithms(self) -> tuple[PasswordAlgorithm, ...]:
-        common = self._static.algorithms
-        if self._store is not None:
-            common &= self._store.algorithms
-        return tuple(algorithm for algorithm in ALGORITHMS if algorithm in common)
+
+def _common(static: StaticUsers, store: CredentialStore | None) -> tuple[PasswordAlgorithm, ...]:
+    common = static.algorithms
+    if store is not None:
+        common &= store.algorithms
+    return tuple(algorithm for algorithm in ALGORITHMS if algorithm in common)

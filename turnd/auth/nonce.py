@@ -20,7 +20,7 @@ from typing import NamedTuple
 from turnd.auth.credentials import ALGORITHMS, Offers
 from turnd.stun.addresses import ClientAddress
 from turnd.stun.keys import PasswordAlgorithm
-from turnd.stun.nonce_cookie import COOKIE_LENGTH, SecurityFeature, add_cookie, features_of
+from turnd.stun.nonce_cookie import COOKIE_LENGTH, add_cookie
 
 SHORTEST_MAC, LONGEST_MAC = 6, 16  # characters of 6 bits
 _TICKS = 16
@@ -30,14 +30,12 @@ _KEY_LENGTH = 32
 _ALPHABET = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"
 _BITS = {PasswordAlgorithm.MD5: 0x01, PasswordAlgorithm.SHA256: 0x02}
 _ANONYMITY = 0x80
-# What a challenge can offer, the usual first: `check` looks for the one that the HMAC covers.
-_ALL_OFFERS = {
-    anonymity: tuple(
-        Offers(algorithms, username_anonymity=anonymity)
-        for algorithms in (ALGORITHMS, *((one,) for one in reversed(ALGORITHMS)))
-    )
-    for anonymity in (False, True)
-}
+# What a challenge can offer, the usual first, by the cookie that says so.
+_OFFERS_BY_COOKIE: dict[str, list[Offers]] = {}
+for _anonymity in (False, True):
+    for _algorithms in (ALGORITHMS, *((one,) for one in reversed(ALGORITHMS))):
+        _offers = Offers(_algorithms, username_anonymity=_anonymity)
+        _OFFERS_BY_COOKIE.setdefault(add_cookie(_offers.features, ""), []).append(_offers)
 
 
 class NonceVerdict(NamedTuple):
@@ -103,8 +101,8 @@ class Nonces:
 
     def check(self, nonce: str, client: ClientAddress, now: float) -> NonceVerdict:
         """Judges what a client sent as NONCE; any text is judged, none raises."""
-        features = features_of(nonce)
-        if features is None or len(nonce) != self._length or not nonce.isascii():
+        possible = _OFFERS_BY_COOKIE.get(nonce[:COOKIE_LENGTH])
+        if possible is None or len(nonce) != self._length or not nonce.isascii():
             return _NOT_OURS
         this_tick = int(now / self._tick)
         self._rotate(this_tick)
@@ -112,9 +110,8 @@ class Nonces:
         tick = this_tick - age
         if tick // _EPOCH not in self._keys:
             return _NOT_OURS
-        for offers in _ALL_OFFERS[SecurityFeature.USERNAME_ANONYMITY in features]:
-            mac = self._mac(tick, client, offers)
-            if offers.features == features and hmac.compare_digest(nonce[COOKIE_LENGTH + 1 :], mac):
+        for offers in possible:
+            if hmac.compare_digest(nonce[COOKIE_LENGTH + 1 :], self._mac(tick, client, offers)):
                 return NonceVerdict(valid=age < _TICKS, offers=offers)
         return _NOT_OURS
 

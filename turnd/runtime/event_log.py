@@ -6,6 +6,7 @@ is a line.
 
 from __future__ import annotations
 
+import logging
 from collections import Counter
 from dataclasses import dataclass, field
 
@@ -24,6 +25,7 @@ from turnd.turn.events import (
 )
 
 _log = get_logger("turnd.turn")
+_stdlib_log = logging.getLogger("turnd.turn")
 
 
 @dataclass(slots=True)
@@ -63,16 +65,10 @@ class EventLog:
                 _log.warning("auth_failed", **_who(event), reason=str(event.reason))
             case AllocationCreated():
                 counts.allocations_created += 1
-                relayed = ",".join(map(str, event.relayed))
-                _log.info("allocation_created", **_who(event), relayed=relayed)
+                _info("allocation_created", event, relayed=event.relayed)
             case AllocationEnded():
                 counts.allocations_ended[event.reason] += 1
-                _log.info(
-                    "allocation_ended",
-                    **_who(event),
-                    reason=str(event.reason),
-                    seconds=round(event.duration, 1),
-                )
+                _info("allocation_ended", event, reason=event.reason, seconds=event.duration)
             case RequestRefused():
                 self._refused(event)
             case Authenticated():
@@ -83,9 +79,26 @@ class EventLog:
         self.counts.requests_refused[method, event.code] += 1
         if event.method == Method.ALLOCATE:
             self.counts.allocations_refused[event.code] += 1
-        _log.info(
-            "request_refused", **_who(event), method=method, code=int(event.code), reason=event.why
-        )
+        _info("request_refused", event, method=method, code=int(event.code), reason=event.why)
+
+
+def _info(
+    name: str, event: AllocationCreated | AllocationEnded | RequestRefused, **more: object
+) -> None:
+    """A line at `info`; made up only where it would be seen, since that costs time."""
+    if not _stdlib_log.isEnabledFor(logging.INFO):
+        return
+    _log.info(name, **_who(event), **{key: _shown(value) for key, value in more.items()})
+
+
+def _shown(value: object) -> object:
+    match value:
+        case float():
+            return round(value, 1)
+        case tuple():
+            return ",".join(map(str, value))
+        case _:
+            return value
 
 
 def _who(
