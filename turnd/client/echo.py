@@ -133,16 +133,20 @@ class ReflexivePeer:
         udp = self._socket
         if udp is None:
             raise UnreachableError("the peer's socket is not open")
-        await udp.send(b"\0", relayed)
+        waiting: bytes | None = b"\0"
         while True:
             try:
-                data, source = await udp.recv()
-                if _address(source) == relayed:
-                    await udp.send(data, relayed)
+                if waiting is not None:
+                    await udp.send(waiting, relayed)
+                    waiting = None
+                data, sender = await udp.recv()
             except OSError:
-                continue  # an ICMP error for an earlier packet: one lost echo
+                # An ICMP error for an earlier packet, told in place of doing this.
+                continue
             except asyncio_dgram.TransportClosed:
                 return
+            if _address(sender) == relayed:
+                waiting = data
 
     async def _binding(self, udp: asyncio_dgram.DatagramServer) -> TransportAddress:
         transaction_id = os.urandom(12)
