@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING
 
+import pytest
+
 from tests.waiting import eventually
 from turnd.auth import redis_store
 from turnd.auth.credentials import (
@@ -20,7 +22,7 @@ from turnd.auth.credentials import (
 )
 from turnd.auth.redis_address import parse_redis_address
 from turnd.auth.redis_admin import redis_admin
-from turnd.auth.redis_connection import RedisLink
+from turnd.auth.redis_connection import ANSWER_LIMIT, RedisLink
 from turnd.auth.redis_coturn import CoturnSchema
 from turnd.auth.redis_schema import RealmOptions, Schema, TurndSchema
 from turnd.auth.redis_store import RedisStore, StoreHooks
@@ -31,8 +33,6 @@ from turnd.stun.keys import PasswordAlgorithm, long_term_key, userhash
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
     from pathlib import Path
-
-    import pytest
 
     from tests.auth.conftest import StartRedis
     from tests.auth.redis_server import RedisSentinel, RedisServer
@@ -218,6 +218,7 @@ async def test_a_freeze_that_nobody_asks_during_is_noticed_too(redis_server: Red
 async def test_the_deadline_counts_every_wait_together(
     redis_server: RedisServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    assert ANSWER_LIMIT <= 0.3
     async with opened(redis_server.url, start=False) as told:
         monkeypatch.setattr(redis_store, "ANSWER_LIMIT", 0.0)
         outcome = await told.store.fetch(ALICE)
@@ -315,6 +316,34 @@ async def test_what_redis_refuses_is_no_open_door(start_redis: StartRedis) -> No
         outcome = await told.store.fetch(ALICE)
         assert isinstance(outcome, Unavailable)
         assert "unknown command" in outcome.reason
+
+
+@pytest.mark.parametrize("chosen", ["turnd", "coturn"])
+async def test_the_rights_that_the_documentation_names_suffice(
+    redis_server: RedisServer, chosen: str
+) -> None:
+    rights = "+@connection +hgetall +get +smembers +client|id +client|tracking +subscribe"
+    rights += " resetchannels &__redis__:invalidate"
+    writing = "+eval +hset +hdel +exists +set +del +scan +sadd +srem"
+    words = ("~turnd:*" if chosen == "turnd" else "~turn/realm/*", *rights.split())
+    redis_server.command("ACL", "SETUSER", "reader", "on", ">pw", *words)
+    redis_server.command("ACL", "SETUSER", "writer", "on", ">pw", *words, *writing.split())
+    schema = TurndSchema(REALM) if chosen == "turnd" else CoturnSchema(REALM)
+    async with opened(f"redis://reader:pw@127.0.0.1:{redis_server.port}", schema=schema) as told:
+        assert await told.store.fetch(ALICE) == Unknown()
+        address = f"redis://writer:pw@127.0.0.1:{redis_server.port}"
+        async with redis_admin(address, REALM, chosen) as admin:
+            await admin.add_user("alice", "pw")
+            await eventually(partial(told.knows, ALICE))
+            await admin.set_password("alice", "new")
+            assert len(await admin.list_users()) == 1
+            await admin.remove_user("alice")
+            secret = await admin.add_secret()
+            await eventually(lambda: told.rest.candidates("1900000000:bob"))
+            await admin.rotate_secret(0.0)
+            if chosen == "turnd":
+                await admin.remove_secret(secret.identifier)
+        assert told.reports == []
 
 
 async def test_questions_for_one_user_wait_together(redis_server: RedisServer) -> None:

@@ -45,7 +45,7 @@ class RedisLink:
 
     def __init__(self, address: RedisAddress, limit: float = ANSWER_LIMIT) -> None:
         self._address = address
-        self._limit = limit
+        self.limit = limit
         self._calls = asyncio.Semaphore(_CALLS_AT_ONCE)
         self._sentinel: Sentinel | None = None
         self._client: Redis | RedisCluster | None = None
@@ -120,8 +120,8 @@ class RedisLink:
         return {
             "username": address.username,
             "password": address.password,
-            "socket_timeout": self._limit,
-            "socket_connect_timeout": self._limit,
+            "socket_timeout": self.limit,
+            "socket_connect_timeout": self.limit,
             "retry": Retry(ExponentialWithJitterBackoff(_LONGEST_PAUSE, _PAUSE), 1),
             "protocol": 2,  # notifications are read as its plain messages
             "ssl": address.tls,

@@ -1,6 +1,7 @@
 """Credentials in Redis, so asked that Redis may hang, die and come back at any time.
 
-- A request waits at most `ANSWER_LIMIT` for Redis; requests for the same user wait together.
+- A request waits for Redis at most as long as the link's limit says, and never longer than
+  `ANSWER_LIMIT`; requests for the same user wait together.
 - When Redis does not answer it counts as away: from then on nobody waits. Users that were found
   before are answered from the cache however old, all others get `Unavailable`. A watch (see
   `redis_watch`) tries again in the background, and only its success ends this.
@@ -133,7 +134,7 @@ class RedisStore:
         return self._stale(name, self._away)
 
     async def fetch(self, name: Name) -> Outcome:
-        """Asks Redis, within `ANSWER_LIMIT`; raises nothing for what Redis does."""
+        """Asks Redis, within the limit; raises nothing for what Redis does."""
         known = self.cached(name, time.monotonic())
         if known is not None:
             return self._with_secrets(name, known)
@@ -149,7 +150,7 @@ class RedisStore:
         generation = self._cache.generation
         credential = None
         try:
-            async with asyncio.timeout(ANSWER_LIMIT):
+            async with asyncio.timeout(min(self._link.limit, ANSWER_LIMIT)):
                 if not self._realm_read:
                     await self._read_realm()
                 credential = await self._schema.read_user(self._execute, name)
