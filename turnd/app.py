@@ -280,6 +280,7 @@ class Server:
             self.endpoints.by_endpoint[endpoint]: realms[realm.name]
             for realm in config.all_realms()
             for endpoint in realm.endpoints
+            if endpoint in self.endpoints.by_endpoint
         }
         table = AllocationTable(
             Quotas(total=config.limits.allocations),

@@ -25,6 +25,9 @@ from turnd.listeners.deadlines import AuthenticationDeadlines
 from turnd.stun.addresses import TransportAddress
 from turnd.system import InheritedSocket
 
+_NO_IPV6 = frozenset({errno.EAFNOSUPPORT, errno.EADDRNOTAVAIL})
+"""What binding [::] says on a host without IPv6, where "every IPv6 address" is none."""
+
 
 class BindError(OSError):
     """An endpoint cannot be bound; the message says which, why, and how to mend it."""
@@ -62,6 +65,9 @@ class Endpoints:
             try:
                 self._bind_one(endpoint, tls if endpoint.transport == "tls" else plain, fd)
             except OSError as error:
+                if endpoint.host == "::" and error.errno in _NO_IPV6:
+                    self.report("ipv6_unavailable", endpoint=str(endpoint))
+                    continue
                 raise BindError(_why(endpoint, error)) from error
         for unused in spare:
             address = str(TransportAddress(unused.host, unused.port))
