@@ -279,7 +279,7 @@ class FakeEngine:
     def send_to_client(self, leg: Leg, data: bytes) -> None:
         """Send a STUN message to a client."""
         self._note("send_to_client", leg, data)
-        if not self._is_open(leg):
+        if not self.is_open(leg):
             return
         try:
             self._deliver_to_client(data, leg)
@@ -365,6 +365,23 @@ class FakeEngine:
             if other.bound == shown:
                 self.datagram_from_peer(other.relay_id, relay.bound, data)
 
+    # What can be asked.
+
+    def is_open(self, leg: Leg) -> bool:
+        """Whether a stream, or the listener of a UDP leg, is open."""
+        return leg in self._streams if leg.transport.is_stream else leg.listener in self._endpoints
+
+    def bound_of(self, relay: RelayId) -> TransportAddress:
+        """Where a relay is bound."""
+        return self._rules.relays[relay].bound
+
+    def relay_at(self, bound: TransportAddress) -> RelayId:
+        """The relay that is bound at an address; raises KeyError when none is."""
+        for relay in self._rules.relays.values():
+            if relay.bound == bound:
+                return relay.relay_id
+        raise KeyError(bound)
+
     # Within.
 
     def _note(self, verb: str, *arguments: Any) -> None:
@@ -377,11 +394,8 @@ class FakeEngine:
     def _with_port(self, endpoint: TransportAddress) -> TransportAddress:
         return endpoint if endpoint.port else endpoint._replace(port=next(self._ports))
 
-    def _is_open(self, leg: Leg) -> bool:
-        return leg in self._streams if leg.transport.is_stream else leg.listener in self._endpoints
-
     def _client(self, leg: Leg) -> Client | None:
-        if not self._is_open(leg):
+        if not self.is_open(leg):
             return None
         return self._rules.clients.get(leg) or Client(leg, self._deliver_to_client, leg)
 
