@@ -6,12 +6,9 @@ from pathlib import Path
 import pytest
 
 from tests.e2e.certificates import Authority
+from tests.e2e.conftest import authority, folders, server
 
-
-@pytest.fixture(scope="session")
-def authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
-    """Vouches for the servers of these tests."""
-    return Authority(tmp_path_factory.mktemp("authority"))
+__all__ = ["authority", "context_of", "folders", "server", "server_tls"]
 
 
 @pytest.fixture(scope="session")
