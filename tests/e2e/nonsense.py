@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from tests.e2e.server import PASSWORD, REALM, USER
 from turnd.stun import attributes as a
-from turnd.stun.addresses import TransportAddress
+from turnd.stun.addresses import AddressFamily, TransportAddress
 from turnd.stun.channel_data import encode_channel_data
 from turnd.stun.keys import PasswordAlgorithm, long_term_key
 from turnd.stun.message import (
@@ -41,6 +41,27 @@ _REQUESTS: tuple[tuple[Method, Parts], ...] = (
     (Method.CHANNEL_BIND, [(a.CHANNEL_NUMBER, 0x4001), (a.XOR_PEER_ADDRESS, PEER)]),
 )
 
+_FINE: Parts = [
+    (a.LIFETIME, 0),
+    (a.LIFETIME, 0xFFFF_FFFF),
+    (a.EVEN_PORT, False),
+    (a.EVEN_PORT, True),
+    (a.RESERVATION_TOKEN, bytes(8)),
+    (a.REQUESTED_ADDRESS_FAMILY, AddressFamily.IPV6),
+    (a.ADDITIONAL_ADDRESS_FAMILY, AddressFamily.IPV6),
+    (a.ADDITIONAL_ADDRESS_FAMILY, AddressFamily.IPV4),
+    (a.DONT_FRAGMENT, True),
+    (a.CHANNEL_NUMBER, 0x3FFF),
+    (a.CHANNEL_NUMBER, 0x4FFF),
+    (a.XOR_PEER_ADDRESS, TransportAddress("127.0.0.1", 0)),
+    (a.XOR_PEER_ADDRESS, TransportAddress("::ffff:10.0.0.1", 80)),
+    (a.XOR_PEER_ADDRESS, TransportAddress("255.255.255.255", 65535)),
+    (a.USERNAME, "bob\0:%\n"),
+    (a.USERHASH, bytes(32)),
+    (a.SOFTWARE, "x"),
+    (a.DATA, bytes(1200)),
+]
+
 
 class Nonsense:
     """An endless, seeded supply for one client.
@@ -57,11 +78,9 @@ class Nonsense:
             nonce = decode_untrusted(challenge).get(a.NONCE)
             self._credentials = [(a.USERNAME, USER), (a.REALM, REALM), (a.NONCE, nonce)]
         self._kinds: list[Callable[[], bytes]] = [
-            self._mutated,
-            self._mutated,
-            self._rubbish_attributes,
-            self._rubbish_attributes,
-            self._rubbish_bytes,
+            *(self._mutated, self._mutated),
+            *(self._odd_combination, self._odd_combination, self._odd_combination),
+            *(self._rubbish_attributes, self._rubbish_bytes),
         ]
 
     def message(self) -> bytes:
@@ -100,6 +119,14 @@ class Nonsense:
                 data[at:at] = data[at : at + 16]
             case _ if len(data) >= 4:
                 struct.pack_into("!H", data, 2, self._random.choice((0, 1, 4, 8, len(data), 65535)))
+
+    def _odd_combination(self) -> bytes:
+        """Attributes that are fine by themselves, together or with a method where they are not."""
+        method, parts = self._random.choice(_REQUESTS)
+        more = self._random.choices(_FINE, k=self._random.randint(0, 3))
+        chosen = [part for part in (*parts, *more) if self._random.random() < 0.9]
+        self._random.shuffle(chosen)
+        return self._signed(method, MessageClass.REQUEST, chosen)
 
     def _rubbish_attributes(self) -> bytes:
         method = self._random.choice((*Method, 0x0FFF))

@@ -165,12 +165,12 @@ class Server:
         """Open file descriptors."""
         return sum(1 for _ in Path(f"/proc/{self.pid}/fd").iterdir())
 
-    def wait_ready(self) -> None:
+    def wait_ready(self, *, by_log: bool = False) -> None:
         """Until /readyz says 200; AssertionError with the log when the server ended instead."""
 
         def ready() -> bool:
             assert self.process.poll() is None, f"ended at once:\n{self.log}"
-            return self.get("/readyz")[0] == 200
+            return bool(self.logged("started")) if by_log else self.get("/readyz")[0] == 200
 
         wait_until(ready, "the server is ready", START_LIMIT)
 
@@ -203,8 +203,8 @@ class Surroundings:
     environment: Mapping[str, str] = field(default_factory=dict)
     stdout: int | None = None
     """A descriptor for stdout and stderr in place of the log file."""
-    wait: bool = True
-    """Wait for /readyz; off where the test cannot reach the admin listener."""
+    is_remote: bool = False
+    """The admin listener is in a network of its own: the log tells when it is ready."""
 
 
 @contextmanager
@@ -243,8 +243,7 @@ def serve(
         )
     server = Server(port, tls_port, admin_port, config_file, log_file, config, process)
     try:
-        if around.wait:
-            server.wait_ready()
+        server.wait_ready(by_log=around.is_remote)
         yield server
     finally:
         server.end()

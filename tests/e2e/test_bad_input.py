@@ -113,7 +113,7 @@ def rubbish_seed(rubbish: Nonsense) -> int:
 
 
 async def test_20000_mutated_messages_do_no_harm(folder: Path) -> None:
-    with serve(folder, limits=NO_LIMIT, log={"format": "json", "level": "debug"}) as server:
+    with serve(folder, limits=NO_LIMIT, log={"format": "json", "level": "warning"}) as server:
         async with two_allocated(server) as (one, other):
             udp_rubbish(server, UDP_MESSAGES)
             tcp_rubbish(server, TCP_MESSAGES)

@@ -58,21 +58,26 @@ async def run(*command: str) -> tuple[int, str]:
     return process.returncode, output.decode()
 
 
-async def uclient(server: Server, leg: str, host: str, *options: str) -> None:
-    """One run; every message of every client must have come back.
+async def run_until_channels_fit(*command: str) -> str:
+    """Output of `turnutils_uclient`, which must end with status 0.
 
     By channels (no `-s`) the client picks numbers as RFC 5766 has them, 0x4000 to 0x7FFF, of which
     RFC 8656 leaves a quarter: it is started again until all of its numbers are among those.
     """
-    port = server.tls_port if leg == "tls" else server.port
-    load = ("-n", str(MESSAGES), "-z", str(PAUSE[leg]), "-l", "170", "-p", str(port))
-    command = ("turnutils_uclient", *load, *LEGS[leg], *options, host)
     status, output = await run(*command)
     for _ in range(MOST_STARTS):
-        if "-s" in options or "channel bind: error 400" not in output:
+        if "-s" in command or "channel bind: error 400" not in output:
             break
         status, output = await run(*command)
     assert status == 0, output
+    return output
+
+
+async def uclient(server: Server, leg: str, host: str, *options: str) -> None:
+    """One run; every message of every client must have come back."""
+    port = server.tls_port if leg == "tls" else server.port
+    load = ("-n", str(MESSAGES), "-z", str(PAUSE[leg]), "-l", "170", "-p", str(port))
+    output = await run_until_channels_fit("turnutils_uclient", *load, *LEGS[leg], *options, host)
     counts = counts_of(output)
     assert counts.sent >= MESSAGES, output
     assert counts.received == counts.sent, output

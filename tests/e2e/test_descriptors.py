@@ -1,0 +1,91 @@
+"""File descriptors run out: a clear error for new clients, nothing for live ones, no spin."""
+
+from __future__ import annotations
+
+import asyncio
+import select
+from contextlib import AsyncExitStack
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.e2e.calls import allocated, client_of, still_serves, two_allocated
+from tests.e2e.server import Server, Surroundings, serve
+from tests.waiting import eventually
+from turnd.client.errors import StunError
+from turnd.client.uri import Transport
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+LIMIT = 96
+LIMITED = Surroundings(prefix=("prlimit", f"--nofile={LIMIT}:{LIMIT}"))
+WINDOW = 1.0
+"""Seconds over which CPU time is taken."""
+
+
+def cpu_share(server: Server) -> float:
+    """CPU time over wall time, while nothing is asked of the server."""
+    begin = server.cpu_seconds()
+    select.select([], [], [], WINDOW)
+    return (server.cpu_seconds() - begin) / WINDOW
+
+
+async def allocate_until_refused(server: Server, clients: AsyncExitStack) -> StunError:
+    """Allocations that stay until `clients` ends; the refusal that came at last."""
+    for _ in range(LIMIT):
+        client = await clients.enter_async_context(client_of(server))
+        try:
+            await client.allocate()
+        except StunError as refusal:
+            return refusal
+    raise AssertionError(f"{LIMIT} allocations with {LIMIT} descriptors")
+
+
+async def test_relays_run_out_of_descriptors(folder: Path) -> None:
+    with serve(folder, surroundings=LIMITED) as server:
+        async with two_allocated(server) as (one, other):
+            async with AsyncExitStack() as clients:
+                refusal = await allocate_until_refused(server, clients)
+                assert refusal.code == 508
+                lines = [r for r in server.logged("request_refused") if r["code"] == 508]
+                assert "descriptors" in str(lines[0]["reason"])
+                assert cpu_share(server) < 0.2
+                await one.sends_to(other, b"while there are none left")
+                assert await one.client.refresh(600) == 600
+            await eventually(lambda: server.logged("allocation_ended"))
+            await still_serves(server)
+
+
+async def test_accept_runs_out_of_descriptors(folder: Path) -> None:
+    with serve(folder, surroundings=LIMITED) as server:
+        async with allocated(server, Transport.TCP) as one, allocated(server) as other:
+            async with AsyncExitStack() as streams:
+                for _ in range(LIMIT + 20):
+                    _, writer = await asyncio.open_connection("127.0.0.1", server.port)
+                    streams.callback(writer.close)
+                paused = await eventually(lambda: server.logged("accept_paused"))
+                assert paused[0]["error"] == "Too many open files"
+                assert cpu_share(server) < 0.2
+                assert len(server.logged("accept_paused")) == 1
+                await one.sends_to(other, b"while there are none left")
+            await eventually(lambda: server.logged("accept_resumed"))
+            async with allocated(server, Transport.TCP) as late:
+                await late.sends_to(one)
+
+
+async def test_the_health_page_is_back_after_a_shortage(folder: Path) -> None:
+    """It may be deaf while no descriptor is left, not for longer."""
+    with serve(folder, surroundings=LIMITED) as server:
+        async with AsyncExitStack() as clients:
+            await allocate_until_refused(server, clients)
+        await eventually(lambda: server.get("/readyz", limit=1)[0] == 200, limit=15)
+
+
+@pytest.mark.parametrize("soft", [64])
+async def test_the_soft_limit_is_raised_to_the_hard_one(folder: Path, soft: int) -> None:
+    around = Surroundings(prefix=("prlimit", f"--nofile={soft}:4096"))
+    with serve(folder, surroundings=around) as server:
+        async with AsyncExitStack() as clients:
+            for _ in range(soft):
+                await clients.enter_async_context(allocated(server))
