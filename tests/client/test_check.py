@@ -227,6 +227,17 @@ class TestOtherPeer:
         assert step_of(report, "permission").values["peer_is"] == "reflexive"
         assert step_of(report, "echo").values["received"] == 10
 
+    async def test_a_user_with_one_allocation(self) -> None:
+        class One(Relaying):
+            def __call__(self, exchange: Exchange) -> None:
+                self.refuse = {Method.ALLOCATE: 486} if self.allocations else {}
+                super().__call__(exchange)
+
+        report = await checked(One())
+
+        assert report.ok
+        assert step_of(report, "permission").values["peer_is"] == "reflexive"
+
     async def test_every_peer_refused(self) -> None:
         report = await checked(Relaying(refuse={Method.CREATE_PERMISSION: 403}))
 

@@ -12,7 +12,7 @@ import click
 
 from turnd.auth.rest import rest_password
 from turnd.cli.credentials import rest_username
-from turnd.cli.errors import CommandError, usage
+from turnd.cli.errors import usage
 from turnd.cli.local_check import check_machine
 from turnd.cli.output import json_option, print_json, printable
 from turnd.cli.realms import find_realm
@@ -168,7 +168,7 @@ def settings_of(given: Options) -> CheckSettings:
 
 def _with_user(settings: CheckSettings, name: str, password: str) -> CheckSettings:
     if password.startswith(("md5:", "sha256:")):
-        raise CommandError(
+        raise usage(
             f"turnd check: the config has only a key of '{name}': give the password on "
             "--password-stdin"
         )

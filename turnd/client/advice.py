@@ -32,7 +32,7 @@ _BY_CODE = {
     442: "The server does not relay UDP.",
     486: (
         "The user, the client's address or the server has as many allocations as it may: see "
-        "limits in the server's config. The check needs two at a time."
+        "limits in the server's config."
     ),
     500: "The server is in trouble, for instance because Redis is away: read its log.",
     508: "The server is out of relay ports, or is shutting down: see relay.ports and its log.",

@@ -2,8 +2,9 @@
 
 For each transport: connect, certificate (TLS), Binding, an Allocate without credentials that must
 be answered with 401, Allocate, a permission, and echoes through the relay. The peer that echoes is
-a second allocation on the same server; where the server refuses that (403), a UDP socket of this
-machine. A step that fails ends its transport, since those after it need it.
+a second allocation on the same server; where the server refuses that (403, or 486 for a user with
+one allocation), a UDP socket of this machine. A step that fails ends its transport, since those
+after it need it.
 """
 
 from __future__ import annotations
@@ -76,6 +77,9 @@ async def check(servers: Sequence[Server], settings: CheckSettings) -> list[Repo
     """Check a server by each of its transports, one after the other so that times are clean."""
     udp = next((each for each in servers if each.transport is Transport.UDP), None)
     return [await _Check(server, settings, udp).run() for server in servers]
+
+
+_NO_RELAY_TO_RELAY = (ErrorCode.FORBIDDEN, ErrorCode.ALLOCATION_QUOTA_REACHED)
 
 
 class _Failed(Exception):  # noqa: N818 - ends a transport's check, its step is written already
@@ -245,15 +249,15 @@ class _Check:
     async def _relayed_peer(
         self, client: TurnClient, relayed: RelayedAddress, stack: AsyncExitStack
     ) -> EchoPeer | None:
-        """A second allocation; None when the server refuses relay to relay."""
+        """A second allocation; None when the server refuses that, or relay to relay."""
         other = await stack.enter_async_context(self._client())
-        allocated = await other.allocate(family=relayed.family)
-        address = _only(allocated, relayed.family)
         try:
+            allocated = await other.allocate(family=relayed.family)
+            address = _only(allocated, relayed.family)
             await client.create_permission(address)
             await other.create_permission(relayed)
         except StunError as error:
-            if error.code != ErrorCode.FORBIDDEN:
+            if error.code not in _NO_RELAY_TO_RELAY:
                 raise
             return None
         values = {"peer": str(address), "peer_is": "relayed"}
