@@ -15,7 +15,7 @@ from turnd.allocations.table import AllocationTable
 from turnd.auth.chain import CredentialChain
 from turnd.auth.credentials import Name, Outcome
 from turnd.auth.nonce import Nonces, mac_length_for
-from turnd.auth.rest import RestSecrets
+from turnd.auth.rest import RestSecrets, rest_password
 from turnd.auth.static import StaticUsers
 from turnd.engine.base import (
     ClientMessage,
@@ -35,7 +35,7 @@ from turnd.stun.addresses import (
     TransportAddress,
 )
 from turnd.stun.channel_data import encode_channel_data
-from turnd.stun.keys import PasswordAlgorithm, long_term_key
+from turnd.stun.keys import PasswordAlgorithm, long_term_key, userhash
 from turnd.stun.message import (
     Integrity,
     IntegrityAlgorithm,
@@ -96,6 +96,7 @@ class World:
         answers_per_second: int = 0,
         waiting: WaitingRequests | None = None,
         nonce_lifetime: float = 3600,
+        realm: str = REALM,
     ) -> None:
         self.now = 1000.0
         self.wall = 1_800_000_000.0
@@ -113,12 +114,12 @@ class World:
             ],
             lambda n: n - 1,
         )
-        rest = RestSecrets(REALM, secrets, lambda: self.wall)
-        chain = CredentialChain(REALM, StaticUsers(REALM, users), rest, store)
+        rest = RestSecrets(realm, secrets, lambda: self.wall)
+        chain = CredentialChain(realm, StaticUsers(realm, users), rest, store)
         policy = PeerPolicy.build(deny, ()).with_own(
             [SERVER], {announced: bound for bound, announced in pairs.items()}, ["192.0.2.1"]
         )
-        self.realm = Realm(REALM, chain, policy, quotas or Quotas())
+        self.realm = Realm(realm, chain, policy, quotas or Quotas())
         random = itertools.count(1)
         self.state = ServerState(
             settings=settings or TurnSettings(),
@@ -127,14 +128,14 @@ class World:
             ),
             relays=self.relays,
             engine=self.engine,
-            realms={REALM: self.realm},
+            realms={realm: self.realm},
             report=self.events.append,
             wall_clock=lambda: self.wall,
         )
         self.server = TurnServer(
             state=self.state,
             nonces=Nonces(
-                nonce_lifetime, lambda n: next(random).to_bytes(n), mac_length_for(REALM)
+                nonce_lifetime, lambda n: next(random).to_bytes(n), mac_length_for(realm)
             ),
             budget=AnswerBudget(answers_per_second),
             waiting=waiting or WaitingRequests(),
@@ -156,6 +157,15 @@ class World:
             ClientAddress(TransportAddress(host, port)),
         )
         return Client(self, leg, user, USERS.get(user, ""))
+
+    def rest_client(
+        self, expires_in: float = 3600, user: str = "carol", port: int = 4000
+    ) -> Client:
+        """A client on UDP with a credential made with `SECRET`."""
+        name = f"{int(self.wall + expires_in)}:{user}"
+        client = self.client(port=port, user=name)
+        client.password = rest_password(SECRET.encode(), name)
+        return client
 
     def stream_client(self, host: str = "203.0.113.6", user: str = "alice") -> Client:
         """A client on TCP."""
@@ -256,6 +266,27 @@ class Client:
         self.nonce = answer.get(a.NONCE)
         return answer
 
+    def credentials(
+        self, *instead: tuple[a.Attribute[Any], Any], without: Sequence[a.Attribute[Any]] = ()
+    ) -> list[tuple[a.Attribute[Any], Any]]:
+        """The attributes of the credentials; some of them with another value, or left out."""
+        if self.nonce is None:
+            self.challenge()
+        values: dict[a.Attribute[Any], Any] = {
+            a.USERNAME: self.user,
+            a.REALM: REALM,
+            a.NONCE: self.nonce,
+        }
+        if self.sha256:
+            values[a.PASSWORD_ALGORITHMS] = BOTH_ALGORITHMS
+            values[a.PASSWORD_ALGORITHM] = SHA256_ENTRY
+        values.update(instead)
+        return [each for each in values.items() if each[0] not in without]
+
+    def hashed(self) -> list[tuple[a.Attribute[Any], Any]]:
+        """The credentials with USERHASH in place of USERNAME."""
+        return [(a.USERHASH, userhash(self.user, REALM)), *self.credentials(without=[a.USERNAME])]
+
     def signed(
         self,
         method: Method,
@@ -266,15 +297,8 @@ class Client:
         credentials: Attributes | None = None,
     ) -> bytes:
         """A request with credentials."""
-        if self.nonce is None:
-            self.challenge()
         if credentials is None:
-            credentials = [(a.USERNAME, self.user), (a.REALM, REALM), (a.NONCE, self.nonce)]
-            if self.sha256:
-                credentials += [
-                    (a.PASSWORD_ALGORITHMS, BOTH_ALGORITHMS),
-                    (a.PASSWORD_ALGORITHM, a.PasswordAlgorithmEntry(PasswordAlgorithm.SHA256)),
-                ]
+            credentials = self.credentials()
         return encode_message(
             method,
             MessageClass.REQUEST,
@@ -340,10 +364,9 @@ class Client:
         return self.send(encode_channel_data(ChannelNumber(number), data, padded=padded))
 
 
-BOTH_ALGORITHMS = (
-    a.PasswordAlgorithmEntry(PasswordAlgorithm.SHA256),
-    a.PasswordAlgorithmEntry(PasswordAlgorithm.MD5),
-)
+SHA256_ENTRY = a.PasswordAlgorithmEntry(PasswordAlgorithm.SHA256)
+MD5_ENTRY = a.PasswordAlgorithmEntry(PasswordAlgorithm.MD5)
+BOTH_ALGORITHMS = (SHA256_ENTRY, MD5_ENTRY)
 
 
 def code_of(answer: Message) -> int | None:

@@ -130,7 +130,9 @@ def authenticate(
         identity = _verify(attempt, found, name, algorithm, signs_with)
     if realm != attempt.realm.name:
         attempt.failed(identity.credential.user, FailureReason.WRONG_REALM)
-        raise Refused(ErrorCode.UNAUTHENTICATED, "another realm", attempt.challenge())
+        raise Refused(
+            ErrorCode.UNAUTHENTICATED, "another realm", attempt.challenge(), identity.integrity
+        )
     if not attempt.nonce_is_valid:
         raise Refused(ErrorCode.STALE_NONCE, "stale nonce", attempt.challenge(), identity.integrity)
     return identity
@@ -189,11 +191,15 @@ def _verify(
         attempt.failed(_shown(name), FailureReason.STORE_UNAVAILABLE)
         raise Refused(ErrorCode.SERVER_ERROR, "the credential store is away")
     candidates = found.candidates if isinstance(found, Found) else ()
+    compared = False
     for credential in candidates:
         key = credential.keys.get(algorithm)
-        if key is not None and _signed_with(attempt.message, key):
+        if key is None:
+            continue  # the algorithm was not offered, or the credential changed since
+        if _signed_with(attempt.message, key):
             return Identity(credential, Integrity(key, signs_with))
-    if not candidates:
+        compared = True
+    if not compared:
         _signed_with(attempt.message, decoy_keys(name, attempt.decoy_salt)[algorithm])
     reason = FailureReason.BAD_INTEGRITY if candidates else FailureReason.UNKNOWN_USER
     attempt.failed(_shown(name), reason)

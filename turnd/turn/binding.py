@@ -1,12 +1,38 @@
-"""Binding: tells a client how its address looks from here (RFC 8489 section 6.3.1)."""
+"""Binding: tells a client how its address looks from here (RFC 8489 section 6.3.1).
+
+It needs no credentials. A client that signs it with its long-term credential all the same must get
+a signed answer: it discards any other (section 9.2.5).
+"""
 
 from __future__ import annotations
 
 from turnd.engine.base import Leg
 from turnd.stun import attributes as a
-from turnd.turn.request import Attributes
+from turnd.stun.message import Message
+from turnd.turn.events import BindingAnswered
+from turnd.turn.request import Attributes, Request
+from turnd.turn.state import ServerState
 
 
 def binding(leg: Leg) -> Attributes:
-    """The attributes of a Binding success response, which needs no credentials."""
+    """The attributes of a Binding success response."""
     return ((a.XOR_MAPPED_ADDRESS, leg.client),)
+
+
+def signed_binding(state: ServerState, request: Request) -> Attributes:
+    """Binding as one of the methods that are authenticated."""
+    state.report(BindingAnswered(request.leg))
+    return binding(request.leg)
+
+
+def has_long_term_credential(message: Message) -> bool:
+    """Whether a Binding request carries a whole long-term credential.
+
+    Integrity without REALM and NONCE is the short-term mechanism of ICE, of which this server has
+    no part: such a Binding is answered like any other.
+    """
+    return (
+        (message.has_integrity or message.has_integrity_sha256)
+        and message.has(a.REALM)
+        and message.has(a.NONCE)
+    )

@@ -21,7 +21,7 @@ class AnswerBudget:
     def __init__(self, per_second: int, buckets: int = _BUCKETS) -> None:
         self.per_second = per_second
         """Answers per second and network; 0: no limit."""
-        self._tokens = array("d", bytes(8 * buckets))
+        self._spent = array("d", bytes(8 * buckets))
         self._filled_at = array("d", bytes(8 * buckets))
 
     def draw(self, host: str, now: float) -> bool:
@@ -29,17 +29,10 @@ class AnswerBudget:
         if not self.per_second:
             return True
         packed = pack_host(host)
-        slot = hash(packed[:3] if len(packed) == 4 else packed[:7]) % len(self._tokens)
-        capacity = float(self.per_second)
-        filled_at = self._filled_at[slot]
-        if filled_at:
-            refill = (now - filled_at) * capacity
-            tokens = min(capacity, self._tokens[slot] + refill)
-        else:
-            tokens = capacity
+        slot = hash(packed[:3] if len(packed) == 4 else packed[:7]) % len(self._spent)
+        refill = (now - self._filled_at[slot]) * self.per_second
+        spent = max(0.0, self._spent[slot] - refill)
+        within = spent + 1.0 <= self.per_second
         self._filled_at[slot] = now
-        if tokens < 1.0:
-            self._tokens[slot] = tokens
-            return False
-        self._tokens[slot] = tokens - 1.0
-        return True
+        self._spent[slot] = spent + within
+        return within

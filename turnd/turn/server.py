@@ -1,6 +1,6 @@
 """The TURN server: a message from a client in, an answer out.
 
-    receive ─ decode ─ Binding? answer under the budget
+    receive ─ decode ─ Binding? answer under the budget (signed with a long-term key: go on)
                      ─ no integrity? challenge under the budget
                      ─ authenticate ─ NeedKey: ask the store, then `resume`
                                     ─ unknown required attributes? 420
@@ -30,7 +30,7 @@ from turnd.stun.message import (
 from turnd.turn.allocate import allocate
 from turnd.turn.answers import error_response, unknown_attributes
 from turnd.turn.authenticate import Attempt, authenticate, check_nonce, is_first_request
-from turnd.turn.binding import binding
+from turnd.turn.binding import binding, has_long_term_credential, signed_binding
 from turnd.turn.budget import AnswerBudget
 from turnd.turn.channel_bind import channel_bind
 from turnd.turn.create_permission import create_permission
@@ -55,6 +55,7 @@ from turnd.turn.waiting import NeedKey, WaitingRequests
 Handler = Callable[[ServerState, Request], Attributes]
 
 _HANDLERS: Mapping[int, Handler] = {
+    Method.BINDING: signed_binding,
     Method.ALLOCATE: allocate,
     Method.REFRESH: refresh,
     Method.CREATE_PERMISSION: create_permission,
@@ -89,7 +90,7 @@ class TurnServer:
             return None
         if message.message_class is not MessageClass.REQUEST:
             return None  # an indication for keeping a NAT open, or nobody's response
-        if message.method == Method.BINDING:
+        if message.method == Method.BINDING and not has_long_term_credential(message):
             return self._binding(message, leg, now)
         if message.method not in _HANDLERS:
             self._dropped(leg, Dropped.UNKNOWN_METHOD)
@@ -196,7 +197,7 @@ class TurnServer:
     def _answer(self, request: Request, attempt: Attempt) -> bytes:
         """Everything after authentication; the answer is signed, whatever it is."""
         message = request.message
-        software = (a.SOFTWARE, self.state.settings.software)
+        software = self.state.settings.software
         try:
             self._check_expiry(request, attempt)
             unknown = message.unknown_required(UNDERSTOOD)
@@ -211,15 +212,19 @@ class TurnServer:
             message.method,
             MessageClass.SUCCESS,
             message.transaction_id,
-            (*attributes, software),
+            (*attributes, (a.SOFTWARE, software)) if software else attributes,
             integrity=request.integrity,
             fingerprint=message.has_fingerprint,
         )
 
     def _check_expiry(self, request: Request, attempt: Attempt) -> None:
-        """A REST credential is good for new allocations until its date."""
+        """A REST credential is good for new allocations until its date.
+
+        An Allocate on a five-tuple that has an allocation makes none: a retransmission gets its
+        first copy's answer also when the date has passed in between.
+        """
         method = request.message.method
-        binds = method == Method.ALLOCATE or (
+        binds = (method == Method.ALLOCATE and request.allocation is None) or (
             method == Method.REFRESH and self.state.settings.strict_expiry
         )
         if binds and request.credential.expired(self.state.wall_clock()):

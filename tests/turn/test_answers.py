@@ -1,0 +1,113 @@
+from __future__ import annotations
+
+import pytest
+
+from turnd.engine.base import Leg, ListenerId, Transport
+from turnd.stun import attributes as a
+from turnd.stun.addresses import ClientAddress, ServerAddress, TransportAddress
+from turnd.stun.errors import ErrorCode
+from turnd.stun.message import (
+    Integrity,
+    IntegrityAlgorithm,
+    Message,
+    MessageClass,
+    Method,
+    decode_untrusted,
+    encode_message,
+)
+from turnd.turn.answers import error_response, unknown_attributes
+from turnd.turn.request import Refused
+
+SIGNED_WITH = Integrity(b"key", IntegrityAlgorithm.SHA1)
+LONG = (a.REALM, "r" * 60)
+
+
+def leg(transport: Transport = Transport.UDP, host: str = "203.0.113.5") -> Leg:
+    server = ServerAddress(TransportAddress("192.0.2.1", 3478))
+    return Leg(ListenerId(1), transport, server, ClientAddress(TransportAddress(host, 4000)))
+
+
+def request(*, fingerprint: bool = False) -> Message:
+    return decode_untrusted(
+        encode_message(
+            Method.REFRESH,
+            MessageClass.REQUEST,
+            bytes(range(12)),
+            ((a.LIFETIME, 600),),
+            fingerprint=fingerprint,
+        )
+    )
+
+
+def answered(data: bytes) -> tuple[Message, a.ErrorCodeValue]:
+    answer = decode_untrusted(data)
+    error = answer.get(a.ERROR_CODE)
+    assert error is not None
+    return answer, error
+
+
+def test_it_answers_the_request_with_the_code_and_the_rfcs_phrase() -> None:
+    answer, error = answered(error_response(request(), leg(), Refused(ErrorCode.BAD_REQUEST, "x")))
+    assert (answer.method, answer.message_class) == (Method.REFRESH, MessageClass.ERROR)
+    assert answer.transaction_id == bytes(range(12))
+    assert error == (400, "Bad Request")
+    assert not answer.has_integrity
+
+
+def test_why_is_never_sent() -> None:
+    refused = Refused(ErrorCode.FORBIDDEN, "peer 10.0.0.1 is secret", integrity=SIGNED_WITH)
+    assert b"secret" not in error_response(request(), leg(), refused)
+
+
+def test_unknown_attributes_are_listed() -> None:
+    answer, error = answered(error_response(request(), leg(), unknown_attributes((3, 0x7777))))
+    assert error.code == 420
+    assert answer.get(a.UNKNOWN_ATTRIBUTES) == (3, 0x7777)
+
+
+def test_a_signed_answer_names_the_software_and_an_unsigned_one_does_not() -> None:
+    signed = Refused(ErrorCode.FORBIDDEN, integrity=SIGNED_WITH)
+    answer, _ = answered(error_response(request(), leg(), signed, "turnd"))
+    assert answer.get(a.SOFTWARE) == "turnd"
+    assert answer.verify_integrity(b"key", IntegrityAlgorithm.SHA1)
+    answer, _ = answered(error_response(request(), leg(), Refused(ErrorCode.FORBIDDEN), "turnd"))
+    assert not answer.has(a.SOFTWARE)
+
+
+def test_no_software_where_none_is_configured() -> None:
+    signed = Refused(ErrorCode.FORBIDDEN, integrity=SIGNED_WITH)
+    answer, _ = answered(error_response(request(), leg(), signed, ""))
+    assert not answer.has(a.SOFTWARE)
+
+
+@pytest.mark.parametrize("fingerprint", [True, False])
+def test_fingerprint_for_who_sent_one(fingerprint: bool) -> None:
+    refused = Refused(ErrorCode.FORBIDDEN)
+    answer, _ = answered(error_response(request(fingerprint=fingerprint), leg(), refused))
+    assert answer.has_fingerprint is fingerprint
+
+
+def test_what_is_too_long_for_a_stranger_goes_without_its_phrase() -> None:
+    refused = Refused(ErrorCode.UNAUTHENTICATED, "", (LONG,))
+    _, error = answered(error_response(request(), leg(), refused))
+    assert error == (401, "")
+
+
+def test_headers_of_ipv6_leave_more_room() -> None:
+    # 28 bytes of request: 112 bytes may go out by IPv4, 152 by IPv6, headers included.
+    refused = Refused(ErrorCode.UNAUTHENTICATED, "", ((a.REALM, "r" * 44),))
+    assert answered(error_response(request(), leg(), refused))[1].reason == ""
+    ipv6 = leg(host="2001:db8::5")
+    assert answered(error_response(request(), ipv6, refused))[1].reason == "Unauthenticated"
+
+
+def test_a_stream_cannot_be_spoofed() -> None:
+    refused = Refused(ErrorCode.UNAUTHENTICATED, "", (LONG,))
+    for transport in (Transport.TCP, Transport.TLS):
+        _, error = answered(error_response(request(), leg(transport), refused))
+        assert error.reason == "Unauthenticated"
+
+
+def test_a_signed_answer_keeps_its_phrase() -> None:
+    refused = Refused(ErrorCode.STALE_NONCE, "", (LONG,), SIGNED_WITH)
+    assert answered(error_response(request(), leg(), refused))[1].reason == "Stale Nonce"

@@ -1,0 +1,80 @@
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from tests.turn.harness import PEER, Client, World, code_of
+from turnd.allocations.allocation import Allocation
+from turnd.auth.credentials import Found, UsernameQuery
+from turnd.stun import attributes as a
+from turnd.stun.errors import ErrorCode
+from turnd.stun.message import Method, decode_untrusted
+from turnd.turn.ownership import owned_allocation
+from turnd.turn.request import Refused, Request
+
+REQUESTS: list[tuple[Method, Any]] = [
+    (Method.REFRESH, ()),
+    (Method.REFRESH, ((a.LIFETIME, 0),)),
+    (Method.CREATE_PERMISSION, ((a.XOR_PEER_ADDRESS, PEER),)),
+    (Method.CHANNEL_BIND, ((a.CHANNEL_NUMBER, 0x4000), (a.XOR_PEER_ADDRESS, PEER))),
+]
+
+
+def request_of(client: Client, allocation: Allocation | None) -> Request:
+    world = client.world
+    message = decode_untrusted(client.signed(Method.REFRESH))
+    found = world.realm.credentials.lookup(UsernameQuery(client.user), world.now)
+    assert isinstance(found, Found)
+    (credential,) = found.candidates
+    return Request(
+        client.leg, message, world.now, world.realm, credential, client.integrity(), allocation
+    )
+
+
+def test_the_owner_gets_the_allocation() -> None:
+    world = World()
+    client = world.client()
+    client.allocated()
+    (allocation,) = world.state.table
+    assert owned_allocation(request_of(client, allocation)) is allocation
+
+
+def test_without_an_allocation_it_is_437() -> None:
+    with pytest.raises(Refused) as refused:
+        owned_allocation(request_of(World().client(), None))
+    assert refused.value.code is ErrorCode.ALLOCATION_MISMATCH
+
+
+def test_the_same_name_in_another_realm_is_another_user() -> None:
+    world = World()
+    client = world.client()
+    client.allocated()
+    (allocation,) = world.state.table
+    allocation.realm = "elsewhere.example"
+    with pytest.raises(Refused) as refused:
+        owned_allocation(request_of(client, allocation))
+    assert refused.value.code is ErrorCode.WRONG_CREDENTIALS
+
+
+@pytest.mark.parametrize(("method", "attributes"), REQUESTS)
+def test_another_user_with_valid_credentials_of_his_own_is_441(
+    method: Method, attributes: Any
+) -> None:
+    world = World()
+    world.client(user="alice").allocated()
+    bob = world.client(user="bob")
+    answer = bob.request(method, attributes)
+    assert code_of(answer) == 441
+    assert answer.verify_integrity(bob.key(), bob.integrity().algorithm)
+    (allocation,) = world.state.table
+    assert allocation.user == "alice"
+    assert not allocation.relays[0].permissions
+
+
+@pytest.mark.parametrize(("method", "attributes"), REQUESTS)
+def test_on_a_five_tuple_without_allocation_it_is_437(method: Method, attributes: Any) -> None:
+    client = World().client()
+    answer = client.request(method, attributes)
+    assert code_of(answer) == 437
+    assert answer.verify_integrity(client.key(), client.integrity().algorithm)

@@ -1,0 +1,117 @@
+from __future__ import annotations
+
+import pytest
+
+from tests.turn.harness import PEER, PEER6, World, code_of
+from turnd.stun import attributes as a
+from turnd.stun.addresses import AddressFamily
+from turnd.stun.message import IntegrityAlgorithm, Method
+from turnd.turn.events import AllocationEnded, EndReason
+
+DUAL = (a.ADDITIONAL_ADDRESS_FAMILY, AddressFamily.IPV6)
+
+
+@pytest.mark.parametrize(("asked", "granted"), [(None, 600), (10, 600), (700, 700), (99_999, 3600)])
+def test_it_sets_the_end_counted_from_now(asked: int | None, granted: int) -> None:
+    world = World()
+    client = world.client()
+    client.allocated()
+    world.pass_time(500)
+    answer = client.refresh(asked)
+    assert answer.get(a.LIFETIME) == granted
+    assert answer.verify_integrity(client.key(), IntegrityAlgorithm.SHA1)
+    world.pass_time(granted - 0.5)
+    assert len(world.state.table) == world.engine.counters().relays == 1
+    world.pass_time(0.5)
+    assert len(world.state.table) == world.engine.counters().relays == 0
+
+
+def test_it_may_shorten_what_is_left() -> None:
+    world = World()
+    client = world.client()
+    client.allocated((a.LIFETIME, 3600))
+    assert client.refresh(600).get(a.LIFETIME) == 600
+    world.pass_time(600)
+    assert len(world.state.table) == 0
+
+
+def test_the_engine_knows_the_new_end_before_the_answer() -> None:
+    world = World()
+    client = world.client()
+    client.allocated(DUAL)
+    del world.engine.calls[:]
+    client.refresh(900)
+    calls = [(call.verb, call.arguments[-1]) for call in world.engine.calls[:2]]
+    assert calls == [("extend", world.now + 900)] * 2
+    assert [call.verb for call in world.engine.calls[2:]] == ["send_to_client"]
+
+
+def test_lifetime_0_deletes_before_the_answer() -> None:
+    world = World()
+    client = world.client()
+    client.allocated(DUAL)
+    del world.engine.calls[:]
+    answer = client.refresh(0)
+    assert code_of(answer) is None
+    assert answer.get(a.LIFETIME) == 0
+    assert [call.verb for call in world.engine.calls] == [
+        "close_relay",
+        "close_relay",
+        "send_to_client",
+    ]
+    (ended,) = world.reported(AllocationEnded)
+    assert ended.reason is EndReason.DELETED
+
+
+def test_a_retransmitted_delete_is_437_which_clients_take_for_success() -> None:
+    world = World()
+    client = world.client()
+    client.allocated()
+    data = client.signed(Method.REFRESH, ((a.LIFETIME, 0),))
+    assert code_of(client.ask(data)) is None
+    assert code_of(client.ask(data)) == 437
+
+
+def test_a_family_deletes_its_relay_alone() -> None:
+    world = World()
+    client = world.client()
+    client.allocated(DUAL)
+    assert client.refresh(0, AddressFamily.IPV4).get(a.LIFETIME) == 0
+    assert code_of(client.permit(PEER)) == 443
+    assert code_of(client.permit(PEER6)) is None
+    assert code_of(client.refresh(600, AddressFamily.IPV4)) == 443
+    assert client.refresh(0, AddressFamily.IPV6).get(a.LIFETIME) == 0
+    assert code_of(client.refresh()) == 437
+
+
+def test_a_family_prolongs_its_relay_alone() -> None:
+    world = World()
+    client = world.client()
+    client.allocated(DUAL)
+    client.refresh(1200, AddressFamily.IPV6)
+    world.pass_time(600)
+    (allocation,) = world.state.table
+    assert [relay.family for relay in allocation.relays] == [AddressFamily.IPV6]
+    world.pass_time(600)
+    assert len(world.state.table) == 0
+
+
+@pytest.mark.parametrize("family", [AddressFamily.IPV6, 7])
+@pytest.mark.parametrize("lifetime", [0, 600])
+def test_a_family_that_the_allocation_lacks_is_443(family: AddressFamily, lifetime: int) -> None:
+    world = World()
+    client = world.client()
+    client.allocated()
+    assert code_of(client.refresh(lifetime, family)) == 443
+    assert len(world.state.table) == 1
+
+
+@pytest.mark.parametrize("attribute", [a.LIFETIME, a.REQUESTED_ADDRESS_FAMILY])
+def test_a_malformed_attribute_is_400_and_changes_nothing(attribute: a.Attribute[int]) -> None:
+    world = World()
+    client = world.client()
+    client.allocated()
+    world.pass_time(100)
+    assert code_of(client.request(Method.REFRESH, ((a.raw(attribute.number), b"\x00"),))) == 400
+    world.pass_time(500)
+    assert len(world.state.table) == 0

@@ -1,0 +1,156 @@
+from __future__ import annotations
+
+import pytest
+
+from turnd.allocations.relay_ports import RelayPorts
+from turnd.engine.base import Leg, ListenerId, ListenerSettings, RelayError, Transport
+from turnd.engine.fake import FakeEngine
+from turnd.stun.addresses import AddressFamily, ClientAddress, ServerAddress, TransportAddress
+from turnd.turn.relay_addresses import OpenedRelay, RelayAddress, RelayAddresses
+
+SERVER = TransportAddress("192.0.2.1", 3478)
+IPV4, IPV6 = AddressFamily.IPV4, AddressFamily.IPV6
+
+
+class Host:
+    """Relay addresses on a fake engine; `turn` says with which address the next look begins."""
+
+    def __init__(self, *pairs: tuple[str, str], low: int = 50_000, high: int = 50_009) -> None:
+        self.turn = 0
+        self.engine = FakeEngine(lambda: 0.0)
+        self.listener: ListenerId = self.engine.listen(SERVER, ListenerSettings())
+        self.addresses = [
+            RelayAddress(bound, announced, RelayPorts(low, high, 60, lambda _: 0))
+            for bound, announced in pairs
+        ]
+        self.relays = RelayAddresses(self.engine, self.addresses, lambda n: self.turn % n)
+        self.port = 0
+
+    def leg(self) -> Leg:
+        self.port += 1
+        client = ClientAddress(TransportAddress("203.0.113.5", self.port))
+        return Leg(self.listener, Transport.UDP, ServerAddress(SERVER), client)
+
+    def open(self, family: AddressFamily = IPV4, *, even: bool = False) -> OpenedRelay:
+        opened = self.relays.open(family, self.leg(), 0.0, 600.0, even=even)
+        assert isinstance(opened, OpenedRelay)
+        return opened
+
+    def in_use(self) -> list[int]:
+        return [each.ports.in_use for each in self.addresses]
+
+
+def nat() -> Host:
+    return Host(("10.0.0.5", "203.0.113.7"))
+
+
+def test_bound_and_announced_differ_behind_a_1_to_1_nat() -> None:
+    host = nat()
+    opened = host.open()
+    assert opened.bound == ("10.0.0.5", opened.port)
+    assert opened.relayed == ("203.0.113.7", opened.port)
+    assert host.engine.bound_of(opened.relay_id) == opened.bound
+
+
+def test_a_closed_relay_gives_its_port_back() -> None:
+    host = nat()
+    opened = host.open()
+    assert host.in_use() == [1]
+    host.relays.close(opened.relay_id, opened.relayed, 5.0)
+    assert host.in_use() == [0]
+    assert host.engine.counters().relays == 0
+
+
+def test_which_families_there_are() -> None:
+    host = nat()
+    assert host.relays.serves(IPV4)
+    assert not host.relays.serves(IPV6)
+    assert not host.relays.serves(7)
+    assert host.relays.open(IPV6, host.leg(), 0.0, 600.0) is RelayError.PORT_TAKEN
+    assert list(host.relays) == host.addresses
+
+
+def test_an_even_port() -> None:
+    host = Host(("192.0.2.1", "192.0.2.1"), low=50_001, high=50_002)
+    assert host.open(even=True).port == 50_002
+    assert host.relays.open(IPV4, host.leg(), 0.0, 600.0, even=True) is RelayError.PORT_TAKEN
+    assert host.open().port == 50_001
+
+
+def test_several_addresses_take_turns_and_stand_in_for_each_other() -> None:
+    host = Host(("192.0.2.1", "192.0.2.1"), ("192.0.2.2", "192.0.2.2"), low=50_000, high=50_000)
+    host.turn = 1
+    assert host.open().bound.host == "192.0.2.2"
+    assert host.open().bound.host == "192.0.2.1"
+    assert host.relays.open(IPV4, host.leg(), 0.0, 600.0) is RelayError.PORT_TAKEN
+    assert host.in_use() == [1, 1]
+
+
+def test_ports_of_other_programs_are_passed_over() -> None:
+    host = Host(("192.0.2.1", "192.0.2.1"))
+    host.engine.taken = {TransportAddress("192.0.2.1", port) for port in range(50_000, 50_009)}
+    assert host.open().port == 50_009
+    assert host.in_use() == [1]
+
+
+def test_where_all_ports_are_taken_the_search_ends() -> None:
+    host = Host(("192.0.2.1", "192.0.2.1"), low=50_000, high=59_999)
+    host.engine.taken = {TransportAddress("192.0.2.1", port) for port in range(50_000, 60_000)}
+    assert host.relays.open(IPV4, host.leg(), 0.0, 600.0) is RelayError.PORT_TAKEN
+    assert len([call for call in host.engine.calls if call.verb == "open_relay"]) == 32
+    assert host.in_use() == [0]
+
+
+@pytest.mark.parametrize(
+    ("hosts", "descriptors", "error"),
+    [
+        ({"198.51.100.1"}, None, RelayError.NO_SUCH_ADDRESS),
+        (None, 0, RelayError.NO_DESCRIPTORS),
+    ],
+)
+def test_what_another_port_would_not_mend_is_tried_once(
+    hosts: set[str] | None, descriptors: int | None, error: RelayError
+) -> None:
+    host = nat()
+    host.engine.hosts, host.engine.descriptors = hosts, descriptors
+    assert host.relays.open(IPV4, host.leg(), 0.0, 600.0) is error
+    assert len([call for call in host.engine.calls if call.verb == "open_relay"]) == 1
+    assert host.in_use() == [0]
+
+
+def pair_of(host: Host) -> tuple[OpenedRelay, OpenedRelay] | RelayError:
+    return host.relays.open_pair(IPV4, host.leg(), 0.0, 600.0, 30.0)
+
+
+def test_a_pair_is_an_even_port_and_the_next_as_a_reservation() -> None:
+    host = nat()
+    pair = pair_of(host)
+    assert not isinstance(pair, RelayError)
+    first, second = pair
+    assert first.port % 2 == 0
+    assert second.port == first.port + 1
+    opened = [call.arguments for call in host.engine.calls if call.verb == "open_relay"]
+    assert [(leg is None, deadline) for leg, _, deadline in opened] == [(False, 600), (True, 30)]
+    assert host.in_use() == [2]
+
+
+@pytest.mark.parametrize("taken", [50_000, 50_001])
+def test_half_a_pair_is_none(taken: int) -> None:
+    host = Host(("192.0.2.1", "192.0.2.1"), low=50_000, high=50_003)
+    host.engine.taken = {TransportAddress("192.0.2.1", taken)}
+    pair = pair_of(host)
+    assert not isinstance(pair, RelayError)
+    assert [each.port for each in pair] == [50_002, 50_003]
+    assert host.in_use() == [2]
+    assert host.engine.counters().relays == 2
+
+
+def test_without_a_pair_nothing_stays_open() -> None:
+    host = Host(("192.0.2.1", "192.0.2.1"), low=50_000, high=50_001)
+    host.engine.descriptors = 1
+    assert pair_of(host) is RelayError.NO_DESCRIPTORS
+    assert host.in_use() == [0]
+    assert host.engine.counters().relays == 0
+    host.open()
+    host.engine.descriptors = None
+    assert pair_of(host) is RelayError.PORT_TAKEN
