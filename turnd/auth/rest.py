@@ -82,9 +82,8 @@ class RestSecrets:
         self._realm = realm
         self._separator = separator
         self._wall_clock = wall_clock
-        self._configured = tuple(
-            Secret(f"secret {number}", text.encode()) for number, text in enumerate(secrets, 1)
-        )
+        self._configured = _labelled(secrets)
+        self._stored: tuple[Secret, ...] = ()
         self._all = self._configured
         self._cache: OrderedDict[tuple[bytes, str], Credential] = OrderedDict()
 
@@ -93,7 +92,16 @@ class RestSecrets:
 
     def use_store_secrets(self, secrets: Sequence[Secret]) -> None:
         """Replaces the secrets that came from a store; those of the configuration come first."""
-        self._all = (*self._configured, *secrets)[:MAX_SECRETS]
+        self._stored = tuple(secrets)
+        self._combine()
+
+    def use_configured_secrets(self, secrets: Iterable[str]) -> None:
+        """Replaces the secrets of the configuration; those of a store stay."""
+        self._configured = _labelled(secrets)
+        self._combine()
+
+    def _combine(self) -> None:
+        self._all = (*self._configured, *self._stored)[:MAX_SECRETS]
         values = {secret.value for secret in self._all}
         for key in [key for key in self._cache if key[0] not in values]:
             del self._cache[key]
@@ -131,6 +139,10 @@ class RestSecrets:
         if len(self._cache) > _MAX_CACHED:
             self._cache.popitem(last=False)
         return credential
+
+
+def _labelled(texts: Iterable[str]) -> tuple[Secret, ...]:
+    return tuple(Secret(f"secret {number}", text.encode()) for number, text in enumerate(texts, 1))
 
 
 def _is_expiry(text: str) -> bool:

@@ -1,6 +1,6 @@
 """The configuration: the model, its loader with positions, and what a reload can change."""
 
-from turnd.config.changes import Changes, compare
+from turnd.config.changes import Changes, compare, until_restart
 from turnd.config.loader import find_config_file, load, load_text
 from turnd.config.model import Config, Realm
 from turnd.config.problems import ConfigError, Origin, Problem, format_path
@@ -36,4 +36,5 @@ __all__ = [
     "format_path",
     "load",
     "load_text",
+    "until_restart",
 ]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from turnd.config.fields import Reload, Section
 from turnd.config.keys import Key
@@ -12,6 +12,9 @@ from turnd.config.problems import Path, format_path
 
 if TYPE_CHECKING:
     from turnd.config.model import Config
+
+
+_S = TypeVar("_S", bound=Section)
 
 
 @dataclass(slots=True)
@@ -56,3 +59,27 @@ def _compare_realms(
             _compare(old[name], new[name], path, changes)
         else:
             changes.restart.append(format_path(path))
+
+
+def until_restart(old: Config, new: Config) -> Config:
+    """`new`, with the values of `old` wherever only a restart brings a change into force.
+
+    Whoever compares the result with a later configuration finds such a change again.
+    """
+    return _until_restart(old, new)
+
+
+def _until_restart(old: _S, new: _S) -> _S:
+    kept: dict[str, Any] = {}
+    for name, info in type(new).model_fields.items():
+        before, after = getattr(old, name), getattr(new, name)
+        if isinstance(before, Section) and isinstance(after, Section):
+            kept[name] = _until_restart(before, after)
+        elif name == "realms" and isinstance(before, Mapping):
+            kept[name] = {
+                realm: _until_restart(values, after[realm]) if realm in after else values
+                for realm, values in before.items()
+            }
+        elif Key((name,), info).reload is Reload.RESTART:
+            kept[name] = before
+    return new.model_copy(update=kept)

@@ -22,7 +22,7 @@ from turnd.auth.nonce import Nonces, mac_length_for
 from turnd.auth.redis_address import parse_redis_address
 from turnd.auth.redis_connection import RedisLink
 from turnd.auth.redis_coturn import CoturnSchema
-from turnd.auth.redis_schema import TurndSchema
+from turnd.auth.redis_schema import RealmOptions, TurndSchema
 from turnd.auth.redis_store import RedisStore, StoreHooks
 from turnd.auth.rest import RestSecrets
 from turnd.auth.static import StaticUsers
@@ -36,6 +36,12 @@ from turnd.turn.realm import Realm
 from turnd.turn.relay_addresses import RelayAddress
 from turnd.turn.settings import TurnSettings
 
+NO_OPTIONS = RealmOptions()
+"""Where Redis says nothing."""
+_ABOUT_REDIS = (
+    "redis", "redis_schema", "redis_cache", "redis_timeout", "redis_tls_ca", "separator",
+)  # fmt: skip
+
 
 @dataclass(frozen=True, slots=True)
 class OwnAddresses:
@@ -47,10 +53,6 @@ class OwnAddresses:
     """Announced host → bound host of the relay addresses, loopback left out."""
     host: tuple[str, ...]
     """Every address of this host."""
-
-    def with_endpoints(self, more: Iterable[TransportAddress]) -> OwnAddresses:
-        """The same with further endpoints."""
-        return dataclasses.replace(self, endpoints=self.endpoints | frozenset(more))
 
 
 def turn_settings(config: Config) -> TurnSettings:
@@ -147,16 +149,23 @@ def peer_policy(peers: configuration.PeersSection, own: OwnAddresses) -> PeerPol
 def realm_quotas(config: Config, realm: configuration.Realm) -> Quotas:
     """The limits of one realm; those of the whole server are the table's."""
     quotas = Quotas()
-    set_realm_quotas(quotas, config, realm)
+    set_realm_quotas(quotas, config, realm, NO_OPTIONS)
     return quotas
 
 
-def set_realm_quotas(quotas: Quotas, config: Config, realm: configuration.Realm) -> None:
-    """Put limits into force for a realm whose allocations go on."""
+def set_realm_quotas(
+    quotas: Quotas,
+    config: Config,
+    realm: configuration.Realm,
+    options: RealmOptions,
+) -> None:
+    """Put limits into force for a realm whose allocations go on; those of Redis come first."""
     # The server's own total is counted over all realms, by the table.
-    quotas.total = 0 if realm.limits is config.limits else realm.limits.allocations
+    total = 0 if realm.limits is config.limits else realm.limits.allocations
+    per_user = realm.limits.allocations_per_user
+    quotas.total = total if options.total_quota is None else options.total_quota
     quotas.per_client = realm.limits.allocations_per_client
-    quotas.per_user = realm.limits.allocations_per_user
+    quotas.per_user = per_user if options.user_quota is None else options.user_quota
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,7 +173,11 @@ class Credentials:
     """The sources of one realm."""
 
     chain: CredentialChain
+    rest: RestSecrets
+    secrets: tuple[str, ...]
+    """Those of the configuration, to be put into `rest` when this takes effect."""
     store: RedisStore | None
+    auth: configuration.AuthSection
 
 
 def needs_own_secret(auth: configuration.AuthSection) -> bool:
@@ -173,23 +186,41 @@ def needs_own_secret(auth: configuration.AuthSection) -> bool:
 
 
 def credentials(
-    realm: configuration.Realm, own_secret: Callable[[], str], hooks: StoreHooks
+    realm: configuration.Realm,
+    own_secret: Callable[[], str],
+    hooks: StoreHooks,
+    before: Credentials | None = None,
 ) -> Credentials:
-    """The credential chain of a realm; its Redis store is not started yet.
+    """The credential chain of a realm; a new Redis store is not started yet.
+
+    Args:
+        realm: whose sources they are.
+        own_secret: the secret to use where there is no source at all.
+        hooks: told by a new store.
+        before: the sources in use. Where Redis stays as it is so does its store, with the users
+            it has cached: Redis may be away.
 
     Raises:
         ValueError: sources that cannot be challenged alike, or an address of Redis that is none.
+        OSError: the own secret can be neither read nor made.
     """
     auth = realm.auth
-    texts = [secret.get_secret_value() for secret in auth.secrets]
+    texts = tuple(secret.get_secret_value() for secret in auth.secrets)
     if needs_own_secret(auth):
-        texts = [own_secret()]
+        texts = (own_secret(),)
     users = {name: password.get_secret_value() for name, password in auth.users.items()}
     rest = RestSecrets(realm.name, texts, time.time, auth.separator)
-    store = None if auth.redis is None else _redis_store(realm.name, auth, rest, hooks)
-    return Credentials(
-        CredentialChain(realm.name, StaticUsers(realm.name, users), rest, store), store
-    )
+    store = None
+    if before is not None and before.store is not None and _same_redis(before.auth, auth):
+        rest, store = before.rest, before.store
+    elif auth.redis is not None:
+        store = _redis_store(realm.name, auth, rest, hooks)
+    chain = CredentialChain(realm.name, StaticUsers(realm.name, users), rest, store)
+    return Credentials(chain, rest, texts, store, auth)
+
+
+def _same_redis(one: configuration.AuthSection, other: configuration.AuthSection) -> bool:
+    return all(getattr(one, name) == getattr(other, name) for name in _ABOUT_REDIS)
 
 
 def _redis_store(

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import asyncio
 import errno
+import os
 import socket
 from collections import Counter
 from collections.abc import Iterable
@@ -43,7 +43,8 @@ class Endpoints:
     report: Report
     udp: dict[ListenerId, TransportAddress] = field(default_factory=dict)
     streams: dict[ListenerId, StreamAcceptor] = field(default_factory=dict)
-    by_endpoint: dict[Endpoint, ListenerId] = field(default_factory=dict)
+    by_listener: dict[ListenerId, Endpoint] = field(default_factory=dict)
+    """What was configured; ports may be 0 there."""
     closed: Counter[str] = field(default_factory=Counter)
     """Streams that ended, by reason."""
 
@@ -57,7 +58,7 @@ class Endpoints:
         """Bind all endpoints, on descriptors of the service manager where it gave fitting ones.
 
         Raises:
-            BindError: one cannot be bound.
+            BindError: one cannot be bound, or there is none.
         """
         spare = list(inherited)
         for endpoint in wanted:
@@ -72,23 +73,24 @@ class Endpoints:
         for unused in spare:
             address = str(TransportAddress(unused.host, unused.port))
             self.report("inherited_socket_unused", name=unused.name, endpoint=address)
+            os.close(unused.fd)
+        if not self.by_listener:
+            raise BindError("cannot listen: this host has no IPv6, and `listen` names nothing else")
 
     def start(self) -> None:
         """Let streams in."""
         for acceptor in self.streams.values():
             acceptor.start()
 
-    def bound(self) -> list[tuple[str, TransportAddress]]:
-        """Transport and address of each endpoint, ports resolved."""
-        found = [("udp", address) for address in self.udp.values()]
-        for endpoint, listener in self.by_endpoint.items():
-            if listener in self.streams:
-                found.append((endpoint.transport, self.streams[listener].endpoint))
-        return found
+    def bound(self) -> list[tuple[Endpoint, TransportAddress]]:
+        """Each endpoint as configured, and where it is bound (port 0 resolved)."""
+        return [
+            (endpoint, self._address(listener)) for listener, endpoint in self.by_listener.items()
+        ]
 
     def configure(self, plain: ListenerSettings, tls: ListenerSettings) -> None:
         """New settings for all; streams that are open keep their TLS session."""
-        for endpoint, listener in self.by_endpoint.items():
+        for listener, endpoint in self.by_listener.items():
             self.engine.configure(listener, tls if endpoint.transport == "tls" else plain)
 
     def leg_closed(self, event: LegClosed) -> None:
@@ -113,6 +115,10 @@ class Endpoints:
         for acceptor in self.streams.values():
             acceptor.close()
 
+    def _address(self, listener: ListenerId) -> TransportAddress:
+        stream = self.streams.get(listener)
+        return self.udp[listener] if stream is None else stream.endpoint
+
     def _bind_one(self, endpoint: Endpoint, settings: ListenerSettings, fd: int | None) -> None:
         address = TransportAddress(endpoint.host, endpoint.port)
         if endpoint.transport == "udp":
@@ -124,7 +130,7 @@ class Endpoints:
             self.streams[listener] = StreamAcceptor(
                 self.engine, listener, stream, self.caps, self.report
             )
-        self.by_endpoint[endpoint] = listener
+        self.by_listener[listener] = endpoint
 
 
 def _take(spare: list[InheritedSocket], endpoint: Endpoint) -> int | None:
@@ -137,7 +143,7 @@ def _take(spare: list[InheritedSocket], endpoint: Endpoint) -> int | None:
 
 
 def _why(endpoint: Endpoint, error: OSError) -> str:
-    hint = "is the address one of this host, and the port free?"
+    hint = "is the address right?"
     if isinstance(error, PermissionError):
         hint = (
             "ports below 1024 need root at start, systemd's AmbientCapabilities="
@@ -145,17 +151,6 @@ def _why(endpoint: Endpoint, error: OSError) -> str:
         )
     elif error.errno == errno.EADDRINUSE:
         hint = "another program (another turnd, coturn?) has it: ss -lunpt shows which"
+    elif error.errno == errno.EADDRNOTAVAIL:
+        hint = "no interface of this host has that address: ip address shows them"
     return f"cannot listen on {endpoint}: {error.strerror}: {hint}"
-
-
-async def resolve(endpoints: Iterable[tuple[str, int]]) -> set[TransportAddress]:
-    """Addresses of hosts and ports; a name that cannot be resolved now has none."""
-    loop = asyncio.get_running_loop()
-    found: set[TransportAddress] = set()
-    for host, port in endpoints:
-        try:
-            infos = await loop.getaddrinfo(host, port, type=socket.SOCK_STREAM)
-        except OSError:
-            continue  # the store reports that it cannot reach it, and asks for this again
-        found.update(TransportAddress(str(info[4][0]), port) for info in infos)
-    return found

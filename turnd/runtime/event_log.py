@@ -65,10 +65,10 @@ class EventLog:
                 _log.warning("auth_failed", **_who(event), reason=str(event.reason))
             case AllocationCreated():
                 counts.allocations_created += 1
-                _info("allocation_created", event, relayed=event.relayed)
+                _report("allocation_created", event, relayed=event.relayed)
             case AllocationEnded():
                 counts.allocations_ended[event.reason] += 1
-                _info("allocation_ended", event, reason=event.reason, seconds=event.duration)
+                _report("allocation_ended", event, reason=event.reason, seconds=event.duration)
             case RequestRefused():
                 self._refused(event)
             case Authenticated():
@@ -79,10 +79,10 @@ class EventLog:
         self.counts.requests_refused[method, event.code] += 1
         if event.method == Method.ALLOCATE:
             self.counts.allocations_refused[event.code] += 1
-        _info("request_refused", event, method=method, code=int(event.code), reason=event.why)
+        _report("request_refused", event, method=method, code=int(event.code), reason=event.why)
 
 
-def _info(
+def _report(
     name: str, event: AllocationCreated | AllocationEnded | RequestRefused, **more: object
 ) -> None:
     """A line at `info`; made up only where it would be seen, since that costs time."""

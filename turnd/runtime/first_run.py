@@ -11,6 +11,7 @@ from pathlib import Path
 
 from turnd.auth.rest import rest_password
 from turnd.stun.addresses import TransportAddress
+from turnd.system import make_directory
 
 SECRET_FILE = "secret"  # noqa: S105 - its name
 _DAY = 86400
@@ -19,19 +20,22 @@ _DAY = 86400
 def own_secret(directory: Path) -> str:
     """The secret in the state directory; made, with mode 600, where there is none.
 
+    To be called as the user that the server stays: whoever makes the file is who reads it later.
+
     Raises:
         OSError: it can neither be read nor made.
         ValueError: the file is empty.
     """
+    make_directory(directory)
     path = directory / SECRET_FILE
+    text = secrets.token_urlsafe(32)
     try:
         descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     except FileExistsError:
-        text = path.read_text().strip()
+        text = path.read_text(encoding="utf-8").strip()
         if not text:
             raise ValueError(f"{path} is empty: delete it, and another one is made") from None
         return text
-    text = secrets.token_urlsafe(32)
     with os.fdopen(descriptor, "w") as file:
         file.write(text + "\n")
     return text

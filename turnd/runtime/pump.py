@@ -7,9 +7,10 @@ import time
 from collections.abc import Mapping
 
 from turnd import logs
-from turnd.auth.credentials import Outcome, Unavailable
+from turnd.auth.credentials import NeedLookup, Outcome, Unavailable
 from turnd.auth.redis_store import RedisStore
-from turnd.engine.base import ClientMessage, Event, Leg, LegClosed, LegOpened, RelayEngine
+from turnd.engine.base import ClientMessage, Event, LegClosed, LegOpened, RelayEngine
+from turnd.runtime.beside import Beside
 from turnd.runtime.endpoints import Endpoints
 from turnd.runtime.event_log import EventLog
 from turnd.turn.events import Authenticated
@@ -31,7 +32,7 @@ class Pump:
         self._endpoints = endpoints
         self._stores = stores
         self._turn: TurnServer | None = None
-        self._lookups: set[asyncio.Task[None]] = set()
+        self._lookups = Beside()
 
     def report(self, event: TurnEvent) -> None:
         """The core's sink."""
@@ -45,10 +46,10 @@ class Pump:
         self._turn = turn
         self._engine.start(self.wake)
 
-    def stop(self) -> None:
-        """Give up look-ups that wait."""
-        for task in self._lookups:
-            task.cancel()
+    async def stop(self) -> None:
+        """Carry nothing more, and give up look-ups that wait."""
+        self._turn = None
+        await self._lookups.stop()
 
     def wake(self) -> None:
         """The engine has events."""
@@ -73,31 +74,35 @@ class Pump:
         elif isinstance(event, LegOpened):
             self._endpoints.leg_opened(event.leg, now)
         elif isinstance(event, LegClosed):
-            turn.leg_closed(event.leg, now)
             self._endpoints.leg_closed(event)
+            turn.leg_closed(event.leg, now)
 
     def _look_up(self, need: NeedKey, turn: TurnServer) -> None:
         # Bounded by the core: no more than the requests it lets wait.
-        task = asyncio.ensure_future(self._resume(need, turn))
-        self._lookups.add(task)
-        task.add_done_callback(self._lookups.discard)
+        self._lookups.run(self._resume(need, turn))
 
     async def _resume(self, need: NeedKey, turn: TurnServer) -> None:
-        outcome = await self._ask(need, turn.realm_of(need.leg).name)
-        self._answer(need.leg, turn.resume(need, outcome, time.monotonic()))
-
-    async def _ask(self, need: NeedKey, realm: str) -> Outcome:
-        store = self._stores.get(realm)
-        if store is None:  # taken away by a reload while the request waited
-            return Unavailable("no store")
-        try:
-            return await store.fetch(need.query)
-        except asyncio.CancelledError:
-            task = asyncio.current_task()
-            if task is not None and task.cancelling():
-                raise
-            return Unavailable("the store was closed")
-
-    def _answer(self, leg: Leg, answer: bytes | None) -> None:
+        outcome = await self._ask(need, turn)
+        answer = turn.resume(need, outcome, time.monotonic())
         if answer is not None:
-            self._engine.send_to_client(leg, answer)
+            self._engine.send_to_client(need.leg, answer)
+
+    async def _ask(self, need: NeedKey, turn: TurnServer) -> Outcome:
+        """What the realm's sources say; those of a reload where one came in between."""
+        realm = turn.realm_of(need.leg)
+        while True:
+            store = self._stores.get(realm.name)
+            if store is not None:
+                try:
+                    return await store.fetch(need.query)
+                except asyncio.CancelledError:
+                    task = asyncio.current_task()
+                    if (task is not None and task.cancelling()) or store is self._stores.get(
+                        realm.name
+                    ):
+                        raise
+            found = realm.credentials.lookup(need.query, time.monotonic())
+            if not isinstance(found, NeedLookup):
+                return found
+            if self._stores.get(realm.name) is None:
+                return Unavailable("no store")

@@ -1,7 +1,7 @@
 """Reading the configuration again while calls go on.
 
 All or nothing: what is new is built first, and only when all of it stands does any of it take
-effect. What needs a restart is named and left as it is.
+effect. What needs a restart is named, each time, and left as it is.
 """
 
 from __future__ import annotations
@@ -9,18 +9,29 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from turnd import logs, system
 from turnd.admin.metrics import Reload
-from turnd.config import Config, ConfigError, compare, load
-from turnd.listeners.certificates import CertificateError, Certificates
+from turnd.config import Changes, Config, ConfigError, compare, load, until_restart
+from turnd.listeners.certificates import Certificates
 from turnd.runtime import assembly
+from turnd.runtime.examine import bad_certificates, examine
 
 if TYPE_CHECKING:
     from turnd.app import Server
 
 log = logs.get_logger("turnd.runtime.reload")
+
+
+class Plan(NamedTuple):
+    """All that a reload brings into force, built and not yet in use."""
+
+    config: Config
+    changes: Changes
+    certificates: Certificates | None
+    sources: Mapping[str, assembly.Credentials]
+    """Of realms whose `auth` has changed."""
 
 
 class Reloader:
@@ -33,91 +44,102 @@ class Reloader:
     async def reload(self) -> Mapping[str, object]:
         """Read and apply; `ok`, `live`, `restart` and `problems`, for `turnd reload`."""
         async with self._lock:
-            system.sd_notify("STATUS=reading the configuration again")
-            result = await self._reload()
-            ok = bool(result["ok"])
-            self._server.last_reload = Reload(successful=ok, at=time.time())
-            system.sd_notify("STATUS=serving")
+            if self._server.ending.begun:
+                return _refused(["the server is about to end"])
+            microseconds = time.monotonic_ns() // 1000
+            system.sd_notify(f"RELOADING=1\nMONOTONIC_USEC={microseconds}\nSTATUS=reloading")
+            result: Mapping[str, object] = {"ok": False}
+            try:
+                result = await self._reload()
+            finally:
+                ok = result["ok"] is True
+                self._server.last_reload = Reload(successful=ok, at=time.time())
+                if not self._server.ending.begun:
+                    system.sd_notify("READY=1\nSTATUS=serving")
             return result
 
     async def _reload(self) -> Mapping[str, object]:
-        server = self._server
         try:
-            new = load(server.config_path, server.environ)
-            certificates = self._certificates(new)
-            chains = self._chains(new)
+            plan = self._plan()
         except ConfigError as error:
             return _refused([str(problem) for problem in error.problems])
-        except (CertificateError, OSError, ValueError) as error:
+        except (OSError, ValueError) as error:
             return _refused([str(error)])
-        problems = [] if certificates is None else self._renew(certificates)
-        changes = compare(server.config, new)
-        server.config = _with_what_needs_a_restart(server.config, new)
-        server.certificates = certificates
-        await self._apply(chains)
+        problems = await self._apply(plan)
+        changes = plan.changes
         log.info("reloaded", live=changes.live, restart=changes.restart)
         if changes.restart:
             log.warning("restart_needed", keys=changes.restart)
         return {
-            "ok": not problems,
+            "ok": True,
             "live": changes.live,
             "restart": changes.restart,
             "problems": problems,
         }
 
-    def _certificates(self, new: Config) -> Certificates | None:
-        if new.tls == self._server.config.tls:
-            return self._server.certificates
-        return assembly.certificates(new)
-
-    def _renew(self, certificates: Certificates) -> list[str]:
-        """Look at the certificate files; a pair that cannot be served stays as it was."""
-        problems = certificates.reload()
-        for problem in problems:
-            log.error("certificate_refused", path=problem.certificate, reason=problem.message)
-        return [problem.message for problem in problems]
+    def _plan(self) -> Plan:
+        server = self._server
+        written = load(server.config_path, server.environ)
+        changes = compare(server.config, written)
+        new = _until_restart(server.config, written, changes)
+        same_pairs = new.tls == server.config.tls
+        served = server.certificates
+        # One that has ended while it was served is no news, and no reason to refuse a new user.
+        ended = () if served is None or not same_pairs else _ended(served)
+        for path, message in bad_certificates(new, ended):
+            log.error("certificate_refused", path=str(new.tls[int(path[1])].certificate),
+                      reason=message)  # fmt: skip
+        examine(new, server.config_path, server.environ, ended)
+        return Plan(
+            new,
+            changes,
+            served if same_pairs else assembly.certificates(new),
+            server.sources.of_new(new),
+        )
 
     def renew_certificates(self) -> None:
         """Load what has changed on disk."""
         certificates = self._server.certificates
-        if certificates is not None and not self._renew(certificates):
+        if certificates is not None and not _renew(certificates):
             log.info("certificates_loaded", paths=list(certificates.expiry()))
 
-    def _chains(self, new: Config) -> dict[str, assembly.Credentials]:
-        """New credential chains for the realms whose sources have changed."""
-        server = self._server
-        before = {realm.name: realm for realm in server.config.all_realms()}
-        return {
-            realm.name: assembly.credentials(
-                realm, server.the_own_secret, server.store_hooks(realm.name)
-            )
-            for realm in new.all_realms()
-            if realm.name in before and realm.auth != before[realm.name].auth
-        }
-
-    async def _apply(self, chains: dict[str, assembly.Credentials]) -> None:
-        server = self._server
-        config, state = server.config, server.turn.state
-        for name, credentials in chains.items():
-            state.realms[name].credentials = credentials.chain
-            await server.replace_store(name, credentials.store)
-        for realm in config.all_realms():
-            if realm.name in state.realms:
-                assembly.set_realm_quotas(state.realms[realm.name].quotas, config, realm)
+    async def _apply(self, plan: Plan) -> list[str]:
+        """From here on nothing fails. Returns what stayed as it was nevertheless."""
+        server, config = self._server, plan.config
+        state, endpoints = server.turn.state, server.endpoints
+        problems: list[str] = []
+        if plan.certificates is not None and plan.certificates is server.certificates:
+            problems = _renew(plan.certificates)
+        server.config, server.certificates = config, plan.certificates
+        for name, sources in plan.sources.items():
+            await server.sources.use(name, sources)
+        server.sources.set_quotas()
         state.settings = assembly.turn_settings(config)
-        state.table.quotas.total = config.limits.allocations
         state.table.limits = assembly.allocation_limits(config)
         server.turn.budget.per_second = config.limits.unauthenticated_per_second
         if server.turn.nonces.lifetime != config.auth.nonce_lifetime:
             server.turn.nonces = assembly.nonces(config)
-        endpoints = server.endpoints
         endpoints.caps.per_client = config.limits.connections_per_client
         endpoints.caps.total = config.limits.connections
         endpoints.deadlines.patience = config.streams.authentication_timeout
         endpoints.configure(*server.listener_settings())
-        await server.protect()
         server.log_pipe.set_level(config.log.level)
         server.log_pipe.set_lines(config.log.format, "full" if config.log.addresses else "masked")
+        await server.protection.renew()
+        return problems
+
+
+def _ended(certificates: Certificates) -> list[str]:
+    now = time.time()
+    return [path for path, end in certificates.expiry().items() if end < now]
+
+
+def _renew(certificates: Certificates) -> list[str]:
+    """Look at the certificate files; a pair that cannot be served stays as it was."""
+    problems = certificates.reload()
+    for problem in problems:
+        log.error("certificate_refused", path=problem.certificate, reason=problem.message)
+    return [problem.message for problem in problems]
 
 
 def _refused(problems: list[str]) -> Mapping[str, object]:
@@ -126,24 +148,14 @@ def _refused(problems: list[str]) -> Mapping[str, object]:
     return {"ok": False, "live": [], "restart": [], "problems": problems}
 
 
-def _with_what_needs_a_restart(old: Config, new: Config) -> Config:
-    """The new configuration, with the old values of what only a restart can change.
-
-    So that a later reload goes on naming it, and nothing half-applied is taken for real.
-    """
-    return new.model_copy(
-        update={
-            name: getattr(old, name)
-            for name in (
-                "realm", "software", "listen", "admin", "engine", "workers", "user",
-                "state_directory", "sockets",
-            )
-        }
-        | {
-            "relay": new.relay.model_copy(
-                update={
-                    name: getattr(old.relay, name) for name in ("addresses", "ports", "port_rest")
-                }
-            ),
-        }
-    )  # fmt: skip
+def _until_restart(old: Config, written: Config, changes: Changes) -> Config:
+    """What may take effect of a configuration now; keeps what is still needed for the rest."""
+    new = until_restart(old, written)
+    serves_tls = any(
+        each.transport == "tls" for realm in new.all_realms() for each in realm.endpoints
+    )
+    if serves_tls and not new.tls:
+        new = new.model_copy(update={"tls": old.tls})
+        changes.live.remove("tls")
+        changes.restart.insert(0, "tls")
+    return new

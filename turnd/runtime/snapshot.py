@@ -19,7 +19,7 @@ VERSION = version("turnd")
 def take_snapshot(server: Server) -> Snapshot:
     """All figures of this moment."""
     counts = server.pump.events.counts
-    stores = server.stores.values()
+    stores = server.sources.stores.values()
     return Snapshot(
         version=VERSION,
         engine_name=server.engine.name,
@@ -54,7 +54,7 @@ def take_snapshot(server: Server) -> Snapshot:
 
 def _allocations(server: Server) -> dict[AllocationLabels, int]:
     counted: Counter[AllocationLabels] = Counter()
-    for allocation in server.turn.state.table:
+    for allocation in server.table:
         families = [f"ipv{4 if relay.family == 1 else 6}" for relay in allocation.relays]
         family = families[0] if len(families) == 1 else "dual"
         transport = str(getattr(allocation.leg, "transport", ""))
@@ -63,7 +63,8 @@ def _allocations(server: Server) -> dict[AllocationLabels, int]:
 
 
 def _by_user(server: Server) -> Counter[str]:
-    return Counter(allocation.user for allocation in server.turn.state.table)
+    # A REST name is another one for each credential: who stands behind it is the user.
+    return Counter(allocation.quota_user for allocation in server.table)
 
 
 def _results(created: int, refused: Counter[int]) -> dict[str, int]:
@@ -75,8 +76,6 @@ def _results(created: int, refused: Counter[int]) -> dict[str, int]:
 
 def _opened(server: Server) -> dict[str, int]:
     opened: Counter[str] = Counter()
-    for endpoint, listener in server.endpoints.by_endpoint.items():
-        acceptor = server.endpoints.streams.get(listener)
-        if acceptor is not None:
-            opened[endpoint.transport] += acceptor.opened
+    for listener, acceptor in server.endpoints.streams.items():
+        opened[server.endpoints.by_listener[listener].transport] += acceptor.opened
     return opened

@@ -1,0 +1,50 @@
+"""Puts the sans-IO core together, with this process's clocks and randomness."""
+
+from __future__ import annotations
+
+import secrets
+import time
+from typing import TYPE_CHECKING
+
+from turnd.runtime import assembly
+from turnd.turn.budget import AnswerBudget
+from turnd.turn.server import TurnServer
+from turnd.turn.state import ServerState
+from turnd.turn.waiting import WaitingRequests
+
+if TYPE_CHECKING:
+    from turnd.app import Server
+    from turnd.config import Endpoint
+    from turnd.turn.realm import Realm
+
+
+def build_turn(server: Server) -> TurnServer:
+    """The core of a server whose endpoints are bound and whose sources are made."""
+    config = server.config
+    own = assembly.own_addresses([], [])  # `Protection` tells the policies the rest
+    realms: dict[str, Realm] = {}
+    by_endpoint: dict[Endpoint, Realm] = {}
+    for realm in config.all_realms():
+        chain = server.sources[realm.name].chain
+        realms[realm.name] = assembly.build_realm(config, realm, chain, own)
+        by_endpoint |= dict.fromkeys(realm.endpoints, realms[realm.name])
+    return TurnServer(
+        state=ServerState(
+            settings=assembly.turn_settings(config),
+            table=server.table,
+            relays=server.relays,
+            engine=server.engine,
+            realms=realms,
+            report=server.pump.report,
+            wall_clock=time.time,
+        ),
+        nonces=assembly.nonces(config),
+        budget=AnswerBudget(config.limits.unauthenticated_per_second),
+        waiting=WaitingRequests(),
+        decoy_salt=secrets.token_bytes(32),
+        default_realm=realms[config.realm],
+        realms={
+            listener: by_endpoint[endpoint]
+            for listener, endpoint in server.endpoints.by_listener.items()
+        },
+    )

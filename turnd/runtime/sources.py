@@ -1,0 +1,101 @@
+"""Who may use each realm, and how much: the sources of credentials, and the quotas they bring."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from turnd import logs
+from turnd.auth.redis_store import RedisStore, StoreHooks
+from turnd.runtime import assembly
+
+if TYPE_CHECKING:
+    from turnd.app import Server
+    from turnd.config import Config
+
+
+class Sources:
+    """The sources of all realms of a server."""
+
+    def __init__(self, server: Server) -> None:
+        self._server = server
+        self._by_realm: dict[str, assembly.Credentials] = {}
+        self.stores: dict[str, RedisStore] = {}
+        """By realm, where there is Redis."""
+
+    def __getitem__(self, realm: str) -> assembly.Credentials:
+        return self._by_realm[realm]
+
+    def make(self) -> None:
+        """Build those of the configuration, stores not started yet.
+
+        Raises:
+            OSError, ValueError: see `assembly.credentials`.
+        """
+        for realm in self._server.config.all_realms():
+            hooks = self._hooks(realm.name)
+            made = assembly.credentials(realm, self._server.the_own_secret, hooks)
+            self._by_realm[realm.name] = made
+            if made.store is not None:
+                self.stores[realm.name] = made.store
+
+    def start(self) -> None:
+        """Reach for every Redis, in the background."""
+        for store in self.stores.values():
+            store.start()
+
+    async def close(self) -> None:
+        """Leave every Redis."""
+        for store in self.stores.values():
+            await store.close()
+
+    def of_new(self, new: Config) -> dict[str, assembly.Credentials]:
+        """Build what another configuration has different, without any effect yet.
+
+        Raises:
+            OSError, ValueError: see `assembly.credentials`.
+        """
+        return {
+            realm.name: assembly.credentials(
+                realm,
+                self._server.the_own_secret,
+                self._hooks(realm.name),
+                self._by_realm[realm.name],
+            )
+            for realm in new.all_realms()
+            if realm.auth != self._by_realm[realm.name].auth
+        }
+
+    async def use(self, realm: str, made: assembly.Credentials) -> None:
+        """Let other sources of a realm take effect."""
+        old = self.stores.pop(realm, None)
+        made.rest.use_configured_secrets(made.secrets)
+        self._by_realm[realm] = made
+        self._server.turn.state.realms[realm].credentials = made.chain
+        if made.store is not None:
+            self.stores[realm] = made.store
+        if old is made.store:
+            return
+        if made.store is not None:
+            made.store.start()
+        if old is not None:
+            await old.close()
+
+    def set_quotas(self) -> None:
+        """Put the limits of the configuration, and those that Redis holds, into force."""
+        config, realms = self._server.config, self._server.turn.state.realms
+        self._server.table.quotas.total = config.limits.allocations
+        for realm in config.all_realms():
+            store = self.stores.get(realm.name)
+            options = assembly.NO_OPTIONS if store is None else store.realm_options
+            assembly.set_realm_quotas(realms[realm.name].quotas, config, realm, options)
+
+    def _hooks(self, realm: str) -> StoreHooks:
+        def report(event: str, reason: str) -> None:
+            level = "info" if event == "redis_back" else "warning"
+            logs.report(event, level=level, realm=realm, reason=reason)
+
+        def changed() -> None:
+            self.set_quotas()
+            self._server.beside.run(self._server.protection.refresh())
+
+        return StoreHooks(report, changed)

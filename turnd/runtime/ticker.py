@@ -1,0 +1,65 @@
+"""Once a second: what has come to its end, files that changed, a sign of life."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from typing import TYPE_CHECKING
+
+from turnd import logs, system
+
+if TYPE_CHECKING:
+    from turnd.app import Server
+
+TICK = 1.0
+CERTIFICATES_EVERY = 5
+"""Ticks between two looks at the certificate files."""
+ADDRESSES_EVERY = 60
+"""Ticks between two looks at the addresses of this host and of Redis."""
+
+log = logs.get_logger("turnd.app")
+
+
+class Ticker:
+    """One for a server."""
+
+    def __init__(self, server: Server) -> None:
+        self._server = server
+        self._ticks = 0
+        self._timer: asyncio.TimerHandle | None = None
+        self._watchdog = system.watchdog_interval()
+        self._watchdog_due = 0.0
+
+    def start(self) -> None:
+        """Tick now and from now on."""
+        self._timer = asyncio.get_running_loop().call_later(TICK, self.start)
+        try:
+            self.tick(time.monotonic())
+        except Exception:
+            # No sign of life then: a server that cannot tidy up is for systemd to start anew.
+            log.exception("internal_error")
+
+    def stop(self) -> None:
+        """Tick no more."""
+        if self._timer is not None:
+            self._timer.cancel()
+
+    def tick(self, now: float) -> None:
+        """Everything that is due at `now` (monotonic seconds)."""
+        server = self._server
+        self._ticks += 1
+        server.turn.expire(now)
+        server.endpoints.close_overdue(now)
+        server.engine.tick()
+        certificates = server.certificates
+        if (
+            self._ticks % CERTIFICATES_EVERY == 0
+            and certificates is not None
+            and certificates.changed()
+        ):
+            server.reloader.renew_certificates()
+        if self._ticks % ADDRESSES_EVERY == 0:
+            server.beside.run(server.protection.refresh())
+        if self._watchdog is not None and now >= self._watchdog_due:
+            self._watchdog_due = now + self._watchdog - TICK
+            system.sd_notify("WATCHDOG=1")
