@@ -202,7 +202,7 @@ def _verify(
     if not compared:
         _signed_with(attempt.message, decoy_keys(name, attempt.decoy_salt)[algorithm])
     reason = FailureReason.BAD_INTEGRITY if candidates else FailureReason.UNKNOWN_USER
-    attempt.failed(_shown(name), reason)
+    attempt.failed(candidates[0].user if candidates else _shown(name), reason)
     raise Refused(ErrorCode.UNAUTHENTICATED, reason, attempt.challenge())
 
 
