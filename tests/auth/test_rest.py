@@ -130,3 +130,16 @@ def test_the_number_of_secrets_is_bounded() -> None:
 
 def test_no_repr_shows_a_secret() -> None:
     assert "hunter2" not in repr(Secret("secret 1", b"hunter2"))
+
+
+def test_the_configuration_s_secrets_are_replaced_and_a_store_s_stay() -> None:
+    secrets = make("one")
+    secrets.use_store_secrets([Secret("redis secret 1", b"stored")])
+    secrets.use_configured_secrets(["two", "three"])
+    found = [one.source for one in secrets.candidates("1700000060:bob")]
+    assert found == ["secret 1", "secret 2", "redis secret 1"]
+    secrets.use_store_secrets([])
+    two = rest_password(b"two", "1700000060:bob")
+    key = long_term_key("1700000060:bob", REALM, two, MD5)
+    assert secrets.candidates("1700000060:bob")[0].keys[MD5] == key
+    assert len(secrets) == 2

@@ -1,7 +1,7 @@
 import pytest
 
 from turnd.config import load_text
-from turnd.config.changes import Changes, compare
+from turnd.config.changes import Changes, compare, until_restart
 
 BASE = """
 tls: {certificate: /a, key: /b}
@@ -92,3 +92,28 @@ def test_realms_change_by_key() -> None:
 def test_secrets_are_compared_but_not_told() -> None:
     told = changes(BASE, BASE.replace("alice: one", "alice: two"))
     assert told == Changes(live=["auth.users"])
+
+
+def test_only_what_is_live_takes_effect_before_a_restart() -> None:
+    new = BASE.replace("alice: one", "bob: two").replace("secrets: [x]", "secrets: [y]")
+    new = new.replace("127.0.0.1:9]", "127.0.0.1:90]").replace("allocations: 1", "allocations: 2")
+    new += "listen: [udp://127.0.0.1:1]\nrelay: {ports: 2000-3000, lifetime: 60}\nuser: other\n"
+    old, written = load_text(BASE, "x", {}), load_text(new, "x", {})
+    mixed = until_restart(old, written)
+    assert (mixed.listen, mixed.user, mixed.relay.ports) == (old.listen, "turnd", old.relay.ports)
+    assert mixed.relay.lifetime == 60
+    assert list(mixed.auth.users) == ["bob"]
+    assert mixed.realms["b"].listen == old.realms["b"].listen
+    assert mixed.realms["b"].auth == written.realms["b"].auth
+    assert mixed.realms["c.example"].limits == written.realms["c.example"].limits
+    assert compare(mixed, written).live == []
+    assert compare(mixed, written).restart == compare(old, written).restart
+    assert compare(mixed, old).restart == []
+
+
+def test_realms_come_and_go_with_a_restart() -> None:
+    old = load_text(BASE, "x", {})
+    written = load_text(BASE.replace("  b:", "  d:"), "x", {})
+    mixed = until_restart(old, written)
+    assert list(mixed.realms) == ["b", "c.example"]
+    assert mixed == old

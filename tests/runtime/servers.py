@@ -48,6 +48,7 @@ def basics(folder: Path) -> dict[str, Any]:
         "admin": {"listen": "127.0.0.1:0", "socket": str(folder / "admin.sock")},
         "state_directory": str(folder / "state"),
         "shutdown": {"timeout": 60},
+        "log": {"format": "json"},
     }
 
 
@@ -104,17 +105,17 @@ class Running:
 
     async def get(self, path: str) -> tuple[int, str]:
         """Status and body of an admin page."""
-        async with ClientSession() as session:
-            async with session.get(f"http://{self.server.admin_endpoint}{path}") as answer:
-                return answer.status, await answer.text()
+        url = f"http://{self.server.admin_endpoint}{path}"
+        async with ClientSession() as session, session.get(url) as answer:
+            return answer.status, await answer.text()
 
     async def order(self, path: str) -> dict[str, Any]:
         """What the UNIX socket answers to a POST."""
         connector = UnixConnector(str(self.folder / "admin.sock"))
-        async with ClientSession(connector=connector) as session:
-            async with session.post(f"http://localhost{path}") as answer:
-                result: dict[str, Any] = await answer.json()
-                return result
+        url = f"http://localhost{path}"
+        async with ClientSession(connector=connector) as session, session.post(url) as answer:
+            result: dict[str, Any] = await answer.json()
+            return result
 
 
 @asynccontextmanager
@@ -124,7 +125,7 @@ async def running(folder: Path, **changes: Any) -> AsyncIterator[Running]:
     path = write_config(folder, {key: v for key, v in values.items() if v is not None})
     config = load(path, {})
     output = io.StringIO()
-    pipe = logs.configure(changes.get("log", {}).get("format", "json"), "info", stream=output)
+    pipe = logs.configure(config.log.format, config.log.level, stream=output)
     try:
         server = Server(config, path, {}, pipe)
         run = Running(server, folder, values, output)
