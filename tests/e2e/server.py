@@ -102,7 +102,6 @@ class Server:
     log_file: Path
     config: dict[str, Any]
     process: subprocess.Popen[bytes]
-    prefix: tuple[str, ...] = field(default=())
 
     @property
     def pid(self) -> int:
@@ -169,7 +168,9 @@ class Server:
         """Until /readyz says 200; AssertionError with the log when the server ended instead."""
 
         def ready() -> bool:
-            assert self.process.poll() is None, f"ended at once:\n{self.log}"
+            if self.process.poll() is not None:
+                taken = "Address already in use" in self.log
+                raise (PortTakenError if taken else AssertionError)(f"ended at once:\n{self.log}")
             return bool(self.logged("started")) if by_log else self.get("/readyz")[0] == 200
 
         wait_until(ready, "the server is ready", START_LIMIT)
@@ -207,6 +208,10 @@ class Surroundings:
     """The admin listener is in a network of its own: the log tells when it is ready."""
 
 
+class PortTakenError(AssertionError):
+    """Between choosing a port and binding it, another test was faster."""
+
+
 @contextmanager
 def serve(
     folder: Path,
@@ -216,11 +221,38 @@ def serve(
 ) -> Iterator[Server]:
     """Run `turnd serve` with `base_config`, top-level keys replaced by `changes`.
 
-    `tls`: the `tls:` section; adds TLS endpoints. Relays without a certificate otherwise.
+    `tls`: the `tls:` section; adds TLS endpoints.
     """
     around = surroundings or Surroundings()
     folder.mkdir(exist_ok=True)
     folder.chmod(0o777)  # started as root, the server becomes somebody else
+    server = _start_until_ports_are_free(folder, tls, around, changes)
+    try:
+        yield server
+    finally:
+        server.end()
+    server.check_log()
+
+
+def _start_until_ports_are_free(
+    folder: Path, tls: Mapping[str, str] | None, around: Surroundings, changes: Mapping[str, Any]
+) -> Server:
+    for _ in range(5):
+        server = _start(folder, tls, around, changes)
+        try:
+            server.wait_ready(by_log=around.is_remote)
+        except PortTakenError:
+            continue
+        except BaseException:
+            server.end()
+            raise
+        return server
+    raise AssertionError("no start with ports that stayed free")
+
+
+def _start(
+    folder: Path, tls: Mapping[str, str] | None, around: Surroundings, changes: Mapping[str, Any]
+) -> Server:
     port, tls_port, admin_port = free_port(), free_port(), free_port()
     config = base_config(port, tls_port, admin_port)
     if tls:
@@ -230,21 +262,14 @@ def serve(
     config_file, log_file = folder / "config.yaml", folder / "log"
     config_file.write_text(json.dumps(config, indent=1))  # JSON is YAML
     directories = dict.fromkeys(("STATE_DIRECTORY", "RUNTIME_DIRECTORY"), str(folder))
-    command = [*around.prefix, str(TURND), "serve", "--config", str(config_file)]
     with log_file.open("wb") as log:
         output = log.fileno() if around.stdout is None else around.stdout
         process = subprocess.Popen(
-            command,
+            [*around.prefix, str(TURND), "serve", "--config", str(config_file)],
             cwd=folder,
             env={**os.environ, **directories, **around.environment},
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=output,
         )
-    server = Server(port, tls_port, admin_port, config_file, log_file, config, process)
-    try:
-        server.wait_ready(by_log=around.is_remote)
-        yield server
-    finally:
-        server.end()
-    server.check_log()
+    return Server(port, tls_port, admin_port, config_file, log_file, config, process)

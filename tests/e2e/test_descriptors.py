@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import select
 from contextlib import AsyncExitStack
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -42,14 +42,19 @@ async def allocate_until_refused(server: Server, clients: AsyncExitStack) -> Stu
     raise AssertionError(f"{LIMIT} allocations with {LIMIT} descriptors")
 
 
+def refusal_logged(server: Server) -> dict[str, Any] | None:
+    refusals = server.logged("request_refused")
+    return next((record for record in refusals if record["code"] == 508), None)
+
+
 async def test_relays_run_out_of_descriptors(folder: Path) -> None:
     with serve(folder, surroundings=LIMITED) as server:
         async with two_allocated(server) as (one, other):
             async with AsyncExitStack() as clients:
                 refusal = await allocate_until_refused(server, clients)
                 assert refusal.code == 508
-                lines = [r for r in server.logged("request_refused") if r["code"] == 508]
-                assert "descriptors" in str(lines[0]["reason"])
+                line = await eventually(lambda: refusal_logged(server))
+                assert "descriptors" in str(line["reason"])
                 assert cpu_share(server) < 0.2
                 await one.sends_to(other, b"while there are none left")
                 assert await one.client.refresh(600) == 600
