@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import io
 import json
 from collections.abc import AsyncIterator, Mapping
@@ -20,6 +21,7 @@ from turnd.client.transactions import Timing
 from turnd.client.uri import Server as Target
 from turnd.client.uri import Transport
 from turnd.config import load
+from turnd.stun.addresses import TransportAddress
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -35,6 +37,13 @@ def rest(secret: str, user: str = "carol", expiry: int = LATE) -> tuple[str, str
     """REST username and password."""
     username = f"{expiry}:{user}"
     return username, rest_password(secret.encode(), username)
+
+
+async def heard(client: TurnClient, limit: float = 5.0) -> tuple[TransportAddress, bytes]:
+    """The next datagram from a peer."""
+    async with asyncio.timeout(limit):
+        peer, data = await client.receive()
+    return TransportAddress(*peer), data
 
 
 def basics(folder: Path) -> dict[str, Any]:

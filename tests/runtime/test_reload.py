@@ -13,7 +13,7 @@ import pytest
 from cryptography import x509
 
 from tests.listeners.pems import make_pair
-from tests.runtime.servers import ALICE, BOB, Running, rest, running, write_config
+from tests.runtime.servers import ALICE, BOB, Running, heard, rest, running, write_config
 from tests.waiting import eventually
 from turnd.client.client import TurnClient
 from turnd.client.errors import ClientError, StunError
@@ -209,7 +209,7 @@ async def test_permissions_that_a_new_policy_refuses_are_taken_back(tmp_path: Pa
         await one.channel_bind(there)
         await other.channel_bind(here)
         await one.send(there, b"before")
-        assert await other.receive() == (here, b"before")
+        assert await heard(other) == (here, b"before")
         assert (await run.reload(peers={"allow": []}))["live"] == ["peers.allow"]
         relays = [relay for each in run.server.table for relay in each.relays]
         assert [(dict(r.permissions), dict(r.channels)) for r in relays] == [({}, {})] * 2

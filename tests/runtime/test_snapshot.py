@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.runtime.servers import ALICE, REALM, rest, running
+from tests.runtime.servers import ALICE, REALM, heard, rest, running
 from tests.waiting import eventually
 from turnd.admin.metrics import AllocationLabels, RefusalLabels
 from turnd.client.errors import ClientError, StunError
@@ -87,7 +87,7 @@ async def test_what_was_relayed(tmp_path: Path) -> None:
         await one.channel_bind(there)
         await other.create_permission(here)
         await one.send(there, b"x" * 100)
-        assert await other.receive() == (here, b"x" * 100)
+        assert await heard(other) == (here, b"x" * 100)
         totals = take_snapshot(run.server).engine.totals
         assert (totals.packets_from_client, totals.bytes_from_client) == (1, 100)
         assert (totals.packets_to_client, totals.bytes_to_client) == (1, 100)

@@ -1,0 +1,67 @@
+"""The server's own secret, and what is printed for browsers."""
+
+from __future__ import annotations
+
+import json
+import stat
+import time
+from typing import TYPE_CHECKING
+
+import pytest
+
+from turnd.auth.rest import rest_password
+from turnd.runtime.first_run import ice_servers, own_secret, rtc_configuration_text, turn_urls
+from turnd.stun.addresses import TransportAddress
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+def test_a_secret_is_made_once_for_its_owner_alone(tmp_path: Path) -> None:
+    folder = tmp_path / "a/state"
+    secret = own_secret(folder)
+    assert len(secret) >= 40
+    assert own_secret(folder) == secret
+    assert stat.S_IMODE((folder / "secret").stat().st_mode) == 0o600
+    assert stat.S_IMODE(folder.stat().st_mode) == 0o700
+    assert own_secret(tmp_path / "b") != secret
+
+
+def test_an_empty_secret_is_no_secret(tmp_path: Path) -> None:
+    (tmp_path / "secret").write_text("\n")
+    with pytest.raises(ValueError, match="is empty: delete it"):
+        own_secret(tmp_path)
+
+
+def test_a_folder_that_cannot_be_made(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(OSError, match="file"):
+        own_secret(tmp_path / "file/state")
+
+
+@pytest.mark.parametrize("separator", [":", "-"])
+def test_credentials_for_a_day(separator: str) -> None:
+    made = ice_servers("s", ["turn:h"], separator=separator)
+    server = made["iceServers"][0]  # type: ignore[index] # a mapping of JSON
+    expiry, user = server["username"].split(separator)
+    assert user == "browser"
+    assert 86_390 < int(expiry) - time.time() <= 86_400
+    assert server["credential"] == rest_password(b"s", server["username"])
+    assert server["urls"] == ["turn:h"]
+
+
+def test_urls() -> None:
+    v4, v6 = TransportAddress("192.0.2.1", 3478), TransportAddress("2001:db8::1", 5349)
+    assert turn_urls([("udp", v4), ("tcp", v4), ("tls", v6)]) == [
+        "turn:192.0.2.1:3478?transport=udp",
+        "turn:192.0.2.1:3478?transport=tcp",
+        "turns:[2001:db8::1]:5349?transport=tcp",
+    ]
+
+
+def test_ready_to_paste() -> None:
+    text = rtc_configuration_text({"iceServers": []})
+    assert text.startswith("new RTCPeerConnection({")
+    assert json.loads(text.removeprefix("new RTCPeerConnection(").removesuffix(")")) == {
+        "iceServers": []
+    }
