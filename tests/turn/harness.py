@@ -138,7 +138,7 @@ class World:
                 nonce_lifetime, lambda n: next(random).to_bytes(n), mac_length_for(realm)
             ),
             budget=AnswerBudget(answers_per_second),
-            waiting=waiting or WaitingRequests(),
+            waiting=WaitingRequests() if waiting is None else waiting,
             decoy_salt=b"salt",
             default_realm=self.realm,
             realms={},
