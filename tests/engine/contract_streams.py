@@ -172,6 +172,12 @@ class Streams:
         stream.send(BINDING)
         assert await world.events(1) == [ClientMessage(stream.leg, BINDING)]
 
+    async def test_a_closed_listener_takes_no_new_streams(self, world: World) -> None:
+        stream = await world.connect(Transport.TCP)
+        world.engine.close_listener(stream.leg.listener)
+        leg = world.adopt_by(stream.leg.listener)
+        assert await world.events(1) == [LegClosed(leg, CloseReason.SERVER)]
+
     async def test_connections_with_the_same_addresses_are_told_apart(self, world: World) -> None:
         one = await world.connect(Transport.TCP)
         other = await world.connect(Transport.TCP)

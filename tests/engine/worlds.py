@@ -125,6 +125,10 @@ class World(ABC):
         """A TLS stream whose handshake has not begun."""
 
     @abstractmethod
+    def adopt_by(self, listener: ListenerId) -> Leg:
+        """One more TCP connection under a listener that may be closed."""
+
+    @abstractmethod
     def free_port(self, host: str) -> int: ...
 
     @abstractmethod
@@ -288,10 +292,16 @@ class FakeWorld(World):
         self, transport: Transport, settings: ListenerSettings, first_bytes: bytes
     ) -> FakeStreamClient:
         listener = self.engine.stream_listener(settings)
+        leg = self._adopt_by(listener, transport, first_bytes)
+        return FakeStreamClient(self.engine, leg)
+
+    def adopt_by(self, listener: ListenerId) -> Leg:
+        return self._adopt_by(listener, Transport.TCP, b"")
+
+    def _adopt_by(self, listener: ListenerId, transport: Transport, first_bytes: bytes) -> Leg:
         client = ClientAddress(TransportAddress(LOOPBACK, self.free_port(LOOPBACK)))
         local = ServerAddress(TransportAddress(LOOPBACK, 5349))
-        leg = self.engine.adopt(-1, listener, transport, client, local, first_bytes)
-        return FakeStreamClient(self.engine, leg)
+        return self.engine.adopt(-1, listener, transport, client, local, first_bytes)
 
     async def until(self, condition: Callable[[], Any]) -> Any:
         self.distribute()
@@ -418,7 +428,14 @@ class PortableWorld(World):
         """A leg, and the client's end of its connection."""
         if transport is Transport.TLS and settings.tls is None:
             settings = replace(settings, tls=tls_contexts()[0])
-        listener = self.engine.stream_listener(settings)
+        return self._connect_to(self.engine.stream_listener(settings), transport, first_bytes)
+
+    def adopt_by(self, listener: ListenerId) -> Leg:
+        return self._connect_to(listener, Transport.TCP, b"")[0]
+
+    def _connect_to(
+        self, listener: ListenerId, transport: Transport, first_bytes: bytes
+    ) -> tuple[Leg, socket.socket]:
         with socket.create_server((LOOPBACK, 0)) as server:
             theirs = socket.create_connection(server.getsockname())
             ours, address = server.accept()

@@ -198,7 +198,10 @@ class FakeEngine:
         """Take over a connected stream."""
         self._note("adopt", fd, listener, transport, client, local, first_bytes)
         leg = Leg(listener, transport, local, client, next(self._handles))
-        settings = self._settings.get(listener, ListenerSettings())
+        settings = self._settings.get(listener)
+        if settings is None:
+            self._hand_up.leg_event(LegClosed(leg, CloseReason.SERVER))
+            return leg
         self._streams[leg] = _FakeStream(leg, settings, self._clock())
         if transport is Transport.TCP:
             self._hand_up.leg_event(LegOpened(leg))

@@ -64,7 +64,7 @@ class PortableEngine:
         self._stream_listeners: dict[ListenerId, ListenerSettings] = {}
         self._handles = count(1)
         self._streams: dict[Leg, Stream] = {}
-        self._unflushed: list[Stream] = []
+        self._unflushed: set[Stream] = set()
         self._stream_doors = StreamDoors(
             self._forwarder, self._hand_up, self._unflushed, self._want_write, self._end_stream
         )
@@ -155,15 +155,19 @@ class PortableEngine:
     ) -> Leg:
         """Take over a connected stream."""
         leg = Leg(listener, transport, local, client, next(self._handles))
-        settings = self._stream_listeners.get(listener, ListenerSettings())
         sock = socket.socket(fileno=fd)
-        sock.setblocking(False)
-        now = self._clock()
-        stream = Stream(sock, leg, settings, self._stream_doors, now)
-        self._streams[leg] = stream
-        self._pump.watch(fd, stream)
-        stream.open(first_bytes, now)
-        self._flush()
+        settings = self._stream_listeners.get(listener)
+        if settings is None or (transport is Transport.TLS and settings.tls is None):
+            sock.close()  # the listener was closed while the connection was on its way
+            self._hand_up.leg_event(LegClosed(leg, CloseReason.SERVER))
+        else:
+            sock.setblocking(False)
+            now = self._clock()
+            stream = Stream(sock, leg, settings, self._stream_doors, now)
+            self._streams[leg] = stream
+            self._pump.watch(fd, stream)
+            stream.open(first_bytes, now)
+            self._flush()
         self._pump.plan_wake()
         return leg
 
@@ -301,16 +305,14 @@ class PortableEngine:
 
     def send_to_client(self, leg: Leg, data: bytes) -> None:
         """Send a STUN message to a client."""
-        route: tuple[Transmit, object] | None
-        if (stream := self._streams.get(leg)) is not None:
-            route = (stream.answer, None)
-        else:
-            route = self._route_to(leg)
-        if route is None:
-            return
-        transmit, address = route
         try:
-            transmit(data, address)
+            if not leg.transport.is_stream:
+                route = self._route_to(leg)
+                if route is not None:
+                    transmit, address = route
+                    transmit(data, address)
+            elif (stream := self._streams.get(leg)) is not None:
+                stream.answer(data)
         except OSError as error:
             self._rules.tally.send_failed(error)
         self._pump.plan_wake()

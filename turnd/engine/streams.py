@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING
 
 from turnd.engine.base import ClientMessage, CloseReason, Leg, LegOpened, Transport
 from turnd.engine.frames import FrameReader
-from turnd.engine.tls import TlsEnded, TlsSession
+from turnd.engine.tls import TlsSession
 from turnd.stun.errors import DecodeError
 
 if TYPE_CHECKING:
@@ -56,7 +56,7 @@ class StreamDoors:
 
     forwarder: Forwarder
     hand_up: HandUp
-    unflushed: list[Stream]
+    unflushed: set[Stream]
     """Streams with bytes to send or a failure to see to, when the batch is over."""
     want_write: Callable[[Stream, bool], None]
     """Whether to ask epoll for room in the socket's buffer."""
@@ -98,12 +98,11 @@ class Stream:
         self._waits = False
         self._failed = False
         self._frames = FrameReader(settings.frame_timeout)
-        self._tls = TlsSession(settings.tls) if settings.tls is not None else None
+        self._tls: TlsSession | None = None
         self._handshake_deadline: float | None = None
-        if leg.transport is Transport.TLS:
+        if leg.transport is Transport.TLS and settings.tls is not None:
+            self._tls = TlsSession(settings.tls)
             self._handshake_deadline = now + settings.handshake_timeout
-        else:
-            self._tls = None
         _tune(sock, self._bound)
 
     def overdue(self, now: float) -> CloseReason | None:
@@ -165,10 +164,7 @@ class Stream:
                 self._handshake_deadline = None
                 opened = LegOpened(self.leg, tls.server_name, tls.alpn, tls.version)
                 self._doors.hand_up.leg_event(opened)
-            plain = tls.read()
-        except TlsEnded:
-            self._doors.end(self, CloseReason.CLIENT)
-            return
+            plain, ended = tls.read()
         except ssl.SSLError:
             self._send_records(tls)  # the alert that says why
             failed = self._handshake_deadline is not None
@@ -176,8 +172,9 @@ class Stream:
             self._doors.end(self, reason)
             return
         self._send_records(tls)
-        if plain:
-            self._take_frames(plain, now)
+        self._take_frames(plain, now)
+        if ended:
+            self._doors.end(self, CloseReason.CLIENT)
 
     # ---------------------------------------------------------------- towards the client
 
@@ -193,9 +190,9 @@ class Stream:
             if len(self._backlog) + len(frame) > self._bound:
                 raise BlockingIOError(errno.EAGAIN, "the stream's backlog is full")
         self._queue(frame)
-        self._doors.unflushed.append(self)
+        self._doors.unflushed.add(self)
 
-    def answer(self, message: bytes, _address: object) -> None:
+    def answer(self, message: bytes) -> None:
         """Send an answer now, after what waits already.
 
         Raises:
@@ -221,7 +218,7 @@ class Stream:
         records = tls.outgoing()
         if records:
             self._backlog += records
-            self._doors.unflushed.append(self)
+            self._doors.unflushed.add(self)
 
     def flush(self) -> None:
         """Send what the socket takes; close the stream when sending fails."""
@@ -241,7 +238,7 @@ class Stream:
                 sent = 0
             except OSError:
                 self._failed = True
-                self._doors.unflushed.append(self)
+                self._doors.unflushed.add(self)
                 return
             del backlog[:sent]
         waits = bool(backlog)

@@ -43,10 +43,6 @@ def keep_names(context: ssl.SSLContext) -> None:
         context.sni_callback = _NameKeeper(chooser)
 
 
-class TlsEnded(Exception):  # noqa: N818 - an end that the peer announced is no error
-    """The client has closed the session in good order."""
-
-
 class TlsSession:
     """The server's side of one session. What goes out collects in `outgoing`."""
 
@@ -77,11 +73,10 @@ class TlsSession:
             return False
         return True
 
-    def read(self) -> bytes:
-        """All that can be decrypted now.
+    def read(self) -> tuple[bytes, bool]:
+        """All that can be decrypted now, and whether the client has closed the session after it.
 
         Raises:
-            TlsEnded: the client has closed the session; what came before that has been given.
             ssl.SSLError: a record is wrong.
         """
         chunks: list[bytes] = []
@@ -89,15 +84,12 @@ class TlsSession:
             try:
                 chunk = self._object.read(_CHUNK)
             except ssl.SSLWantReadError:
-                return b"".join(chunks)
+                return b"".join(chunks), False
             except ssl.SSLZeroReturnError:
                 chunk = b""
-            if chunk:
-                chunks.append(chunk)
-            elif chunks:
-                return b"".join(chunks)
-            else:
-                raise TlsEnded
+            if not chunk:
+                return b"".join(chunks), True
+            chunks.append(chunk)
 
     def write(self, data: bytes) -> None:
         """Encrypt.

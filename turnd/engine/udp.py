@@ -136,7 +136,7 @@ def open_listener(
 class UdpRelay(Relay):
     """A relayed transport address with its socket."""
 
-    __slots__ = ("_forward", "sock")
+    __slots__ = ("_batch", "_forward", "_read_at", "sock")
 
     def __init__(
         self,
@@ -156,6 +156,8 @@ class UdpRelay(Relay):
         address = bound if bound.port else sockets.bound_address(self.sock)
         super().__init__(relay_id, address, deadline, self.sock.sendto)
         self._forward = forwarder.from_peer
+        self._batch = 1
+        self._read_at = 0.0
 
     def transmit_unfragmented(self, data: bytes, target: SockAddr) -> None:
         """Send with the Don't Fragment bit."""
@@ -166,13 +168,21 @@ class UdpRelay(Relay):
             sockets.let_fragment(self.sock, allowed=True)
 
     def ready(self, _mask: int, now: float) -> None:
-        """Read what has arrived, a bounded batch."""
+        """Read what has arrived, a bounded batch.
+
+        As many as there were last time, since a read that finds nothing costs as much as a packet
+        does. Who is ready again in the same run (the same `now`) has more.
+        """
+        if now == self._read_at:
+            self._batch = min(2 * self._batch, BATCH)
+        self._read_at = now
         receive = self.sock.recvfrom
         forward = self._forward
-        for _ in range(BATCH):
+        for count in range(self._batch):
             try:
                 data, source = receive(LARGEST_DATAGRAM)
             except BlockingIOError:
+                self._batch = count or 1
                 return
             except OSError:
                 continue
