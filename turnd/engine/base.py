@@ -18,11 +18,9 @@ client sends is handed up by `poll`.
 
 from __future__ import annotations
 
-import ssl
-from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum, StrEnum
-from typing import NamedTuple, NewType, Protocol
+from typing import TYPE_CHECKING, NamedTuple, NewType, Protocol
 
 from turnd.stun.addresses import (
     ChannelNumber,
@@ -32,6 +30,10 @@ from turnd.stun.addresses import (
     ServerAddress,
     TransportAddress,
 )
+
+if TYPE_CHECKING:
+    import ssl
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
 ListenerId = NewType("ListenerId", int)
 RelayId = NewType("RelayId", int)

@@ -11,7 +11,7 @@ from os import urandom
 from typing import TYPE_CHECKING
 
 from turnd.engine.base import Drop
-from turnd.engine.indications import LARGEST_DATA, SEND, decode_send_untrusted, encode_data
+from turnd.engine.indications import SEND, decode_send_untrusted, encode_data
 from turnd.stun.errors import DecodeError
 
 if TYPE_CHECKING:
@@ -132,9 +132,10 @@ class Forwarder:
         counters.bytes_to_client += length
 
     def _data_indication(self, peer: PeerAddress, data: bytes) -> bytes:
-        if len(data) > LARGEST_DATA:
-            raise OSError(errno.EMSGSIZE, "too big for a Data indication")
-        return encode_data(peer, data, self._random_bytes(12))
+        try:
+            return encode_data(peer, data, self._random_bytes(12))
+        except ValueError as error:
+            raise OSError(errno.EMSGSIZE, str(error)) from error
 
 
 def _why_dropped(client: Client | None, channel: Channel | None, lies: bool, now: float) -> Drop:

@@ -14,24 +14,25 @@ SEND = b"\x00\x16"
 """The first two bytes of a Send indication."""
 
 UNDERSTOOD = frozenset(
-    {
-        attributes.XOR_PEER_ADDRESS.number,
-        attributes.DATA.number,
-        attributes.DONT_FRAGMENT.number,
-        # Required by RFC 8489 of every agent; in an indication they mean nothing.
-        *range(0x0001, 0x0009),
-        attributes.USERNAME.number,
-        attributes.REALM.number,
-        attributes.NONCE.number,
-        attributes.USERHASH.number,
-        attributes.MESSAGE_INTEGRITY_SHA256.number,
-        attributes.PASSWORD_ALGORITHM.number,
-        attributes.XOR_MAPPED_ADDRESS.number,
-    }
+    attribute.number
+    for attribute in (
+        attributes.XOR_PEER_ADDRESS,
+        attributes.DATA,
+        attributes.DONT_FRAGMENT,
+        # Every agent understands those of RFC 8489; in an indication they mean nothing.
+        attributes.MAPPED_ADDRESS,
+        attributes.USERNAME,
+        attributes.MESSAGE_INTEGRITY,
+        attributes.ERROR_CODE,
+        attributes.UNKNOWN_ATTRIBUTES,
+        attributes.REALM,
+        attributes.NONCE,
+        attributes.MESSAGE_INTEGRITY_SHA256,
+        attributes.PASSWORD_ALGORITHM,
+        attributes.USERHASH,
+        attributes.XOR_MAPPED_ADDRESS,
+    )
 )
-
-LARGEST_DATA = 65_535 - 4 - 24
-"""Bytes of data for which every Data indication's length still fits its field."""
 
 _HEADER = struct.Struct("!HHI")
 _COOKIE = 0x2112A442
@@ -67,7 +68,11 @@ def decode_send_untrusted(data_untrusted: bytes) -> SendIndication:
 
 
 def encode_data(peer: PeerAddress, data: bytes, transaction_id: bytes) -> bytes:
-    """Encode a Data indication (section 11.3). `data`: at most LARGEST_DATA bytes."""
+    """Encode a Data indication (section 11.3).
+
+    Raises:
+        ValueError: the data is longer than a message can be.
+    """
     packed = pack_host(peer.host)
     port = peer.port ^ 0x2112
     if len(packed) == 4:
@@ -79,6 +84,8 @@ def encode_data(peer: PeerAddress, data: bytes, transaction_id: bytes) -> bytes:
         xor_peer = _PEER_IPV6.pack(0x0012, 20, 0, 2, port) + address.to_bytes(16, "big")
     padding = _PADDING[len(data) & 3]
     length = len(xor_peer) + 4 + len(data) + len(padding)
+    if length > 0xFFFF:
+        raise ValueError(f"{len(data)} bytes do not fit into a Data indication")
     return b"".join(
         (
             _HEADER.pack(0x0017, length, _COOKIE),

@@ -188,12 +188,12 @@ class Rules:
             return
         target = self._target(peer)
         channel = relay.channels.get(target)
-        if channel is not None and channel.number == number and now < deadline:
-            channel.deadline = deadline
-            return
-        # A number has one peer and a peer one number (section 12): what stood in the way is gone.
         if channel is not None:
+            if channel.number == number and now < deadline:
+                channel.deadline = deadline
+                return
             self._unbind(channel)
+        # A number has one peer and a peer one number (section 12): what stood in the way is gone.
         holders = (relay,) if relay.client is None else relay.client.relays
         for other in [c for holder in holders for c in holder.channels.values()]:
             if other.number == number:
@@ -202,11 +202,16 @@ class Rules:
             self._bind(Channel(number, peer, relay, deadline))
 
     def _bind(self, channel: Channel) -> None:
+        relay = channel.relay
         channel.target = self._target(channel.peer)
         channel.guarded = self._is_guarded(channel.peer)
-        channel.relay.channels[channel.target] = channel
-        if channel.relay.client is not None:
-            channel.relay.client.channels[channel.number] = channel
+        namesake = relay.channels.get(channel.target)
+        if namesake is not None:
+            # Two peers have become one: the same port by its announced and its bound host.
+            self._unbind(namesake)
+        relay.channels[channel.target] = channel
+        if relay.client is not None:
+            relay.client.channels[channel.number] = channel
 
     def _unbind(self, channel: Channel) -> None:
         relay = channel.relay

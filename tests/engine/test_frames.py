@@ -1,0 +1,34 @@
+from __future__ import annotations
+
+import pytest
+
+from turnd.engine.frames import FrameReader
+from turnd.stun.errors import DecodeError
+
+BINDING = bytes.fromhex("000100002112a442") + bytes(12)
+
+
+def test_a_deadline_runs_from_a_frames_first_byte() -> None:
+    reader = FrameReader(timeout=10)
+    assert list(reader.read(BINDING[:5], now=100)) == []
+    assert not reader.is_overdue(109.9)
+    assert list(reader.read(BINDING[5:9], now=105)) == []
+    assert reader.is_overdue(110)
+    assert list(reader.read(BINDING[9:], now=109)) == [BINDING]
+    assert not reader.is_overdue(1e9)
+
+
+def test_a_frame_that_begins_where_another_ends_has_its_own_deadline() -> None:
+    reader = FrameReader(timeout=10)
+    assert list(reader.read(BINDING + BINDING[:1], now=100)) == [BINDING]
+    assert list(reader.read(BINDING[1:] + BINDING[:1], now=109)) == [BINDING]
+    assert not reader.is_overdue(110)
+    assert reader.is_overdue(119)
+
+
+def test_frames_before_garbage_are_given() -> None:
+    reader = FrameReader(timeout=10)
+    frames = reader.read(BINDING + b"\x80", now=0)
+    assert next(frames) == BINDING
+    with pytest.raises(DecodeError):
+        next(frames)

@@ -1,0 +1,84 @@
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from turnd.engine.indications import (
+    SEND,
+    UNDERSTOOD,
+    decode_send_untrusted,
+    encode_data,
+)
+from turnd.stun import attributes
+from turnd.stun.addresses import PeerAddress, TransportAddress
+from turnd.stun.errors import DecodeError
+from turnd.stun.message import MessageClass, Method, decode_untrusted, encode_message
+
+PEER = PeerAddress(TransportAddress("192.0.2.1", 9))
+
+
+@given(
+    st.ip_addresses(),
+    st.integers(0, 65_535),
+    st.binary(max_size=40),
+    st.binary(min_size=12, max_size=12),
+)
+def test_a_data_indication_is_what_the_wire_format_says(
+    host: object, port: int, data: bytes, transaction_id: bytes
+) -> None:
+    peer = PeerAddress(TransportAddress(str(host), port))
+    assert encode_data(peer, data, transaction_id) == encode_message(
+        Method.DATA,
+        MessageClass.INDICATION,
+        transaction_id,
+        [(attributes.XOR_PEER_ADDRESS, peer), (attributes.DATA, data)],
+    )
+
+
+@pytest.mark.parametrize(("host", "largest"), [("192.0.2.1", 65_516), ("2001:db8::1", 65_504)])
+def test_the_largest_data_fits(host: str, largest: int) -> None:
+    peer = PeerAddress(TransportAddress(host, 9))
+    indication = encode_data(peer, bytes(largest), bytes(12))
+    assert decode_untrusted(indication).get(attributes.DATA) == bytes(largest)
+    with pytest.raises(ValueError, match="do not fit"):
+        encode_data(peer, bytes(largest + 1), bytes(12))
+
+
+@given(st.ip_addresses(), st.integers(0, 65_535), st.binary(max_size=40), st.booleans())
+def test_a_send_indication_is_understood(
+    host: object, port: int, data: bytes, dont_fragment: bool
+) -> None:
+    peer = PeerAddress(TransportAddress(str(host), port))
+    values = [(attributes.XOR_PEER_ADDRESS, peer), (attributes.DATA, data)]
+    if dont_fragment:
+        values.append((attributes.DONT_FRAGMENT, True))
+    indication = encode_message(Method.SEND, MessageClass.INDICATION, bytes(12), values)
+    assert indication.startswith(SEND)
+    assert decode_send_untrusted(indication) == (peer, data, dont_fragment)
+
+
+@given(st.binary(max_size=80))
+def test_any_bytes_are_decoded_or_refused(data: bytes) -> None:
+    length = len(data).to_bytes(2, "big")
+    with pytest.raises(DecodeError):
+        decode_send_untrusted(SEND + length + b"\x21\x12\xa4\x42" + bytes(12) + data)
+
+
+def test_what_turn_needs_elsewhere_is_not_understood_here() -> None:
+    for attribute in (
+        attributes.LIFETIME,
+        attributes.CHANNEL_NUMBER,
+        attributes.REQUESTED_TRANSPORT,
+        attributes.EVEN_PORT,
+        attributes.RESERVATION_TOKEN,
+    ):
+        assert attribute.comprehension_required
+        assert attribute.number not in UNDERSTOOD
+
+
+def test_peer_and_data_are_needed() -> None:
+    for values in ([(attributes.XOR_PEER_ADDRESS, PEER)], [(attributes.DATA, b"")], []):
+        indication = encode_message(Method.SEND, MessageClass.INDICATION, bytes(12), values)
+        with pytest.raises(DecodeError, match="without peer or data"):
+            decode_send_untrusted(indication)
