@@ -11,6 +11,7 @@ from tests.turn.harness import (
     PEER,
     REALM,
     SECRET,
+    SERVER,
     Client,
     StoreOfTests,
     World,
@@ -313,6 +314,40 @@ def test_the_inside_is_out_of_reach_in_every_encoding(host: str) -> None:
     (allocation,) = world.state.table
     assert all(not relay.permissions and not relay.channels for relay in allocation.relays)
     assert {each.code for each in world.reported(RequestRefused)} == {403}
+
+
+@pytest.mark.parametrize("host", ["::ffff:192.0.2.1", "64:ff9b::192.0.2.1", "2002:c000:201::1"])
+def test_the_server_itself_is_out_of_reach_in_another_encoding(host: str) -> None:
+    world = World(deny=())  # an admin who denies nothing
+    client = world.client()
+    client.allocated(DUAL)
+    listener = TransportAddress(str(IPv6Address(host)), 3478)
+    assert code_of(client.bind(0x4000, listener)) == 403
+    client.permit(listener)
+    client.send_indication(listener, b"hello me")
+    client.channel_data(0x4000, b"hello me")
+    assert world.engine.sent_to_peer == []
+
+
+def test_the_servers_listener_is_no_peer_whatever_is_permitted() -> None:
+    world = World(deny=())
+    client = world.client()
+    client.allocated()
+    assert code_of(client.bind(0x4000, SERVER)) == 403
+    assert code_of(client.permit(SERVER)) is None  # its other ports may be relayed ones
+    client.send_indication(SERVER, b"hello me")
+    assert world.engine.sent_to_peer == []
+    assert drops(world, Drop.FORBIDDEN_PEER) == 1
+
+
+def test_dont_fragment_is_heeded_in_send_indications() -> None:
+    world = World()
+    client = world.client()
+    client.allocated((a.DONT_FRAGMENT, True))
+    client.permit(PEER)
+    client.send_indication(PEER, b"whole", (a.DONT_FRAGMENT, True))
+    client.send_indication(PEER, b"as it fits")
+    assert [each.dont_fragment for each in world.engine.sent_to_peer] == [True, False]
 
 
 def test_what_an_admin_allows_beats_what_is_denied() -> None:
