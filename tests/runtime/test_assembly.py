@@ -1,0 +1,150 @@
+"""From the configuration to the parts."""
+
+from __future__ import annotations
+
+import pytest
+
+from turnd.allocations.policy import Refusal
+from turnd.auth.credentials import Found, UsernameQuery
+from turnd.auth.redis_schema import RealmOptions
+from turnd.auth.redis_store import StoreHooks
+from turnd.auth.rest import rest_password
+from turnd.config import Config, load_text
+from turnd.runtime import assembly
+from turnd.stun.addresses import TransportAddress
+from turnd.system import RouteAddresses
+
+HOOKS = StoreHooks(lambda *_: None)
+
+
+def config(text: str) -> Config:
+    return load_text(text, "test", {})
+
+
+def never() -> str:
+    raise AssertionError("nobody needs it")
+
+
+@pytest.mark.parametrize(
+    ("routes", "expected"),
+    [
+        (RouteAddresses("192.0.2.1", "2001:db8::1"), ["192.0.2.1", "2001:db8::1"]),
+        (RouteAddresses("192.0.2.1", None), ["192.0.2.1"]),
+        (RouteAddresses(None, "2001:db8::1"), ["2001:db8::1"]),
+        (RouteAddresses(None, None), ["127.0.0.1"]),
+    ],
+)
+def test_automatic_relay_addresses(
+    routes: RouteAddresses, expected: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(assembly, "default_route_addresses", lambda: routes)
+    found = assembly.relay_addresses(config(""))
+    assert [each.bound for each in found] == [each.announced for each in found] == expected
+
+
+def test_relay_addresses_and_ports() -> None:
+    found = assembly.relay_addresses(
+        config("relay: {addresses: [10.0.0.5=203.0.113.7, '::1'], ports: 2000-2009}")
+    )
+    assert [(each.bound, each.announced) for each in found] == [
+        ("10.0.0.5", "203.0.113.7"),
+        ("::1", "::1"),
+    ]
+    assert found[0].ports is not found[1].ports
+    assert found[0].ports.capacity == 10
+
+
+def test_loopback_is_no_address_of_ours_for_peers() -> None:
+    relays = assembly.relay_addresses(
+        config("relay: {addresses: [10.0.0.5=203.0.113.7, 127.0.0.1, '::1']}")
+    )
+    own = assembly.own_addresses(relays, [TransportAddress("0.0.0.0", 3478)])
+    assert own.announced == {"203.0.113.7": "10.0.0.5"}
+    policy = assembly.peer_policy(config("").peers, own)
+    assert policy.verdict("203.0.113.7", 50000) is None
+    assert policy.verdict("203.0.113.7", 3478) is Refusal.PROTECTED
+    assert policy.verdict("127.0.0.1", 50000) is Refusal.SPECIAL_PURPOSE
+
+
+def test_settings() -> None:
+    settings = assembly.turn_settings(
+        config("relay: {lifetime: 100, max_lifetime: 200}\nauth: {strict_expiry: true}")
+    )
+    assert (settings.default_lifetime, settings.max_lifetime) == (100, 200)
+    assert (settings.strict_expiry, settings.software) == (True, "turnd")
+    assert assembly.turn_settings(config("software: turnd 1")).software == "turnd 1"
+    limits = assembly.allocation_limits(config("relay: {max_permissions: 3, max_channels: 2}"))
+    assert (limits.max_permissions, limits.max_channels) == (3, 2)
+    assert assembly.certificates(config("")) is None
+
+
+def test_quotas_of_realms() -> None:
+    text = """
+limits: {allocations: 9, allocations_per_user: 2, allocations_per_client: 3}
+realms:
+  own: {listen: [udp://127.0.0.1:1], auth: {secrets: [x]}, limits: {allocations: 4}}
+  same: {listen: [udp://127.0.0.1:2], auth: {secrets: [x]}}
+"""
+    loaded = config(text)
+    found = [assembly.realm_quotas(loaded, realm) for realm in loaded.all_realms()]
+    assert [(q.total, q.per_user, q.per_client) for q in found] == [(0, 2, 3), (4, 0, 0), (0, 2, 3)]
+    quotas, realm = found[0], loaded.all_realms()[0]
+    assembly.set_realm_quotas(quotas, loaded, realm, RealmOptions(7, 0))
+    assert (quotas.total, quotas.per_user, quotas.per_client) == (7, 0, 3)
+
+
+def test_without_any_source_the_server_s_own_secret_counts() -> None:
+    loaded = config("").all_realms()[0]
+    made = assembly.credentials(loaded, lambda: "own", HOOKS)
+    name = "4000000000:x"
+    found = made.chain.lookup(UsernameQuery(name), 0.0)
+    assert isinstance(found, Found)
+    assert made.secrets == ("own",)
+    assert rest_password(b"own", name)
+    assert made.store is None
+    assert not assembly.needs_own_secret(config("auth: {users: {a: b}}").auth)
+
+
+def test_users_and_secrets_side_by_side() -> None:
+    realm = config("auth: {users: {alice: a}, secrets: [one, two]}").all_realms()[0]
+    made = assembly.credentials(realm, never, HOOKS)
+    assert isinstance(made.chain.lookup(UsernameQuery("alice"), 0.0), Found)
+    found = made.chain.lookup(UsernameQuery("4000000000:x"), 0.0)
+    assert isinstance(found, Found)
+    assert [each.source for each in found.candidates] == ["secret 1", "secret 2"]
+
+
+@pytest.mark.parametrize(
+    ("change", "stays"),
+    [
+        ("secrets: [s]", True),
+        ("users: {a: b}", True),
+        ("strict_expiry: true", True),
+        ("redis_cache: 1", False),
+        ("redis_schema: coturn", False),
+        ("separator: '-'", False),
+    ],
+)
+def test_a_store_stays_while_redis_is_the_same(change: str, stays: bool) -> None:
+    before = assembly.credentials(config("auth: {redis: redis://h}").all_realms()[0], never, HOOKS)
+    after = assembly.credentials(
+        config("auth: {redis: redis://h, " + change + "}").all_realms()[0],
+        never,
+        HOOKS,
+        before,
+    )
+    assert (after.store is before.store) is stays
+    assert (after.rest is before.rest) is stays
+
+
+def test_redis_by_tls_with_an_authority_of_its_own() -> None:
+    realm = config("auth: {redis: rediss://h, redis_tls_ca: /ca.pem}").all_realms()[0]
+    made = assembly.credentials(realm, never, HOOKS)
+    assert made.store is not None
+    assert made.store._link._address.options["ssl_ca_certs"] == "/ca.pem"
+
+
+def test_nonces_fit_the_longest_realm() -> None:
+    short = assembly.nonces(config("realm: ab"))
+    long = assembly.nonces(config("realm: a-rather-long-name.example.org"))
+    assert short._mac_length > long._mac_length

@@ -1,0 +1,159 @@
+"""Endpoints: bound, inherited, refused with a reason, closed."""
+
+from __future__ import annotations
+
+import errno
+import os
+import socket
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from turnd.config import Endpoint
+from turnd.engine.base import ListenerSettings
+from turnd.engine.portable import PortableEngine
+from turnd.listeners.caps import StreamCaps
+from turnd.listeners.deadlines import AuthenticationDeadlines
+from turnd.runtime.endpoints import BindError, Endpoints
+from turnd.stun.addresses import TransportAddress
+from turnd.system import InheritedSocket
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from turnd.config.values import EndpointTransport
+
+PLAIN = ListenerSettings()
+
+
+@pytest.fixture
+def reports() -> list[tuple[str, dict[str, object]]]:
+    return []
+
+
+@pytest.fixture
+def endpoints(reports: list[tuple[str, dict[str, object]]]) -> Iterator[Endpoints]:
+    def report(event: str, /, **fields: object) -> None:
+        reports.append((event, fields))
+
+    engine = PortableEngine()
+    made = Endpoints(
+        engine,
+        StreamCaps(),
+        AuthenticationDeadlines(60),
+        report,
+    )
+    yield made
+    made.close()
+    engine.stop()
+
+
+def bind(endpoints: Endpoints, *wanted: Endpoint, inherited: Any = ()) -> None:
+    endpoints.bind(wanted, PLAIN, PLAIN, inherited)
+
+
+async def test_ports_are_resolved(endpoints: Endpoints) -> None:
+    wanted: list[EndpointTransport] = ["udp", "tcp", "tls"]
+    bind(endpoints, *(Endpoint(transport, "127.0.0.1", 0) for transport in wanted))
+    bound = endpoints.bound()
+    assert [endpoint.transport for endpoint, _ in bound] == wanted
+    assert all(address.host == "127.0.0.1" and address.port for _, address in bound)
+
+
+async def test_the_same_port_twice_is_in_use(endpoints: Endpoints) -> None:
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as other:
+        other.bind(("127.0.0.1", 0))
+        port = other.getsockname()[1]
+        with pytest.raises(BindError, match=rf"udp://127.0.0.1:{port}: Address already in use"):
+            bind(endpoints, Endpoint("udp", "127.0.0.1", port))
+    with socket.socket() as other:
+        other.bind(("127.0.0.1", 0))
+        other.listen()
+        port = other.getsockname()[1]
+        with pytest.raises(BindError, match=rf"tcp://127.0.0.1:{port}: .*: another program"):
+            bind(endpoints, Endpoint("tcp", "127.0.0.1", port))
+
+
+async def test_an_address_of_another_host(endpoints: Endpoints) -> None:
+    with pytest.raises(BindError, match="no interface of this host has that address"):
+        bind(endpoints, Endpoint("udp", "198.51.100.1", 0))
+
+
+async def test_a_port_that_only_root_may_bind(
+    endpoints: Endpoints, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object) -> None:
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+
+    monkeypatch.setattr(endpoints.engine, "listen", refuse)
+    with pytest.raises(BindError, match="Permission denied: ports below 1024 need"):
+        bind(endpoints, Endpoint("udp", "127.0.0.1", 443))
+
+
+async def test_another_reason(endpoints: Endpoints, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object) -> None:
+        raise OSError(errno.EIO, "Strange")
+
+    monkeypatch.setattr(endpoints.engine, "listen", refuse)
+    with pytest.raises(BindError, match="Strange: is the address right"):
+        bind(endpoints, Endpoint("udp", "127.0.0.1", 443))
+
+
+async def test_a_host_without_ipv6(
+    endpoints: Endpoints,
+    monkeypatch: pytest.MonkeyPatch,
+    reports: list[tuple[str, dict[str, object]]],
+) -> None:
+    listen = endpoints.engine.listen
+
+    def without(address: TransportAddress, *rest: Any) -> Any:
+        if ":" in address.host:
+            raise OSError(errno.EAFNOSUPPORT, "Address family not supported")
+        return listen(address, *rest)
+
+    monkeypatch.setattr(endpoints.engine, "listen", without)
+    bind(endpoints, Endpoint("udp", "127.0.0.1", 0), Endpoint("udp", "::", 0))
+    assert reports == [("ipv6_unavailable", {"endpoint": "udp://[::]:0"})]
+    assert len(endpoints.bound()) == 1
+    with pytest.raises(BindError):
+        bind(endpoints, Endpoint("udp", "::1", 0))
+
+
+async def test_nothing_to_listen_on(endpoints: Endpoints, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object) -> None:
+        raise OSError(errno.EAFNOSUPPORT, "Address family not supported")
+
+    monkeypatch.setattr(endpoints.engine, "listen", refuse)
+    with pytest.raises(BindError, match="has no IPv6"):
+        bind(endpoints, Endpoint("udp", "::", 0))
+
+
+def inherited(kind: socket.SocketKind) -> InheritedSocket:
+    with socket.socket(socket.AF_INET, kind) as bound:
+        bound.bind(("127.0.0.1", 0))
+        host, port = bound.getsockname()
+        return InheritedSocket(bound.detach(), "x", kind, host, port)
+
+
+async def test_inherited_sockets_are_used(
+    endpoints: Endpoints, reports: list[tuple[str, dict[str, object]]]
+) -> None:
+    datagrams, stream = inherited(socket.SOCK_DGRAM), inherited(socket.SOCK_STREAM)
+    wanted = [
+        Endpoint("udp", "127.0.0.1", datagrams.port),
+        Endpoint("tls", "127.0.0.1", stream.port),
+    ]
+    bind(endpoints, *wanted, inherited=[stream, datagrams])
+    assert [address.port for _, address in endpoints.bound()] == [datagrams.port, stream.port]
+    assert reports == []
+
+
+async def test_an_inherited_socket_that_nobody_wants_is_named_and_closed(
+    endpoints: Endpoints, reports: list[tuple[str, dict[str, object]]]
+) -> None:
+    stream = inherited(socket.SOCK_STREAM)
+    bind(endpoints, Endpoint("udp", "127.0.0.1", 0), inherited=[stream])
+    endpoint = f"127.0.0.1:{stream.port}"
+    assert reports == [("inherited_socket_unused", {"name": "x", "endpoint": endpoint})]
+    with pytest.raises(OSError, match="Bad file descriptor"):
+        os.fstat(stream.fd)

@@ -1,0 +1,69 @@
+"""What building shows to be wrong, with its place."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.listeners.pems import make_pair
+from turnd.config import ConfigError, load
+from turnd.runtime.examine import bad_certificates, examine
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+KEY = "sha256:" + "0" * 64
+REALMS = "realms:\n  b:\n    listen: [udp://127.0.0.1:1]\n    auth:\n      "
+
+
+def problems(folder: Path, text: str, **environ: str) -> list[str]:
+    path = folder / "c.yaml"
+    path.write_text(text)
+    config = load(path, environ)
+    try:
+        examine(config, path, environ)
+    except ConfigError as error:
+        return [str(problem).removeprefix(f"{folder}/") for problem in error.problems]
+    return []
+
+
+def test_a_good_one(tmp_path: Path) -> None:
+    certificate, key = make_pair(tmp_path)
+    text = f"tls: {{certificate: {certificate}, key: {key}}}\nauth: {{redis: redis://h}}\n"
+    assert problems(tmp_path, text) == []
+    assert problems(tmp_path, "") == []
+    assert problems(tmp_path, f"auth: {{redis: rediss://h, redis_tls_ca: {certificate}}}\n") == []
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("auth:\n  redis: redis://h:1x\n", "c.yaml:2:10: auth.redis: the port"),
+        (REALMS + "redis: redis://h:1x\n", "c.yaml:5:14: realms.b.auth.redis: the port"),
+        (f"auth:\n  redis: redis://h\n  users: {{a: '{KEY}'}}\n  redis_schema: coturn\n",
+         "c.yaml:3:10: auth.users: no password algorithm"),
+        ("auth: {redis: rediss://h, redis_tls_ca: none.pem}\n", "c.yaml:1:41: auth.redis_tls_ca: "),
+    ],
+)  # fmt: skip
+def test_places(tmp_path: Path, text: str, expected: str) -> None:
+    found = problems(tmp_path, text)
+    assert len(found) == 1
+    assert found[0].startswith(expected)
+
+
+def test_a_variable(tmp_path: Path) -> None:
+    found = problems(tmp_path, "", TURND_AUTH__REDIS="redis://h:1x")
+    assert found[0].startswith("TURND_AUTH__REDIS: auth.redis: the port")
+
+
+def test_every_pair_is_tried(tmp_path: Path) -> None:
+    good, ended = make_pair(tmp_path, stem="good"), make_pair(tmp_path, stem="e", days=(-9, -1))
+    pairs = [good, ended, (good[0], ended[1]), ("/none", "/none")]
+    lines = [f"- {{certificate: {certificate}, key: {key}}}\n" for certificate, key in pairs]
+    found = problems(tmp_path, "tls:\n" + "".join(lines))
+    assert [text.split(" ")[0] for text in found] == [
+        f"c.yaml:{number + 2}:17:" for number in (1, 2, 3)
+    ]
+    config = load(tmp_path / "c.yaml", {})
+    assert [path[1] for path, _ in bad_certificates(config, [ended[0]])] == [2, 3]
