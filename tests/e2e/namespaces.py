@@ -27,6 +27,13 @@ class Namespace:
         user = () if os.geteuid() == 0 else ("--user", "--preserve-credentials")
         return ("nsenter", "--target", str(self.pid), *user, "--net", "--")
 
+    @property
+    def server_prefix(self) -> tuple[str, ...]:
+        """For a server that gives root up: in a user namespace there is nobody to become."""
+        if os.geteuid() == 0:
+            return self.prefix
+        return (*self.prefix, "unshare", "--user", "--map-user=1000", "--map-group=1000", "--")
+
     def run(self, *command: str) -> str:
         """Run a command inside; its output. CalledProcessError when it fails."""
         done = subprocess.run(

@@ -39,7 +39,7 @@ def server(hosts: tuple[Namespace, Namespace], folders: Path) -> Iterator[Server
     """The default peer policy: 10.0.0.5 and 203.0.113.7 are special-purpose addresses to it."""
     with serve(
         folders / "nat",
-        surroundings=Surroundings(prefix=hosts[0].prefix, is_remote=True),
+        surroundings=Surroundings(prefix=hosts[0].server_prefix, is_remote=True),
         listen=[f"udp://{INSIDE}:3478", f"tcp://{INSIDE}:3478"],
         relay={"addresses": [f"{INSIDE}={OUTSIDE}"]},
         peers={},
