@@ -56,9 +56,18 @@ def test_a_closed_relay_gives_its_port_back() -> None:
     host = nat()
     opened = host.open()
     assert host.in_use() == [1]
-    host.relays.close(opened.relay_id, opened.relayed, 5.0)
+    host.relays.close(opened.relay_id, opened.bound, 5.0)
     assert host.in_use() == [0]
     assert host.engine.counters().relays == 0
+
+
+def test_a_port_goes_back_to_where_it_was_bound() -> None:
+    """Also where an admin announces two of our addresses as one."""
+    host = Host(("10.0.0.5", "203.0.113.7"), ("10.0.0.6", "203.0.113.7"))
+    opened = host.open()
+    assert host.in_use() == [1, 0]
+    host.relays.close(opened.relay_id, opened.bound, 5.0)
+    assert host.in_use() == [0, 0]
 
 
 def test_which_families_there_are() -> None:

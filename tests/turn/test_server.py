@@ -379,6 +379,18 @@ def test_a_stream_closed_meanwhile_gets_nothing_and_leaves_nothing() -> None:
     assert len(world.state.table) == 0
 
 
+def test_a_request_that_waited_is_drawn_from_the_budget_once() -> None:
+    world = World(store=StoreOfTests(), answers_per_second=2)
+    client = world.client(user="dave")
+    client.password = "davit"
+    client.challenge()
+    client.nonce = "forged"
+    client.send(client.signed(Method.REFRESH))
+    assert code_of(resumed(world)) == 438
+    assert client.send(client.plain(Method.BINDING)) == []
+    assert dropped(world) == [Dropped.OVER_BUDGET]
+
+
 def test_a_retransmission_joins_the_copy_that_waits() -> None:
     world, client, data = waiting_world()
     assert client.send(data) == []

@@ -27,10 +27,10 @@ def carry_out(state: ServerState, ended: Iterable[Ended], reason: EndReason, now
         match each:
             case RelayEnded():
                 relay = each.relay
-                state.relays.close(RelayId(relay.relay_id), relay.announced, now)
+                state.relays.close(RelayId(relay.relay_id), relay.bound, now)
             case ReservationEnded():
                 reserved = each.reservation
-                state.relays.close(RelayId(reserved.relay_id), reserved.announced, now)
+                state.relays.close(RelayId(reserved.relay_id), reserved.bound, now)
             case AllocationEnded():
                 _ended(state, each.allocation, reason, now)
             case PermissionEnded():

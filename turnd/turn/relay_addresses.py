@@ -55,10 +55,10 @@ class RelayAddresses:
         self.by_family: dict[AddressFamily, list[RelayAddress]] = {}
         for address in addresses:
             self.by_family.setdefault(family_of(address.bound), []).append(address)
-        self._by_announced = {address.announced: address for address in addresses}
+        self._by_bound = {address.bound: address for address in addresses}
 
     def __iter__(self) -> Iterator[RelayAddress]:
-        return iter(self._by_announced.values())
+        return iter(self._by_bound.values())
 
     def serves(self, family: AddressFamily | int) -> bool:
         """Whether there is an address of that family at all."""
@@ -101,13 +101,13 @@ class RelayAddresses:
                 if isinstance(second, OpenedRelay):
                     return first, second
                 error = second
-                self.close(first.relay_id, first.relayed, now)
+                self.close(first.relay_id, first.bound, now)
         return error
 
-    def close(self, relay_id: RelayId, relayed: RelayedAddress, now: float) -> None:
+    def close(self, relay_id: RelayId, bound: TransportAddress, now: float) -> None:
         """Close a relay; its port rests from now on."""
         self._engine.close_relay(relay_id)
-        self._by_announced[relayed.host].ports.release(relayed.port, now)
+        self._by_bound[bound.host].ports.release(bound.port, now)
 
     def _bind(
         self, address: RelayAddress, port: int, leg: Leg | None, now: float, deadline: float

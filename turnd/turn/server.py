@@ -161,7 +161,8 @@ class TurnServer:
         if is_first_request(message):
             return self._challenge(attempt)
         offers = check_nonce(attempt)
-        if not attempt.nonce_is_valid and not self._within_budget(leg, now):
+        drawn = outcome is not None  # when it began to wait
+        if not (attempt.nonce_is_valid or drawn or self._within_budget(leg, now)):
             return None
         try:
             identity = authenticate(attempt, offers, outcome)
