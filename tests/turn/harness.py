@@ -105,38 +105,18 @@ class World:
         self.engine.hosts = None
         self.listener = self.engine.listen(SERVER, ListenerSettings())
         self.streams = self.engine.stream_listener(ListenerSettings())
+        self.random = itertools.count(1)
         pairs = addresses or {"192.0.2.1": "192.0.2.1", "2001:db8::1": "2001:db8::1"}
-        self.relays = RelayAddresses(
-            self.engine,
-            [
-                RelayAddress(bound, announced, RelayPorts(*ports, 60, lambda n: n // 2))
-                for bound, announced in pairs.items()
-            ],
-            lambda n: n - 1,
-        )
+        self.relays = self._relays(pairs, ports)
         rest = RestSecrets(realm, secrets, lambda: self.wall)
         chain = CredentialChain(realm, StaticUsers(realm, users), rest, store)
-        policy = PeerPolicy.build(deny, ()).with_own(
-            [SERVER], {announced: bound for bound, announced in pairs.items()}, ["192.0.2.1"]
-        )
+        own = {announced: bound for bound, announced in pairs.items()}
+        policy = PeerPolicy.build(deny, ()).with_own([SERVER], own, ["192.0.2.1"])
         self.realm = Realm(realm, chain, policy, quotas or Quotas())
-        random = itertools.count(1)
-        self.state = ServerState(
-            settings=settings or TurnSettings(),
-            table=AllocationTable(
-                Quotas(total=total), Reservations(lambda n: next(random).to_bytes(n))
-            ),
-            relays=self.relays,
-            engine=self.engine,
-            realms={realm: self.realm},
-            report=self.events.append,
-            wall_clock=lambda: self.wall,
-        )
+        self.state = self._state(settings or TurnSettings(), total)
         self.server = TurnServer(
             state=self.state,
-            nonces=Nonces(
-                nonce_lifetime, lambda n: next(random).to_bytes(n), mac_length_for(realm)
-            ),
+            nonces=Nonces(nonce_lifetime, self.random_bytes, mac_length_for(realm)),
             budget=AnswerBudget(answers_per_second),
             waiting=WaitingRequests() if waiting is None else waiting,
             decoy_salt=b"salt",
@@ -147,6 +127,28 @@ class World:
         self.engine.start(self._pump)
         self._transactions = itertools.count(1)
         self.pending: list[NeedKey] = []
+
+    def _relays(self, pairs: Mapping[str, str], ports: tuple[int, int]) -> RelayAddresses:
+        addresses = [
+            RelayAddress(bound, announced, RelayPorts(*ports, 60, lambda n: n // 2))
+            for bound, announced in pairs.items()
+        ]
+        return RelayAddresses(self.engine, addresses, lambda n: n - 1)
+
+    def _state(self, settings: TurnSettings, total: int) -> ServerState:
+        return ServerState(
+            settings=settings,
+            table=AllocationTable(Quotas(total=total), Reservations(self.random_bytes)),
+            relays=self.relays,
+            engine=self.engine,
+            realms={self.realm.name: self.realm},
+            report=self.events.append,
+            wall_clock=lambda: self.wall,
+        )
+
+    def random_bytes(self, count: int) -> bytes:
+        """Never the same twice, which is all that tests need."""
+        return next(self.random).to_bytes(count)
 
     def client(self, host: str = "203.0.113.5", port: int = 4000, user: str = "alice") -> Client:
         """A client on UDP."""
