@@ -6,7 +6,8 @@ Nothing here is called once packets flow, except `sd_notify`, which never blocks
 from __future__ import annotations
 
 import ctypes
-import os
+import encodings.idna  # noqa: F401 - host names are encoded by it, and it is imported on first use:
+import os  # too late once root is given up, where Python is in a folder of root's own
 import pwd
 import resource
 import socket

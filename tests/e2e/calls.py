@@ -69,10 +69,10 @@ async def allocated(
 
 @asynccontextmanager
 async def two_allocated(
-    server: Server, transport: Transport = Transport.UDP
+    server: Server, user: tuple[str, str] = (USER, PASSWORD)
 ) -> AsyncIterator[tuple[Call, Call]]:
-    """Two allocations that have sent each other a packet."""
-    async with allocated(server, transport) as one, allocated(server, transport) as other:
+    """Two allocations by UDP that have sent each other a packet."""
+    async with allocated(server, user=user) as one, allocated(server, user=user) as other:
         await one.sends_to(other)
         await other.sends_to(one)
         yield one, other

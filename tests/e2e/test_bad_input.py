@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import os
 import random
 import socket
 from typing import TYPE_CHECKING
 
+from tests.e2e.bare import TIMEOUT, request
 from tests.e2e.calls import still_serves, two_allocated
 from tests.e2e.nonsense import Nonsense
 from tests.e2e.server import Server, serve
-from turnd.stun import attributes as a
-from turnd.stun.message import MessageClass, Method, encode_message
+from turnd.stun.message import Method
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -20,12 +19,6 @@ SOURCES = 3000
 MIB = 1024
 UDP_MESSAGES, TCP_MESSAGES = 16_000, 4_000
 NO_LIMIT = {"unauthenticated_per_second": 0}
-TIMEOUT = 10.0
-
-
-def request(method: Method) -> bytes:
-    parts = [(a.REQUESTED_TRANSPORT, 17)] if method is Method.ALLOCATE else []
-    return encode_message(method, MessageClass.REQUEST, os.urandom(12), parts)
 
 
 class RoundTrips:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import socket
 import ssl
 import tempfile
@@ -11,17 +10,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.e2e.nonsense import KEY
-from tests.e2e.server import REALM, USER, free_port, serve
+from tests.e2e.bare import TIMEOUT, ask, request, signed_allocate
+from tests.e2e.server import free_port, serve
 from turnd.stun import attributes as a
-from turnd.stun.message import (
-    Integrity,
-    IntegrityAlgorithm,
-    MessageClass,
-    Method,
-    decode_untrusted,
-    encode_message,
-)
+from turnd.stun.message import MessageClass, Method, decode_untrusted
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -30,7 +22,6 @@ if TYPE_CHECKING:
     from tests.e2e.server import Server
 
 ASKED = ("127.0.0.1", "127.0.0.2", "127.7.8.9", "::1")
-TIMEOUT = 10.0
 
 
 @pytest.fixture(scope="module")
@@ -49,52 +40,24 @@ def family_of(host: str) -> socket.AddressFamily:
     return socket.AF_INET6 if ":" in host else socket.AF_INET
 
 
-def binding() -> bytes:
-    return encode_message(Method.BINDING, MessageClass.REQUEST, os.urandom(12), [])
-
-
 @pytest.mark.parametrize("host", ASKED)
 def test_udp_answers_come_from_the_asked_address(wildcard: Server, host: str) -> None:
-    """The socket is not connected: it would hide an answer from elsewhere."""
     with socket.socket(family_of(host), socket.SOCK_DGRAM) as client:
-        client.settimeout(TIMEOUT)
-        client.sendto(binding(), (host, wildcard.port))
-        answer, source = client.recvfrom(2048)
-    assert source[:2] == (host, wildcard.port)
-    assert decode_untrusted(answer).message_class is MessageClass.SUCCESS
+        answer = ask(client, request(Method.BINDING), (host, wildcard.port))
+    assert answer.message_class is MessageClass.SUCCESS
 
 
-@pytest.mark.parametrize("host", ASKED)
-def test_allocations_at_each_address_are_apart(wildcard: Server, host: str) -> None:
+@pytest.mark.parametrize("family", [socket.AF_INET, socket.AF_INET6])
+def test_allocations_at_each_address_are_apart(
+    wildcard: Server, family: socket.AddressFamily
+) -> None:
     """The asked address is part of the five-tuple: one client socket, an allocation at each."""
-    with socket.socket(family_of(host), socket.SOCK_DGRAM) as client:
-        client.settimeout(TIMEOUT)
-        others = [other for other in ASKED if family_of(other) == family_of(host)]
-        client.bind((host, 0))
-        for asked in others:
-            assert allocate(client, (asked, wildcard.port)) is MessageClass.SUCCESS
-
-
-def allocate(client: socket.socket, server: tuple[str, int]) -> MessageClass:
-    """Challenge and Allocate on a bare socket, each answer from where it was asked."""
-    wish = [(a.REQUESTED_TRANSPORT, 17)]
-    first = encode_message(Method.ALLOCATE, MessageClass.REQUEST, os.urandom(12), wish)
-    challenge = decode_untrusted(ask(client, first, server))
-    credentials = [(a.USERNAME, USER), (a.REALM, REALM), (a.NONCE, challenge.get(a.NONCE))]
-    integrity = Integrity(KEY, IntegrityAlgorithm.SHA1)
-    second = encode_message(
-        *(Method.ALLOCATE, MessageClass.REQUEST, os.urandom(12)),
-        [*credentials, *wish],
-        integrity=integrity,
-    )
-    return MessageClass(decode_untrusted(ask(client, second, server)).message_class)
-
-
-def ask(client: socket.socket, message: bytes, server: tuple[str, int]) -> bytes:
-    client.sendto(message, server)
-    answer, source = client.recvfrom(2048)
-    assert source[:2] == server
-    return answer
+    with socket.socket(family, socket.SOCK_DGRAM) as client:
+        for host in (host for host in ASKED if family_of(host) is family):
+            server = (host, wildcard.port)
+            challenge = ask(client, request(Method.ALLOCATE), server)
+            answer = ask(client, signed_allocate(challenge), server)
+            assert answer.message_class is MessageClass.SUCCESS
 
 
 @pytest.mark.parametrize("host", ASKED)
@@ -108,7 +71,7 @@ def test_streams_are_served_at_every_address(
         if transport == "tls":
             trusts = ssl.create_default_context(cafile=authority.file)
             stream = trusts.wrap_socket(plain, server_hostname="localhost")
-        stream.sendall(binding())
+        stream.sendall(request(Method.BINDING))
         answer = decode_untrusted(stream.recv(2048))
         mapped = answer.get(a.XOR_MAPPED_ADDRESS)
         assert mapped is not None
