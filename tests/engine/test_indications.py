@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -50,7 +52,10 @@ def test_a_send_indication_is_understood(
     host: object, port: int, data: bytes, dont_fragment: bool
 ) -> None:
     peer = PeerAddress(TransportAddress(str(host), port))
-    values = [(attributes.XOR_PEER_ADDRESS, peer), (attributes.DATA, data)]
+    values: list[tuple[Any, Any]] = [
+        (attributes.XOR_PEER_ADDRESS, peer),
+        (attributes.DATA, data),
+    ]
     if dont_fragment:
         values.append((attributes.DONT_FRAGMENT, True))
     indication = encode_message(Method.SEND, MessageClass.INDICATION, bytes(12), values)

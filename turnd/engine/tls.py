@@ -85,8 +85,6 @@ class TlsSession:
                 chunk = self._object.read(_CHUNK)
             except ssl.SSLWantReadError:
                 return b"".join(chunks), False
-            except ssl.SSLZeroReturnError:
-                chunk = b""
             if not chunk:
                 return b"".join(chunks), True
             chunks.append(chunk)

@@ -1,0 +1,147 @@
+from __future__ import annotations
+
+import errno
+import socket
+from typing import TYPE_CHECKING
+
+import pytest
+
+from turnd.engine import sockets
+from turnd.engine.base import ListenerSettings, RelayError
+from turnd.stun.addresses import TransportAddress
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+SETTINGS = ListenerSettings(receive_buffer=100_000, send_buffer=50_000)
+FRAGMENTATION = {
+    socket.AF_INET: (socket.IPPROTO_IP, 10),
+    socket.AF_INET6: (socket.IPPROTO_IPV6, 23),
+}
+
+
+@pytest.fixture(params=["127.0.0.1", "::1"])
+def sock(request: pytest.FixtureRequest) -> Iterator[socket.socket]:
+    with sockets.bind_udp(TransportAddress(request.param, 0), SETTINGS) as bound:
+        yield bound
+
+
+def test_a_socket_is_not_shared_and_never_blocks(sock: socket.socket) -> None:
+    assert sock.gettimeout() == 0
+    assert not sock.getsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR)
+    assert sock.getsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF) == 200_000  # as Linux counts
+    assert sock.getsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF) == 100_000
+    with pytest.raises(OSError, match="in use"):
+        sockets.bind_udp(sockets.bound_address(sock), SETTINGS)
+
+
+def test_buffers_are_left_alone_when_not_asked_for() -> None:
+    plain = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    bound = sockets.bind_udp(TransportAddress("127.0.0.1", 0), ListenerSettings(0, 0))
+    with plain, bound:
+        for option in (socket.SO_RCVBUF, socket.SO_SNDBUF):
+            expected = plain.getsockopt(socket.SOL_SOCKET, option)
+            assert bound.getsockopt(socket.SOL_SOCKET, option) == expected
+
+
+def test_ipv6_leaves_ipv4_alone() -> None:
+    with sockets.bind_udp(TransportAddress("::", 0), SETTINGS) as six:
+        port = six.getsockname()[1]
+        assert six.getsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY)
+        with sockets.bind_udp(TransportAddress("127.0.0.1", port), SETTINGS) as four:
+            assert sockets.bound_address(four) == TransportAddress("127.0.0.1", port)
+
+
+@pytest.mark.parametrize(("allowed", "mode"), [(True, 0), (False, 2)])
+def test_fragmentation_is_allowed_or_not(sock: socket.socket, allowed: bool, mode: int) -> None:
+    sockets.let_fragment(sock, allowed)
+    assert sock.getsockopt(*FRAGMENTATION[sock.family]) == mode
+
+
+def test_an_inherited_socket_never_blocks() -> None:
+    theirs = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    theirs.bind(("127.0.0.1", 0))
+    name = theirs.getsockname()
+    with sockets.inherit_udp(theirs.detach(), SETTINGS) as ours:
+        assert sockets.bound_address(ours) == name
+        assert ours.gettimeout() == 0
+
+
+@pytest.mark.parametrize(
+    ("number", "error"),
+    [
+        (errno.EADDRINUSE, RelayError.PORT_TAKEN),
+        (errno.EADDRNOTAVAIL, RelayError.NO_SUCH_ADDRESS),
+        (errno.EAFNOSUPPORT, RelayError.NO_SUCH_ADDRESS),
+        (errno.EMFILE, RelayError.NO_DESCRIPTORS),
+        (errno.ENFILE, RelayError.NO_DESCRIPTORS),
+        (errno.EACCES, RelayError.OTHER),
+        (None, RelayError.OTHER),
+    ],
+)
+def test_why_a_relay_cannot_be_bound(number: int | None, error: RelayError) -> None:
+    assert sockets.relay_error(OSError(number, "why")) is error
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "127.0.0.2", "::1"])
+def test_the_address_that_was_sent_to_is_told_and_can_be_sent_from(host: str) -> None:
+    wildcard = TransportAddress("::" if ":" in host else "0.0.0.0", 0)
+    client_host = "::1" if ":" in host else "127.0.0.1"
+    with (
+        sockets.bind_udp(wildcard, SETTINGS) as ours,
+        sockets.bind_udp(TransportAddress(client_host, 0), SETTINGS) as theirs,
+    ):
+        sockets.ask_for_destination(ours)
+        theirs.sendto(b"question", (host, ours.getsockname()[1]))
+        # Loopback delivers while sendto runs: there is nothing to wait for.
+        data, ancillary, _, source = ours.recvmsg(100, sockets.ANCILLARY_SPACE)
+        assert data == b"question"
+        assert sockets.destination_of(ancillary) == host
+        ours.sendmsg((b"answer",), sockets.source_option(host), 0, source)
+        assert theirs.recvfrom(100)[1][0] == host
+
+
+def test_a_link_local_destination_has_its_zone() -> None:
+    info = socket.inet_pton(socket.AF_INET6, "fe80::1") + (3).to_bytes(4, "little")
+    ancillary = [(socket.IPPROTO_IPV6, socket.IPV6_PKTINFO, info)]
+    assert sockets.destination_of(ancillary) == "fe80::1%3"
+    assert sockets.source_option("fe80::1%3") == tuple(ancillary)
+
+
+def test_other_news_tell_no_destination() -> None:
+    assert sockets.destination_of([(socket.SOL_SOCKET, 29, b"")]) is None
+
+
+class TestLocalAddresses:
+    @pytest.mark.parametrize("host", ["127.0.0.1", "127.3.2.1", "::1", "0.0.0.0"])
+    def test_what_is_ours(self, host: str) -> None:
+        assert sockets.LocalAddresses()(host)
+
+    @pytest.mark.parametrize("host", ["198.51.100.77", "2001:db8::77", "fe80::77"])
+    def test_what_is_not(self, host: str) -> None:
+        assert not sockets.LocalAddresses()(host)
+
+    def test_it_is_asked_once_until_forgotten(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        local = sockets.LocalAddresses()
+        assert local("127.0.0.1")
+        monkeypatch.setattr(sockets, "bind_udp", self._refuse)
+        assert local("127.0.0.1")
+        local.forget()
+        assert not local("127.0.0.1")
+
+    def test_what_is_remembered_is_bounded(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(sockets, "bind_udp", self._refuse)
+        local = sockets.LocalAddresses()
+        for number in range(3_000):
+            assert not local(f"198.18.{number >> 8}.{number & 255}")
+        assert len(local._known) == 1_024
+
+    def test_not_knowing_opens_nothing(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(sockets, "bind_udp", self._exhausted)
+        assert sockets.LocalAddresses()("198.51.100.77")
+
+    def _refuse(self, *_: object) -> socket.socket:
+        raise OSError(errno.EADDRNOTAVAIL, "not ours")
+
+    def _exhausted(self, *_: object) -> socket.socket:
+        raise OSError(errno.EMFILE, "no descriptors")
