@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+from typing import Any
 
 import pytest
 
@@ -92,6 +93,16 @@ def test_a_send_that_fails_is_counted_and_no_more(wires: Wires, number: int, rea
     wires.failure = None
     wires.forwarder.from_peer(wires.relay, b"data", PEER, NOW)
     assert wires.to_client == [b"\x40\0\0\x04data"]
+
+
+@pytest.mark.parametrize("dont_fragment", [False, True])
+def test_a_relay_sends_what_it_is_asked_to(wires: Wires, dont_fragment: bool) -> None:
+    values: list[tuple[Any, Any]] = [(attributes.XOR_PEER_ADDRESS, PEER), (attributes.DATA, b"x")]
+    if dont_fragment:
+        values.append((attributes.DONT_FRAGMENT, True))
+    send = encode_message(Method.SEND, MessageClass.INDICATION, bytes(12), values)
+    assert wires.forwarder.from_client(wires.client, send, NOW)
+    assert wires.to_peer == [b"x"]
 
 
 def test_an_indication_has_a_transaction_id_of_its_own(wires: Wires) -> None:

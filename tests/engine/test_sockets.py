@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import errno
+import os
 import socket
 from typing import TYPE_CHECKING
 
@@ -65,6 +66,18 @@ def test_an_inherited_socket_never_blocks() -> None:
     with sockets.inherit_udp(theirs.detach(), SETTINGS) as ours:
         assert sockets.bound_address(ours) == name
         assert ours.gettimeout() == 0
+
+
+@pytest.mark.parametrize(
+    ("family", "kind"),
+    [(socket.AF_INET, socket.SOCK_STREAM), (socket.AF_UNIX, socket.SOCK_DGRAM)],
+)
+def test_only_a_udp_socket_is_inherited(family: int, kind: int) -> None:
+    descriptor = socket.socket(family, kind).detach()
+    with pytest.raises(OSError, match="no UDP socket"):
+        sockets.inherit_udp(descriptor, SETTINGS)
+    with pytest.raises(OSError, match="Bad file descriptor"):
+        os.fstat(descriptor)
 
 
 @pytest.mark.parametrize(

@@ -16,6 +16,7 @@ from tests.engine.contract_streams import BOTH, padded, with_channel
 from tests.engine.worlds import SETTINGS, PortableWorld, tls_contexts
 from turnd.engine.base import ClientMessage, CloseReason, Drop, LegClosed, LegOpened, Transport
 from turnd.engine.streams import ANSWER_RESERVE
+from turnd.stun.addresses import ClientAddress, ServerAddress, TransportAddress
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -295,3 +296,21 @@ async def _open(world: PortableWorld, transport: Transport) -> tuple[Leg, socket
     opened = await world.events(1)
     assert isinstance(opened[0], LegOpened)
     return leg, theirs
+
+
+async def test_any_stream_socket_will_do(world: PortableWorld) -> None:
+    theirs, ours = socket.socketpair()
+    listener = world.engine.stream_listener(SETTINGS)
+    address = TransportAddress("192.0.2.1", 9)
+    leg = world.engine.adopt(
+        ours.detach(), listener, Transport.TCP, ClientAddress(address), ServerAddress(address)
+    )
+    with theirs:
+        theirs.sendall(BINDING)
+        assert await world.events(2) == [LegOpened(leg), ClientMessage(leg, BINDING)]
+
+
+async def test_an_answer_before_the_handshake_ends_the_stream(world: PortableWorld) -> None:
+    leg, _ = world.adopt(Transport.TLS)
+    world.engine.send_to_client(leg, ANSWER)
+    assert await world.events(1) == [LegClosed(leg, CloseReason.CLIENT)]

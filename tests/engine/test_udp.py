@@ -142,19 +142,24 @@ async def test_an_icmp_error_closes_nothing(world: PortableWorld) -> None:
     closed = PeerAddress(TransportAddress(LOOPBACK, world.free_port(LOOPBACK)))
     world.engine.bind_channel(allocation.relay, ChannelNumber(0x4001), closed, 9e9)
     allocation.send(channel_data(b"to nobody", 0x4001))
-    allocation.send(channel_data(b"to nobody", 0x4001))
+    await world.until(lambda: world.engine.counters().totals.packets_from_client == 1)
+    allocation.answer(b"after the error")
+    assert (await allocation.client.receive())[0] == channel_data(b"after the error")
     await allocation.passes()
     assert world.engine.counters().relays == 1
 
 
-async def test_an_icmp_error_of_a_client_disturbs_no_other(world: PortableWorld) -> None:
-    allocation = Allocation(world)
-    listener = world.engine._udp_listeners[world.listener]
-    listener.sock.setsockopt(socket.IPPROTO_IP, _IP_RECVERR, 1)
-    gone = world.client()
+@pytest.mark.parametrize("host", [LOOPBACK, "0.0.0.0"])
+async def test_an_icmp_error_of_a_client_disturbs_no_other(world: PortableWorld, host: str) -> None:
+    listener = world.engine.listen(TransportAddress(host, 0), SETTINGS)
+    sock = world.engine._udp_listeners[listener].sock
+    sock.setsockopt(socket.IPPROTO_IP, _IP_RECVERR, 1)
+    gone, client = world.client(), world.client()
     gone.sock.close()
-    world.engine.send_to_client(world.leg(gone), ANSWER)
-    await allocation.passes()
+    world.engine.send_to_client(leg_at(world, listener, LOOPBACK, gone), ANSWER)
+    leg = leg_at(world, listener, LOOPBACK, client)
+    client.send(BINDING, leg.local)
+    assert await world.events(1) == [ClientMessage(leg, BINDING)]
 
 
 class _Spy:

@@ -100,13 +100,9 @@ class PortableEngine:
         else:
             sock = sockets.inherit_udp(fd, settings)
         listener_id = ListenerId(next(self._handles))
-        try:
-            listener = udp.open_listener(
-                listener_id, sock, settings, self._forwarder, self._hand_up.message
-            )
-        except OSError:
-            sock.close()
-            raise
+        listener = udp.open_listener(
+            listener_id, sock, settings, self._forwarder, self._hand_up.message
+        )
         self._udp_listeners[listener_id] = listener
         self._pump.watch(sock.fileno(), listener)
         return listener_id

@@ -66,9 +66,12 @@ def inherit_udp(descriptor: int, settings: ListenerSettings) -> socket.socket:
     """A socket that was bound before us, made non-blocking; the descriptor is its own from now on.
 
     Raises:
-        OSError: the descriptor is no socket.
+        OSError: the descriptor is no UDP socket.
     """
     sock = socket.socket(fileno=descriptor)
+    if sock.family not in (socket.AF_INET, socket.AF_INET6) or sock.type != socket.SOCK_DGRAM:
+        sock.close()
+        raise OSError(errno.EPROTOTYPE, "the inherited descriptor is no UDP socket")
     sock.setblocking(False)
     set_buffers(sock, settings)
     return sock
