@@ -10,7 +10,9 @@ import socket
 import stat
 import subprocess
 import sys
+import tempfile
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -26,7 +28,6 @@ from turnd.system import Identity
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
 INHERITING = """
 import os, sys
@@ -233,15 +234,22 @@ def inherited() -> Iterator[list[socket.socket]]:
         each.close()
 
 
-async def test_inherited_sockets(tmp_path: Path, inherited: list[socket.socket]) -> None:
+@pytest.fixture
+def shared() -> Iterator[Path]:
+    """A folder that others reach: started as root, the server becomes somebody else."""
+    with tempfile.TemporaryDirectory(prefix="turnd-test-") as name:
+        Path(name).chmod(0o777)
+        yield Path(name)
+
+
+async def test_inherited_sockets(shared: Path, inherited: list[socket.socket]) -> None:
     ports = [each.getsockname()[1] for each in inherited]
     listen = [f"udp://127.0.0.1:{ports[0]}", f"tcp://127.0.0.1:{ports[1]}"]
-    _open_to_others(tmp_path)
-    path = write_config(tmp_path, basics(tmp_path) | {"listen": listen})
+    path = write_config(shared, basics(shared) | {"listen": listen})
     descriptors = [each.fileno() for each in inherited]
     command = [sys.executable, "-c", INHERITING, "2", *map(str, descriptors)]
     command += [sys.executable, "-m", "turnd", "serve", "--config", str(path)]
-    with (tmp_path / "log").open("w+") as log:
+    with (shared / "log").open("w+") as log:
         process = subprocess.Popen(  # noqa: ASYNC220 - a fork in a test may block
             command, stdout=log, stderr=log, pass_fds=descriptors
         )
@@ -253,14 +261,7 @@ async def test_inherited_sockets(tmp_path: Path, inherited: list[socket.socket])
             process.terminate()
             process.wait()
         assert process.returncode == 0
-        assert "inherited_socket_unused" not in (tmp_path / "log").read_text()
-
-
-def _open_to_others(folder: Path) -> None:
-    """Started as root, the server becomes somebody else."""
-    folder.chmod(0o777)
-    for parent in (folder.parent, folder.parent.parent):
-        parent.chmod(0o755)
+        assert "inherited_socket_unused" not in (shared / "log").read_text()
 
 
 async def _allocates(url: str) -> bool:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.listeners.pems import make_pair
-from turnd.config import ConfigError, load
+from turnd.config import ConfigError, PeersSection, load
 from turnd.runtime.examine import bad_certificates, examine
 
 if TYPE_CHECKING:
@@ -67,3 +67,12 @@ def test_every_pair_is_tried(tmp_path: Path) -> None:
     ]
     config = load(tmp_path / "c.yaml", {})
     assert [path[1] for path, _ in bad_certificates(config, [ended[0]])] == [2, 3]
+
+
+def test_peers_that_only_the_policy_understands_to_be_none(tmp_path: Path) -> None:
+    path = tmp_path / "c.yaml"
+    path.write_text("peers:\n  allow: [10.0.0.0/8]\n")
+    peers = PeersSection.model_construct(deny=(), allow=("nonsense",))
+    config = load(path, {}).model_copy(update={"peers": peers})
+    with pytest.raises(ConfigError, match=r"c.yaml:2:10: peers.allow\[0\]: "):
+        examine(config, path, {})

@@ -110,3 +110,17 @@ async def test_authenticated_streams_may_stay(tmp_path: Path) -> None:
         await eventually(lambda: run.server.endpoints.closed == {"unauthenticated": 1})
         assert await busy.refresh(600) == 600
         assert len(run.server.endpoints.deadlines) == 0
+
+
+async def test_a_store_that_was_taken_away(tmp_path: Path, redis_server: RedisServer) -> None:
+    async with running(tmp_path, auth={"redis": redis_server.url}) as run:
+        redis_server.freeze()
+        client = await run.client(BOB)
+        unanswered = asyncio.ensure_future(client.allocate())
+        await eventually(lambda: len(run.server.turn.waiting))
+        store = run.server.sources.stores.pop(REALM)
+        await store.close()
+        failures = run.server.pump.events.counts.auth_failures
+        await eventually(lambda: failures["store_unavailable"] == 1)
+        unanswered.cancel()
+        redis_server.thaw()
