@@ -212,6 +212,28 @@ def test_a_stripped_offer_shows_since_the_pair_must_be_that_of_the_nonces_challe
     assert code_of(answer) == 400
 
 
+def test_a_pair_that_came_with_another_servers_nonce_is_told_that_the_nonce_is_stale() -> None:
+    """A client that goes on after a restart which changed what is offered."""
+    client = World().client()
+    client.challenge()
+    old_offer = [(a.PASSWORD_ALGORITHMS, (MD5_ENTRY,)), (a.PASSWORD_ALGORITHM, MD5_ENTRY)]
+    foreign = client.credentials((a.NONCE, "obMatJos2gAAAanotherserversnonce"))
+    assert is_challenge(allocate_with(client, [*foreign, *old_offer]), 438)
+
+
+@pytest.mark.parametrize(
+    "chosen", [a.PasswordAlgorithmEntry(9), a.PasswordAlgorithmEntry(PasswordAlgorithm.MD5, b"x")]
+)
+def test_an_algorithm_that_nobody_offered_is_400_whatever_the_nonce(
+    chosen: a.PasswordAlgorithmEntry,
+) -> None:
+    client = World().client()
+    client.challenge()
+    pair = [(a.PASSWORD_ALGORITHMS, (chosen,)), (a.PASSWORD_ALGORITHM, chosen)]
+    foreign = client.credentials((a.NONCE, "obMatJos2gAAAanotherserversnonce"))
+    assert code_of(allocate_with(client, [*foreign, *pair])) == 400
+
+
 def test_a_nonce_whose_cookie_was_changed_is_stale() -> None:
     """Bid-down: an attacker takes the cookie's bits away; then it is not our nonce."""
     client = World().client()

@@ -268,6 +268,7 @@ def test_with_strict_expiry_it_cannot_refresh_either() -> None:
     world.pass_time(101)
     assert code_of(client.refresh()) == 401
     assert code_of(client.permit(PEER)) is None
+    assert code_of(client.refresh(0)) is None
 
 
 def test_a_retransmission_is_answered_alike_after_the_credentials_date() -> None:

@@ -78,6 +78,7 @@ def _admin(config: Config) -> Iterator[Finding]:
 def _relay_addresses(config: Config) -> Iterator[Finding]:
     addresses = config.relay.addresses
     bound: set[str] = set()
+    announced: set[str] = set()
     for index, address in enumerate(addresses):
         path = ("relay", "addresses", index)
         if address.auto:
@@ -85,7 +86,10 @@ def _relay_addresses(config: Config) -> Iterator[Finding]:
                 yield path, "auto stands alone: it chooses the addresses itself"
         elif address.bound in bound:
             yield path, f"{address.bound} is bound by an entry above already"
+        elif address.announced in announced:
+            yield path, f"{address.announced} is announced by an entry above already"
         bound.add(address.bound)
+        announced.add(address.announced)
 
 
 def _lifetimes(config: Config) -> Iterator[Finding]:

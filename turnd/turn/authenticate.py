@@ -41,6 +41,8 @@ from turnd.turn.events import AuthenticationFailed, FailureReason, Sink
 from turnd.turn.realm import Realm
 from turnd.turn.request import Attributes, Refused
 
+_ALGORITHMS = frozenset(PasswordAlgorithm)
+
 
 @dataclass(frozen=True, slots=True)
 class Identity:
@@ -85,28 +87,30 @@ def is_first_request(message: Message) -> bool:
     return not (message.has_integrity or message.has_integrity_sha256)
 
 
-def check_nonce(attempt: Attempt) -> Offers:
-    """Learn whether the nonce is valid, and what was offered with it (for rungs 3 and 6)."""
+def check_nonce(attempt: Attempt) -> Offers | None:
+    """Learn whether the nonce is valid, and what was offered with it (for rungs 3 and 6).
+
+    None where the nonce is not ours: what its challenge offered is not known then.
+    """
     try:
         nonce = attempt.message.get(a.NONCE)
     except DecodeError:
         nonce = None
-    offers = attempt.realm.credentials.offers
     if nonce is None:
-        return offers
+        return None
     verdict = attempt.nonces.check(nonce, attempt.leg.client, attempt.now)
     attempt.nonce_is_valid = verdict.valid
-    return verdict.offers or offers
+    return verdict.offers
 
 
 def authenticate(
-    attempt: Attempt, offers: Offers, outcome: Outcome | None = None
+    attempt: Attempt, offers: Offers | None, outcome: Outcome | None = None
 ) -> Identity | NeedLookup:
     """Climb the ladder from rung 2 on.
 
     Args:
         attempt: the request, its nonce checked by `check_nonce`.
-        offers: what the nonce's challenge offered.
+        offers: what the nonce's challenge offered, if that is known.
         outcome: what a look-up that was asked for earlier has found.
 
     Raises:
@@ -146,19 +150,24 @@ def _name(message: Message) -> Name | None:
     return None if userhash is None else UserhashQuery(userhash)
 
 
-def _password_algorithm(message: Message, offers: Offers) -> tuple[PasswordAlgorithm | None, bool]:
+def _password_algorithm(
+    message: Message, offers: Offers | None
+) -> tuple[PasswordAlgorithm | None, bool]:
     """The algorithm to use and whether the pair was sent; no algorithm where it mismatches.
 
-    A client of RFC 5389 sends neither attribute: MD5, signed with SHA-1.
+    A client of RFC 5389 sends neither attribute: MD5, signed with SHA-1. A nonce of another process
+    (before a restart, say) may have come with another offer: then the pair need only be consistent,
+    and the client learns of its stale nonce.
     """
     listed = message.get(a.PASSWORD_ALGORITHMS)
     chosen = message.get(a.PASSWORD_ALGORITHM)
     if listed is None and chosen is None:
         return PasswordAlgorithm.MD5, False
-    entries = _entries(offers)
-    if chosen is None or listed != entries or chosen not in entries:
+    entries = listed if offers is None else _entries(offers)
+    if listed is None or chosen is None or listed != entries or chosen not in listed:
         return None, True
-    return PasswordAlgorithm(chosen.algorithm), True
+    known = chosen.algorithm in _ALGORITHMS and not chosen.parameters
+    return (PasswordAlgorithm(chosen.algorithm) if known else None), True
 
 
 def _holder_of_the_allocation(

@@ -222,12 +222,13 @@ class TurnServer:
         """A REST credential is good for new allocations until its date.
 
         An Allocate on a five-tuple that has an allocation makes none: a retransmission gets its
-        first copy's answer also when the date has passed in between.
+        first copy's answer also when the date has passed in between. Strictness is about going on:
+        an end is always welcome.
         """
-        method = request.message.method
-        binds = (method == Method.ALLOCATE and request.allocation is None) or (
-            method == Method.REFRESH and self.state.settings.strict_expiry
-        )
+        message = request.message
+        creates = message.method == Method.ALLOCATE and request.allocation is None
+        goes_on = message.method == Method.REFRESH and message.get(a.LIFETIME) != 0
+        binds = creates or (goes_on and self.state.settings.strict_expiry)
         if binds and request.credential.expired(self.state.wall_clock()):
             attempt.failed(request.credential.user, FailureReason.EXPIRED)
             raise Refused(
