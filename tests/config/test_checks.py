@@ -82,7 +82,7 @@ def test_relay_addresses_are_different() -> None:
     ]
     nat = "relay: {addresses: [10.0.0.5=203.0.113.7, 10.0.0.6=203.0.113.7]}"
     assert problems(nat) == [
-        "f:1:44: relay.addresses[1]: 203.0.113.7 is announced by an entry above already"
+        "f:1:43: relay.addresses[1]: 203.0.113.7 is announced by an entry above already"
     ]
     assert problems("relay: {addresses: [10.0.0.5, auto]}") == [
         "f:1:31: relay.addresses[1]: auto stands alone: it chooses the addresses itself"
