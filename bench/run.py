@@ -28,7 +28,7 @@ from typing import Any
 Run = dict[str, Any]
 """What turnload prints of one run, with `server_name`, `label` and `round`."""
 
-PORTS = {"coturn": 23478, "turnd": 24478}
+PORTS = {"coturn": 8478, "turnd": 9478}
 SCENARIOS = {
     "up": "--dir up --size 160 --allocs 10",
     "down": "--dir down --size 160 --allocs 10",
