@@ -67,3 +67,19 @@ def test_a_file_that_is_not_there(run: Run, elsewhere: Path) -> None:
 
 def test_a_file_must_be_named(run: Run) -> None:
     assert run("validate").status == 64
+
+
+def test_what_only_building_shows(run: Run, config: Write) -> None:
+    path = config(
+        listen=["tls://127.0.0.1:5349"],
+        tls={"certificate": "nowhere.pem", "key": "nowhere.key"},
+        auth={"redis": "redis://127.0.0.1:6379/0?nonsense=1"},
+    )
+
+    result = run("validate", path)
+
+    assert result.status == 78
+    certificate, redis = result.err.splitlines()
+    assert certificate.startswith(f"{path}:1:")
+    assert "nowhere.pem: cannot read the certificate" in certificate
+    assert "auth.redis: 'nonsense' is no option" in redis

@@ -375,6 +375,9 @@ class TestTheEnd:
                 await session.request(Method.BINDING)
             with pytest.raises(UnreachableError, match="closed the connection"):
                 await session.received.get()
+            async with asyncio.timeout(5):
+                with pytest.raises(UnreachableError, match="closed the connection"):
+                    await session.request(Method.BINDING)
 
     async def test_who_waits_is_told_when_the_session_closes(self) -> None:
         async with scripted(lambda _: None) as server, Opened(server.server) as session:

@@ -12,6 +12,7 @@ from turnd.cli.errors import broken_config
 from turnd.cli.output import json_option, print_json
 from turnd.config.loader import load
 from turnd.config.problems import ConfigError, format_path
+from turnd.runtime.examine import examine
 
 if TYPE_CHECKING:
     from turnd.config.model import Config
@@ -23,11 +24,12 @@ if TYPE_CHECKING:
 def command(file: str, as_json: bool) -> int:
     """Say everything that is wrong with a config file, as turnd serve would read it.
 
-    Variables of the environment and files of secrets count. Exit status: 0 for a good file, 78
+    Variables of the environment, files of secrets and certificates count. Exit status: 0 for a good file, 78
     for a broken one.
     """
     try:
         config = load(Path(file), os.environ)
+        examine(config, Path(file), os.environ)
     except ConfigError as error:
         if not as_json:
             raise broken_config(str(error)) from error

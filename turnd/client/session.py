@@ -89,6 +89,7 @@ class Session:
         self._connection: Connection | None = None
         self._reader: asyncio.Task[None] | None = None
         self._pending: dict[bytes, Inbox[Message]] = {}
+        self._ended: ClientError | None = None
         self._estimate = RoundTripEstimate(options.timing.rto)
         self.received: Inbox[tuple[PeerAddress, bytes]] = Inbox(options.queue)
         self.peers: dict[int, PeerAddress] = {}
@@ -114,6 +115,7 @@ class Session:
             UnreachableError: it cannot be done.
         """
         self._connection = await connect(self._server, self._options.connect)
+        self._ended = None
         self._reader = asyncio.create_task(self._read(self._connection))
 
     async def close(self) -> None:
@@ -195,6 +197,8 @@ class Session:
         self, transaction_id: bytes, data: bytes, judge: Callable[[Message], Verdict]
     ) -> tuple[Message, Verdict]:
         connection, loop = self.connection, asyncio.get_running_loop()
+        if self._ended is not None:  # nobody reads any more: an answer could not arrive
+            raise self._ended
         answers: Inbox[Message] = Inbox(ANSWERS)
         self._pending[transaction_id] = answers
         refusals = connection.refusals
@@ -234,6 +238,7 @@ class Session:
             self._end(error)
 
     def _end(self, error: ClientError) -> None:
+        self._ended = error
         self.received.close(error)
         for answers in self._pending.values():
             answers.close(error)
