@@ -217,6 +217,8 @@ def test_allow_beats_deny_beats_nothing(case: tuple[Address, list[str], list[str
         carries = is_isatap(address) or address in ip_network("2002::/16")
         if carries or address in ip_network("2001::/32"):
             return
+    if address.is_unspecified:
+        return
     refused = in_any(address, deny) and not in_any(address, allow)
     verdict = PeerPolicy.build(deny, allow).verdict(str(address), 80)
     assert verdict is (Refusal.DENIED if refused else None)
@@ -306,6 +308,23 @@ def test_an_endpoint_is_refused_in_every_encoding(encoding: str) -> None:
     host = ENCODINGS[encoding](PUBLIC)
     assert policy.verdict(host, 3478) is Refusal.PROTECTED
     assert policy.verdict(host, 3479) is None
+
+
+@pytest.mark.parametrize("encoding", ENCODINGS)
+@pytest.mark.parametrize("endpoint", ["8.8.8.8", "0.0.0.0"])
+def test_a_permission_for_an_endpoint_behind_a_translator_is_refused(
+    encoding: str, endpoint: str
+) -> None:
+    policy = PeerPolicy.build([], EVERYTHING).with_own([at(endpoint, 3478)], {}, ["8.8.8.8"])
+    assert policy.verdict(ENCODINGS[encoding](PUBLIC), None) is Refusal.PROTECTED
+    assert policy.verdict("64:ff9b::9.9.9.9", None) is None
+
+
+@pytest.mark.parametrize("host", ["0.0.0.0", "::"])
+@pytest.mark.parametrize("port", [None, 53])
+def test_the_unspecified_address_is_never_a_peer(host: str, port: int | None) -> None:
+    assert PeerPolicy.build([], EVERYTHING).verdict(host, port) is Refusal.PROTECTED
+    assert DEFAULT.verdict(host, port) is Refusal.SPECIAL_PURPOSE
 
 
 def test_behind_nat_an_endpoint_is_refused_at_its_announced_address() -> None:

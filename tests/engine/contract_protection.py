@@ -39,6 +39,16 @@ class Protection:
         allocation.send(send_indication(allocation.peer.address, b"by name"))
         assert (await allocation.peer.receive())[0] == b"by name"
 
+    async def test_the_unspecified_address_is_not_this_host(self, world: World) -> None:
+        allocation = Allocation(world)
+        peer = PeerAddress(TransportAddress("0.0.0.0", allocation.peer.address.port))
+        world.engine.permit(allocation.relay, peer.host, 9e9)
+        world.engine.bind_channel(allocation.relay, ChannelNumber(0x4009), peer, 9e9)
+        allocation.send(channel_data(b"1", 0x4009))
+        allocation.send(send_indication(peer, b"2"))
+        await world.dropped(forbidden_peer=2)
+        assert allocation.peer.has_nothing()
+
     async def test_protection_is_replaced_as_a_whole(self, world: World) -> None:
         allocation = Allocation(world)
         world.engine.protect([allocation.peer.address], {})

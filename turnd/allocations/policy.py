@@ -7,8 +7,10 @@ The first rule that speaks decides
         one server must reach each other. The engine checks each packet's port against what is
         relayed at that moment.
     3.  `allow`, then `deny`, then: allowed.
-    4.  What rules 2 and 3 let pass must pass for every IPv4 address embedded in it, too. There an
-        own address is refused: nobody checks the port of what comes back through a translator.
+    4.  0.0.0.0 and :: are no peers: the system takes them for the address that it sends from.
+    5.  What rules 2 and 3 let pass must pass for every IPv4 address embedded in it, too. There an
+        own address and, for a permission, a protected endpoint's is refused: nobody checks the
+        port of what comes back through a translator.
 
 Addresses are integers here, ranges are merged and searched by bisection.
 """
@@ -131,18 +133,25 @@ class PeerPolicy:
         """
         packed = pack_host(host)
         address = int.from_bytes(packed)
-        if len(packed) == _IPV4_LENGTH:
-            return self._judge(4, address, port)
-        refusal = self._judge(6, address, port)
+        version = 4 if len(packed) == _IPV4_LENGTH else 6
+        refusal = self._judge(version, address, port)
         if refusal is not None:
             return refusal
-        for ipv4 in embedded_ipv4(address):
-            if self.own.contain(4, ipv4):
+        if not address:
+            return Refusal.PROTECTED
+        for ipv4 in embedded_ipv4(address) if version == 6 else ():
+            if self.own.contain(4, ipv4) or (port is None and self._has_endpoint(ipv4)):
                 return Refusal.PROTECTED
             refusal = self._judge(4, ipv4, port)
             if refusal is not None:
                 return refusal
         return None
+
+    def _has_endpoint(self, ipv4: int) -> bool:
+        """Whether a protected endpoint is at an IPv4 address, at whatever port."""
+        if self.wildcard_ports and self.this_host.contain(4, ipv4):
+            return True
+        return any(each[:2] == (4, ipv4) for each in self.endpoints)
 
     def _judge(self, version: int, address: int, port: int | None) -> Refusal | None:
         if (version, address, port) in self.endpoints or (

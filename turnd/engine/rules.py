@@ -245,7 +245,8 @@ class Rules:
                 self._bind(channel)
 
     def _is_guarded(self, peer: PeerAddress) -> bool:
-        return peer.port in self._endpoint_ports or peer.host in self._bound_of
+        host, port = peer
+        return port in self._endpoint_ports or host in self._bound_of or host in WILDCARDS
 
     def _target(self, peer: PeerAddress) -> SockAddr:
         bound = self._bound_of.get(peer.host)
@@ -254,6 +255,8 @@ class Rules:
     def is_forbidden(self, peer: PeerAddress, now: float) -> bool:
         """Whether a peer is a protected endpoint, or a port of ours that is not relayed now."""
         host, port = peer
+        if host in WILDCARDS:
+            return True  # the system takes it for the address that the relay sends from
         bound = self._bound_of.get(host)
         if port in self._endpoint_ports:
             hosts = {host.partition("%")[0], bound or host}
