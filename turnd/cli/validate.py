@@ -24,8 +24,8 @@ if TYPE_CHECKING:
 def command(file: str, as_json: bool) -> int:
     """Say everything that is wrong with a config file, as turnd serve would read it.
 
-    Variables of the environment, files of secrets and certificates count. Exit status: 0 for a good file, 78
-    for a broken one.
+    Variables of the environment, files of secrets and certificates count. Exit status: 0 for a
+    good file, 78 for a broken one.
     """
     try:
         config = load(Path(file), os.environ)
