@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import socket
 import ssl
 import struct
@@ -16,6 +17,7 @@ from tests.engine.contract_streams import BOTH, padded, with_channel
 from tests.engine.worlds import SETTINGS, PortableWorld, tls_contexts
 from turnd.engine.base import ClientMessage, CloseReason, Drop, LegClosed, LegOpened, Transport
 from turnd.engine.streams import ANSWER_RESERVE
+from turnd.engine.tls import TlsSession
 from turnd.stun.addresses import ClientAddress, ServerAddress, TransportAddress
 
 if TYPE_CHECKING:
@@ -121,6 +123,24 @@ async def test_answers_have_a_reserve_that_is_bounded(
     stream.writer.transport.resume_reading()  # type: ignore[attr-defined]  # a read transport
     assert await stream.receive() == ANSWER
     await world.until(lambda: not waiting)
+
+
+async def test_records_that_tls_makes_by_itself_are_bounded(
+    world: PortableWorld, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A client may ask for new keys without end, and never read what each brings."""
+    stream = await world.connect(Transport.TLS, replace(SETTINGS, stream_backlog=BACKLOG))
+    inner = world.engine._streams[stream.leg]
+    backlog = inner._backlog
+    stream.writer.transport.pause_reading()  # type: ignore[attr-defined]  # a read transport
+    monkeypatch.setattr(TlsSession, "outgoing", lambda _: bytes(16_384))
+    for _ in range(10_000):
+        if stream.leg not in world.engine._streams:
+            break
+        stream.send(BINDING)
+        await asyncio.sleep(0)
+    assert stream.leg not in world.engine._streams
+    assert len(backlog) <= BACKLOG + 2 * ANSWER_RESERVE + 2 * 16_384
 
 
 async def test_a_batch_leaves_by_one_write(world: PortableWorld) -> None:

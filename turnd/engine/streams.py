@@ -219,6 +219,8 @@ class Stream:
         if records:
             self._backlog += records
             self._doors.unflushed.add(self)
+            if len(self._backlog) > self._bound + 2 * ANSWER_RESERVE:
+                self._failed = True  # it has new keys made (RFC 8446 4.6.3) and reads none of them
 
     def flush(self) -> None:
         """Send what the socket takes; close the stream when sending fails."""
