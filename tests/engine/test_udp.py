@@ -114,6 +114,15 @@ async def test_new_buffers_are_for_the_listener_and_its_next_relays(world: Porta
     assert listener.sock.getsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF) == 60_000
 
 
+async def test_a_claimed_reservation_has_the_listeners_buffers(world: PortableWorld) -> None:
+    relay, _ = world.open_relay(None)
+    found = world.engine._rules.relays[relay]
+    assert isinstance(found, UdpRelay)
+    world.engine.move(relay, world.leg(world.client()), 9e9)
+    size = found.sock.getsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF)
+    assert size == 2 * SETTINGS.receive_buffer
+
+
 async def test_what_is_too_big_for_the_client_is_dropped(world: PortableWorld) -> None:
     allocation = Allocation(world)
     allocation.answer(bytes(65_504))

@@ -269,6 +269,7 @@ class PortableEngine:
         client = self._client(leg)
         if isinstance(moved, udp.UdpRelay) and client is not None:
             moved.deadline = deadline
+            sockets.set_buffers(moved.sock, self._settings_for(leg))
             self._assign(moved, client)
 
     def permit(self, relay: RelayId, peer_host: str, deadline: float) -> None:
