@@ -6,6 +6,7 @@ import io
 import json
 import logging
 import os
+import ssl
 import subprocess
 import sys
 import threading
@@ -343,6 +344,44 @@ def test_a_pipe_that_does_not_block_is_waited_for(start: Callable[..., LogPipe])
         got = b"".join(read.readline() for _ in range(400))
         assert pipe.stop(10)
     assert [json.loads(line)["number"] for line in got.splitlines()] == list(range(400))
+
+
+class Faulty:
+    def __del__(self) -> None:
+        raise ZeroDivisionError("a fault of ours")
+
+
+def test_what_nobody_can_catch_is_a_record_and_not_written_at_once(
+    start: Callable[..., LogPipe], sink: Sink, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "unraisablehook", sys.__unraisablehook__)
+    pipe = start(stream=sink)
+    Faulty()
+    assert pipe.stop()
+    assert sys.unraisablehook is sys.__unraisablehook__
+    (record,) = sink.records
+    assert record["event"] == "internal_error"
+    assert "a fault of ours" in record["exception"]
+
+
+def test_a_server_name_beyond_ascii_is_no_record(
+    start: Callable[..., LogPipe], sink: Sink, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "unraisablehook", sys.__unraisablehook__)
+    pipe = start(stream=sink)
+    incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
+    client = ssl.create_default_context().wrap_bio(incoming, outgoing, server_hostname="XXXX")
+    with pytest.raises(ssl.SSLWantReadError):
+        client.do_handshake()
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.sni_callback = lambda *_: None
+    hello, answer = ssl.MemoryBIO(), ssl.MemoryBIO()
+    server = context.wrap_bio(hello, answer, server_side=True)
+    hello.write(outgoing.read().replace(b"XXXX", b"X\xff\n\xfe"))
+    with pytest.raises(ssl.SSLError, match="CALLBACK_FAILED"):
+        server.do_handshake()
+    assert pipe.stop()
+    assert not sink.records
 
 
 FULL_PIPE = """

@@ -98,11 +98,14 @@ class LogPipe(logging.Handler):
             if isinstance(handler, LogPipe):
                 root.removeHandler(handler)
         root.addHandler(self)
+        sys.unraisablehook = _log_unraisable
         self._thread.start()
 
     def stop(self, limit: float = 2.0) -> bool:
         """Write what is queued, for `limit` seconds at most; returns whether all was written."""
         logging.getLogger().removeHandler(self)
+        if sys.unraisablehook is _log_unraisable:
+            sys.unraisablehook = sys.__unraisablehook__
         with self._news:
             self._stopping = True
             self._news.notify()
@@ -220,6 +223,14 @@ def _fields_of(record: logging.LogRecord) -> dict[str, object]:
     if exc_info:
         fields["exception"] = _exception_text(exc_info)
     return {"event": fields.pop("event", "none"), **fields}
+
+
+def _log_unraisable(unraisable: sys.UnraisableHookArgs, /) -> None:
+    """Exceptions that nobody could catch: the interpreter would write them, and wait, itself."""
+    error = unraisable.exc_value
+    if isinstance(error, UnicodeDecodeError) and isinstance(unraisable.object, bytes):
+        return  # by the ssl module: a server name (SNI) beyond ASCII; its handshake has failed
+    get_logger().error("internal_error", exc_info=error)
 
 
 def _exception_text(exc_info: object) -> str:
