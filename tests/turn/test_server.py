@@ -471,6 +471,8 @@ def test_a_changed_policy_takes_back_what_it_refuses() -> None:
 
 REALMS = ["r", "example.org", "r" * 15, "r" * 16, "münchen.example"]
 REQUEST_ATTRIBUTES = [
+    (),
+    ((a.DONT_FRAGMENT, True),),
     (TRANSPORT,),
     ((a.LIFETIME, 600),),
     (TRANSPORT, (a.SOFTWARE, "a client")),

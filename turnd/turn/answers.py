@@ -14,6 +14,9 @@ from turnd.turn.request import Refused
 _IP_AND_UDP = {AddressFamily.IPV4: 28, AddressFamily.IPV6: 48}
 """Bytes of the headers below STUN, without options."""
 
+_SMALLEST_FIRST_REQUEST = 28
+"""Bytes of an Allocate with REQUESTED-TRANSPORT alone, FINGERPRINT (8 bytes) aside."""
+
 
 def unknown_attributes(numbers: tuple[int, ...]) -> Refused:
     """420, with the list that RFC 8489 section 6.3.1 asks for."""
@@ -28,7 +31,9 @@ def error_response(message: Message, leg: Leg, refused: Refused, software: str =
     """Encode a refusal; signed where its `integrity` is set.
 
     Without a signature the sender may be spoofed: over UDP such an answer goes without its reason
-    phrase where it would be over twice the request at the IP level.
+    phrase where it would be over twice the request at the IP level. A challenge does not fit a
+    request of less than `_SMALLEST_FIRST_REQUEST` at all: no client begins with such a one, and it
+    gets the bare code.
     """
     signed = refused.integrity is not None
     answer = _encode(message, refused, refused.code.reason, software if signed else "")
@@ -37,6 +42,8 @@ def error_response(message: Message, leg: Leg, refused: Refused, software: str =
     headers = _IP_AND_UDP[leg.client.family]
     if headers + len(answer) > 2 * (headers + message.size):
         answer = _encode(message, refused, "", "")
+        if message.size - 8 * message.has_fingerprint < _SMALLEST_FIRST_REQUEST:
+            answer = _encode(message, Refused(refused.code), "", "")
     return answer
 
 
