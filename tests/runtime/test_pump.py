@@ -59,6 +59,7 @@ async def test_a_fault_after_a_look_up_is_one_line(
         await eventually(lambda: run.logged("internal_error"))
         unanswered.cancel()
         assert await client.binding()
+        assert not len(run.server.turn.waiting)
 
 
 async def test_a_closed_stream_frees_its_place_even_when_the_core_fails(

@@ -82,7 +82,11 @@ class Pump:
         self._lookups.run(self._resume(need, turn))
 
     async def _resume(self, need: NeedKey, turn: TurnServer) -> None:
-        outcome = await self._ask(need, turn)
+        try:
+            outcome = await self._ask(need, turn)
+        except BaseException:
+            turn.waiting.remove(need)  # nobody answers it: its place is free, a copy may come
+            raise
         answer = turn.resume(need, outcome, time.monotonic())
         if answer is not None:
             self._engine.send_to_client(need.leg, answer)
