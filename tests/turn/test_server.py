@@ -12,6 +12,7 @@ from tests.turn.harness import (
     PEER,
     REALM,
     SECRET,
+    Attributes,
     Client,
     StoreOfTests,
     World,
@@ -470,7 +471,7 @@ def test_a_changed_policy_takes_back_what_it_refuses() -> None:
 
 
 REALMS = ["r", "example.org", "r" * 15, "r" * 16, "münchen.example"]
-REQUEST_ATTRIBUTES = [
+REQUEST_ATTRIBUTES: list[Attributes] = [
     (),
     ((a.DONT_FRAGMENT, True),),
     (TRANSPORT,),
