@@ -38,7 +38,12 @@ _LEVEL_WORDS = {logging.WARNING: "warn"}
 
 def get_logger(name: str = "turnd") -> structlog.stdlib.BoundLogger:
     """A logger of this program: `log.info("draining", seconds=5.0)`."""
-    logger: structlog.stdlib.BoundLogger = structlog.stdlib.get_logger(name)
+    logger: structlog.stdlib.BoundLogger = structlog.wrap_logger(
+        logging.getLogger(name),
+        processors=[structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
+        wrapper_class=structlog.stdlib.BoundLogger,
+        cache_logger_on_first_use=True,  # binding anew costs more than a line that is not shown
+    )
     return logger
 
 
@@ -62,12 +67,6 @@ def configure(
     pipe = LogPipe(sys.stdout if stream is None else stream)
     pipe.set_lines(format, addresses)
     pipe.set_level(level)
-    structlog.configure(
-        processors=[structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
-        wrapper_class=structlog.stdlib.BoundLogger,
-        logger_factory=structlog.stdlib.LoggerFactory(),
-        cache_logger_on_first_use=True,  # binding anew costs more than a line that is not shown
-    )
     pipe.start()
     return pipe
 

@@ -25,9 +25,9 @@ from turnd.auth.redis_admin import redis_admin
 from turnd.auth.redis_connection import ANSWER_LIMIT, RedisLink
 from turnd.auth.redis_coturn import CoturnSchema
 from turnd.auth.redis_schema import RealmOptions, Schema, TurndSchema
-from turnd.auth.redis_store import RedisStore, StoreHooks
+from turnd.auth.redis_store import RedisStore
 from turnd.auth.rest import RestSecrets
-from turnd.auth.store_cache import CacheLimits
+from turnd.auth.store_cache import CacheLimits, StoreHooks
 from turnd.stun.keys import PasswordAlgorithm, long_term_key, userhash
 
 if TYPE_CHECKING:

@@ -7,7 +7,7 @@ import pytest
 from turnd.allocations.policy import Refusal
 from turnd.auth.credentials import Found, UsernameQuery
 from turnd.auth.redis_schema import RealmOptions
-from turnd.auth.redis_store import StoreHooks
+from turnd.auth.store_cache import StoreHooks
 from turnd.auth.rest import rest_password
 from turnd.config import Config, load_text
 from turnd.runtime import assembly

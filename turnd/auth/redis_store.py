@@ -16,7 +16,6 @@ import asyncio
 import random
 import time
 from contextlib import suppress
-from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -26,11 +25,9 @@ from turnd.auth.credentials import Found, Name, Outcome, Unavailable, Unknown, U
 from turnd.auth.redis_connection import ANSWER_LIMIT, ERRORS, RedisLink
 from turnd.auth.redis_schema import MAX_USER_BYTES, BadRecordError, RealmOptions, Schema
 from turnd.auth.redis_watch import Watch
-from turnd.auth.store_cache import CacheLimits, StoreCache
+from turnd.auth.store_cache import CacheLimits, StoreCache, StoreHooks
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from turnd.auth.rest import RestSecrets
     from turnd.stun.keys import PasswordAlgorithm
 
@@ -41,17 +38,6 @@ _PAUSE, _LONGEST_PAUSE = 0.05, 1.0  # seconds between attempts to reach Redis, d
 _REFRESH_LIMIT = 2.0
 _SHORTEST_REFRESH = 1.0
 _REASON_LENGTH = 200
-
-
-@dataclass(frozen=True, slots=True)
-class StoreHooks:
-    """What the store tells its owner."""
-
-    report: Callable[[str, str], None]
-    """Event and reason, for the log: `redis_away`, `redis_back`, `redis_bad_record`,
-    `redis_not_notifying`."""
-    changed: Callable[[], None] = lambda: None
-    """`realm_options` or `endpoints` have changed."""
 
 
 class RedisStore:

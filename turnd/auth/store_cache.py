@@ -12,9 +12,22 @@
 from __future__ import annotations
 
 from collections import OrderedDict
+from collections.abc import Callable
+from dataclasses import dataclass
 from typing import NamedTuple
 
 from turnd.auth.credentials import Found, Name, Unknown
+
+
+@dataclass(frozen=True, slots=True)
+class StoreHooks:
+    """What the store tells its owner."""
+
+    report: Callable[[str, str], None]
+    """Event and reason, for the log: `redis_away`, `redis_back`, `redis_bad_record`,
+    `redis_not_notifying`."""
+    changed: Callable[[], None] = lambda: None
+    """`realm_options` or `endpoints` have changed."""
 
 
 class CacheLimits(NamedTuple):

@@ -5,10 +5,10 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
 from turnd import logs
 from turnd.auth.credentials import NeedLookup, Outcome, Unavailable
-from turnd.auth.redis_store import RedisStore
 from turnd.engine.base import ClientMessage, Event, LegClosed, LegOpened, RelayEngine
 from turnd.runtime.beside import Beside
 from turnd.runtime.endpoints import Endpoints
@@ -17,6 +17,9 @@ from turnd.turn.events import Authenticated
 from turnd.turn.events import Event as TurnEvent
 from turnd.turn.server import TurnServer
 from turnd.turn.waiting import NeedKey
+
+if TYPE_CHECKING:
+    from turnd.auth.redis_store import RedisStore
 
 log = logs.get_logger("turnd.runtime.pump")
 

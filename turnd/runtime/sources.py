@@ -5,11 +5,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from turnd import logs
-from turnd.auth.redis_store import RedisStore, StoreHooks
+from turnd.auth.store_cache import StoreHooks
 from turnd.runtime import assembly
 
 if TYPE_CHECKING:
     from turnd.app import Server
+    from turnd.auth.redis_store import RedisStore
     from turnd.config import Config
 
 
