@@ -7,8 +7,8 @@ import pytest
 from turnd.allocations.policy import Refusal
 from turnd.auth.credentials import Found, UsernameQuery
 from turnd.auth.redis_schema import RealmOptions
-from turnd.auth.store_cache import StoreHooks
 from turnd.auth.rest import rest_password
+from turnd.auth.store_cache import StoreHooks
 from turnd.config import Config, load_text
 from turnd.runtime import assembly
 from turnd.stun.addresses import TransportAddress
