@@ -11,17 +11,24 @@ from os import urandom
 from typing import TYPE_CHECKING
 
 from turnd.engine.base import Drop
-from turnd.engine.indications import SEND, decode_send_untrusted, encode_data
+from turnd.engine.indications import SEND, decode_send_untrusted, encode_data, encode_icmp
 from turnd.stun.errors import DecodeError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from turnd.engine.rules import Channel, Client, Relay, Rules
+    from turnd.engine.rules import Channel, Client, Relay, Rules, Transmit
     from turnd.engine.sockaddr import SockAddr
     from turnd.stun.addresses import PeerAddress
+    from turnd.stun.attributes import IcmpValue
 
 _COOKIE = b"\x21\x12\xa4\x42"
+_TOLD_BY_ICMP = frozenset(
+    {
+        errno.ECONNREFUSED, errno.EHOSTUNREACH, errno.ENETUNREACH, errno.ENOPROTOOPT,
+        errno.EHOSTDOWN, errno.ENONET, errno.EOPNOTSUPP, errno.EPROTO, errno.EACCES, errno.EMSGSIZE,
+    }
+)  # fmt: skip
 
 
 class Forwarder:
@@ -55,8 +62,8 @@ class Forwarder:
         try:
             relay.transmit(data[4 : 4 + length], channel.target)
         except OSError as error:
-            self._tally.send_failed(error)
-            return True
+            if not self._sent_again(relay.transmit, data[4 : 4 + length], channel.target, error):
+                return True
         counters = relay.counters
         counters.packets_from_client += 1
         counters.bytes_from_client += length
@@ -93,16 +100,42 @@ class Forwarder:
         elif (target := self._rules.send_target(peer, now)) is None:
             self._tally.drop(Drop.FORBIDDEN_PEER)
         else:
+            transmit = relay.transmit_unfragmented if dont_fragment else relay.transmit
             try:
-                if dont_fragment:
-                    relay.transmit_unfragmented(payload, target)
-                else:
-                    relay.transmit(payload, target)
+                transmit(payload, target)
             except OSError as error:
-                self._tally.send_failed(error)
-                return
+                if not self._sent_again(transmit, payload, target, error):
+                    return
             relay.counters.packets_from_client += 1
             relay.counters.bytes_from_client += len(payload)
+
+    def _sent_again(
+        self, transmit: Transmit, payload: bytes, target: SockAddr, error: OSError
+    ) -> bool:
+        """Whether it was sent after all: an error may be that of an earlier packet, to anybody."""
+        if error.errno in _TOLD_BY_ICMP:
+            try:
+                transmit(payload, target)
+            except OSError as again:
+                error = again
+            else:
+                return True
+        self._tally.send_failed(error)
+        return False
+
+    def icmp_from_peer(self, relay: Relay, target: SockAddr, icmp: IcmpValue, now: float) -> None:
+        """Handle an ICMP error for a packet to a peer (section 11.5); channels do not matter."""
+        peer = self._rules.peer_of(target)
+        client = relay.client
+        if client is None or now >= relay.deadline:
+            self._tally.drop(Drop.EXPIRED)
+        elif now >= relay.permissions.get(peer.host, now):
+            self._tally.drop(Drop.NO_PERMISSION)
+        else:
+            try:
+                client.transmit(encode_icmp(peer, icmp, self._random_bytes(12)), client.address)
+            except OSError as error:
+                self._tally.send_failed(error)
 
     def from_peer(self, relay: Relay, data: bytes, source: SockAddr, now: float) -> None:
         """Handle a datagram that reached a relayed transport address (sections 11.3, 12.7)."""

@@ -8,7 +8,7 @@ from typing import NamedTuple
 from turnd.stun import attributes
 from turnd.stun.addresses import PeerAddress, pack_host
 from turnd.stun.errors import DecodeError
-from turnd.stun.message import decode_untrusted
+from turnd.stun.message import MessageClass, Method, decode_untrusted, encode_message
 
 SEND = b"\x00\x16"
 """The first two bytes of a Send indication."""
@@ -95,4 +95,14 @@ def encode_data(peer: PeerAddress, data: bytes, transaction_id: bytes) -> bytes:
             data,
             padding,
         )
+    )
+
+
+def encode_icmp(peer: PeerAddress, icmp: attributes.IcmpValue, transaction_id: bytes) -> bytes:
+    """Encode a Data indication that tells of an ICMP error (section 11.5)."""
+    return encode_message(
+        Method.DATA,
+        MessageClass.INDICATION,
+        transaction_id,
+        ((attributes.XOR_PEER_ADDRESS, peer), (attributes.ICMP, icmp)),
     )

@@ -18,19 +18,24 @@ from functools import lru_cache
 from turnd.engine.base import ListenerSettings, RelayError
 from turnd.engine.sockaddr import SockAddr, raw_address, shown_address
 from turnd.stun.addresses import AddressFamily, TransportAddress
+from turnd.stun.attributes import IcmpValue
 
 LARGEST_DATAGRAM = 65_536
-ANCILLARY_SPACE = 64
+ANCILLARY_SPACE = 128
 
 # From <linux/in.h> and <linux/in6.h>; Python 3.11 does not name them.
 _IP_PKTINFO = 8
 _IP_MTU_DISCOVER = 10
+_IP_RECVERR = 11
 _IPV6_MTU_DISCOVER = 23
+_IPV6_RECVERR = 25
 _FRAGMENT_FREELY = 0
 _NEVER_FRAGMENT = 2
 
 _PKTINFO_IPV4 = struct.Struct("@I4s4s")
 _PKTINFO_IPV6 = struct.Struct("@16sI")
+_EXTENDED_ERROR = struct.Struct("@IBBBxII")  # sock_extended_err in <linux/errqueue.h>
+_FRAGMENTATION_NEEDED, _PACKET_TOO_BIG = (3, 4), (2, 0)
 
 _OPEN_ERRORS = {
     errno.EADDRINUSE: RelayError.PORT_TAKEN,
@@ -39,6 +44,9 @@ _OPEN_ERRORS = {
     errno.EMFILE: RelayError.NO_DESCRIPTORS,
     errno.ENFILE: RelayError.NO_DESCRIPTORS,
 }
+
+_RELAYED_ICMP = {4: {(2, 3), (2, 11)}, 6: {(3, 1), (3, 2), (3, 3)}}
+"""By IP version: who tells it (SO_EE_ORIGIN_ICMP, SO_EE_ORIGIN_ICMP6) and the ICMP type."""
 
 Ancillary = list[tuple[int, int, bytes]]
 
@@ -126,6 +134,39 @@ def source_option(host: str) -> tuple[tuple[int, int, bytes], ...]:
         return ((socket.IPPROTO_IPV6, socket.IPV6_PKTINFO, info),)
     info = _PKTINFO_IPV4.pack(0, socket.inet_pton(socket.AF_INET, host), bytes(4))
     return ((socket.IPPROTO_IP, _IP_PKTINFO, info),)
+
+
+def ask_for_icmp(sock: socket.socket) -> None:
+    """Keep the ICMP errors that packets of this socket met with, for `read_icmp`.
+
+    The next send or read then fails once with the error, and is to be done again.
+    """
+    if sock.family == socket.AF_INET6:
+        sock.setsockopt(socket.IPPROTO_IPV6, _IPV6_RECVERR, 1)
+    else:
+        sock.setsockopt(socket.IPPROTO_IP, _IP_RECVERR, 1)
+
+
+def read_icmp(sock: socket.socket) -> tuple[SockAddr, IcmpValue] | None:
+    """Where the packet went that an error came back for, and the error.
+
+    None for what is no ICMP error that is relayed (RFC 8656 section 11.5).
+
+    Raises:
+        BlockingIOError: there is none.
+    """
+    _, ancillary, _, target = sock.recvmsg(0, ANCILLARY_SPACE, socket.MSG_ERRQUEUE)
+    for level, kind, value in ancillary:
+        version = {
+            (socket.IPPROTO_IP, _IP_RECVERR): 4, (socket.IPPROTO_IPV6, _IPV6_RECVERR): 6
+        }.get((level, kind))  # fmt: skip
+        if version is None:
+            continue
+        _, origin, number, code, info, _ = _EXTENDED_ERROR.unpack(value[: _EXTENDED_ERROR.size])
+        if (origin, number) in _RELAYED_ICMP[version]:
+            has_mtu = (number, code) == (_FRAGMENTATION_NEEDED if version == 4 else _PACKET_TOO_BIG)
+            return target, IcmpValue(number, code, info if has_mtu else 0)
+    return None
 
 
 def bound_address(sock: socket.socket) -> TransportAddress:

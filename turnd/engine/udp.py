@@ -6,6 +6,7 @@ a batch by the caller. A read that fails is a pending error of an earlier send, 
 
 from __future__ import annotations
 
+import select
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
@@ -136,7 +137,7 @@ def open_listener(
 class UdpRelay(Relay):
     """A relayed transport address with its socket."""
 
-    __slots__ = ("_batch", "_forward", "_read_at", "sock")
+    __slots__ = ("_batch", "_forward", "_forward_icmp", "_read_at", "sock")
 
     def __init__(
         self,
@@ -153,9 +154,11 @@ class UdpRelay(Relay):
         """
         self.sock = sockets.bind_udp(bound, settings)
         sockets.let_fragment(self.sock, allowed=True)
+        sockets.ask_for_icmp(self.sock)
         address = bound if bound.port else sockets.bound_address(self.sock)
         super().__init__(relay_id, address, deadline, self.sock.sendto)
         self._forward = forwarder.from_peer
+        self._forward_icmp = forwarder.icmp_from_peer
         self._batch = 1
         self._read_at = 0.0
 
@@ -167,12 +170,14 @@ class UdpRelay(Relay):
         finally:
             sockets.let_fragment(self.sock, allowed=True)
 
-    def ready(self, _mask: int, now: float) -> None:
+    def ready(self, mask: int, now: float) -> None:
         """Read what has arrived, a bounded batch.
 
         As many as there were last time, since a read that finds nothing costs as much as a packet
         does. Who is ready again in the same run (the same `now`) has more.
         """
+        if mask & select.EPOLLERR:
+            self._read_icmp(now)
         if now == self._read_at:
             self._batch = min(2 * self._batch, BATCH)
         self._read_at = now
@@ -187,3 +192,12 @@ class UdpRelay(Relay):
             except OSError:
                 continue
             forward(self, data, source, now)
+
+    def _read_icmp(self, now: float) -> None:
+        for _ in range(BATCH):
+            try:
+                error = sockets.read_icmp(self.sock)
+            except OSError:
+                return
+            if error is not None:
+                self._forward_icmp(self, *error, now)

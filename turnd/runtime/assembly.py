@@ -11,7 +11,6 @@ import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from ipaddress import ip_address
-from typing import TYPE_CHECKING
 
 from turnd import config as configuration
 from turnd.allocations.allocation import AllocationLimits
@@ -21,8 +20,10 @@ from turnd.allocations.relay_ports import RelayPorts
 from turnd.auth.chain import CredentialChain
 from turnd.auth.nonce import Nonces, mac_length_for
 from turnd.auth.redis_address import parse_redis_address
+from turnd.auth.redis_connection import RedisLink
 from turnd.auth.redis_coturn import CoturnSchema
 from turnd.auth.redis_schema import RealmOptions, TurndSchema
+from turnd.auth.redis_store import RedisStore
 from turnd.auth.rest import RestSecrets
 from turnd.auth.static import StaticUsers
 from turnd.auth.store_cache import CacheLimits, StoreHooks
@@ -40,9 +41,6 @@ NO_OPTIONS = RealmOptions()
 _ABOUT_REDIS = (
     "redis", "redis_schema", "redis_cache", "redis_timeout", "redis_tls_ca", "separator",
 )  # fmt: skip
-
-if TYPE_CHECKING:
-    from turnd.auth.redis_store import RedisStore
 
 
 @dataclass(frozen=True, slots=True)
@@ -228,10 +226,6 @@ def _same_redis(one: configuration.AuthSection, other: configuration.AuthSection
 def _redis_store(
     realm: str, auth: configuration.AuthSection, rest: RestSecrets, hooks: StoreHooks
 ) -> RedisStore:
-    # Most servers have no Redis: its library would be a tenth of their start.
-    from turnd.auth.redis_connection import RedisLink  # noqa: PLC0415
-    from turnd.auth.redis_store import RedisStore  # noqa: PLC0415
-
     assert auth.redis is not None  # noqa: S101 - the caller has looked
     address = parse_redis_address(auth.redis.get_secret_value())
     if auth.redis_tls_ca is not None:
