@@ -122,3 +122,39 @@ def test_a_relay_without_client_passes_nothing(wires: Wires) -> None:
     wires.rules.remove(RelayId(1))
     wires.forwarder.from_peer(wires.relay, b"data", PEER, NOW)
     assert wires.rules.tally.drops[Drop.EXPIRED] == 1
+
+
+def test_an_error_of_an_earlier_packet_costs_no_other(wires: Wires) -> None:
+    failures = [errno.ECONNREFUSED]
+
+    def to_peer(data: bytes, _address: object) -> None:
+        if failures:
+            raise OSError(failures.pop(), "of an earlier packet")
+        wires.to_peer.append(data)
+
+    wires.relay.transmit = to_peer
+    assert wires.forwarder.from_client(wires.client, b"\x40\0\0\3abc\0", NOW)
+    assert wires.to_peer == [b"abc"]
+    assert wires.relay.counters == RelayCounters(1, 3, 0, 0)
+    failures.extend((errno.EHOSTUNREACH, errno.ECONNREFUSED))
+    assert wires.forwarder.from_client(wires.client, b"\x40\0\0\3abc\0", NOW)
+    assert wires.to_peer == [b"abc"]
+    assert wires.rules.tally.drops[Drop.REFUSED] == 1
+
+
+def test_an_icmp_error_is_told_while_there_is_somebody_to_tell(wires: Wires) -> None:
+    error = attributes.IcmpValue(3, 4, 1400)
+    wires.forwarder.icmp_from_peer(wires.relay, PEER, error, NOW)
+    (told,) = wires.to_client
+    message = decode_untrusted(told)
+    assert (message.method, message.message_class) == (Method.DATA, MessageClass.INDICATION)
+    assert message.get(attributes.XOR_PEER_ADDRESS) == PEER
+    assert message.get(attributes.ICMP) == error
+    wires.failure = errno.EAGAIN
+    wires.forwarder.icmp_from_peer(wires.relay, PEER, error, NOW)
+    wires.failure = None
+    wires.forwarder.icmp_from_peer(wires.relay, ("192.0.2.8", 9), error, NOW)
+    wires.forwarder.icmp_from_peer(wires.relay, PEER, error, 1_000)
+    assert len(wires.to_client) == 1
+    drops = wires.rules.tally.drops
+    assert drops[Drop.QUEUE_FULL] == drops[Drop.NO_PERMISSION] == drops[Drop.EXPIRED] == 1

@@ -22,6 +22,7 @@ from turnd.stun.addresses import (
     ServerAddress,
     TransportAddress,
 )
+from turnd.stun.message import decode_untrusted
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -145,17 +146,48 @@ async def test_more_than_a_batch_passes(world: PortableWorld) -> None:
 
 async def test_an_icmp_error_closes_nothing(world: PortableWorld) -> None:
     allocation = Allocation(world)
-    relay = world.engine._rules.relays[allocation.relay]
-    assert isinstance(relay, UdpRelay)
-    relay.sock.setsockopt(socket.IPPROTO_IP, _IP_RECVERR, 1)
     closed = PeerAddress(TransportAddress(LOOPBACK, world.free_port(LOOPBACK)))
     world.engine.bind_channel(allocation.relay, ChannelNumber(0x4001), closed, 9e9)
     allocation.send(channel_data(b"to nobody", 0x4001))
-    await world.until(lambda: world.engine.counters().totals.packets_from_client == 1)
+    assert (await allocation.client.receive())[0][:2] == b"\0\x17"
     allocation.answer(b"after the error")
     assert (await allocation.client.receive())[0] == channel_data(b"after the error")
     await allocation.passes()
     assert world.engine.counters().relays == 1
+
+
+@pytest.mark.parametrize(
+    ("host", "error"),
+    [(LOOPBACK, attributes.IcmpValue(3, 3)), ("::1", attributes.IcmpValue(1, 4))],
+)
+async def test_an_icmp_error_is_told_to_the_client(
+    world: PortableWorld, host: str, error: attributes.IcmpValue
+) -> None:
+    """Port unreachable, of either IP version; the packets after it go out all the same."""
+    client, peer = world.client(), world.peer(host)
+    relay, relayed = world.open_relay(world.leg(client), host)
+    world.permit(relay, peer)
+    closed = PeerAddress(TransportAddress(host, world.free_port(host)))
+    for _ in range(3):
+        client.send(send_indication(closed, b"to nobody"), world.leg(client).local)
+        client.send(send_indication(peer.address, b"to somebody"), world.leg(client).local)
+        assert await peer.receive() == (b"to somebody", relayed)
+        told = decode_untrusted((await client.receive())[0])
+        assert told.get(attributes.XOR_PEER_ADDRESS) == closed
+        assert told.get(attributes.ICMP) == error
+        assert not told.has(attributes.DATA)
+    assert world.drops() == {}
+
+
+async def test_an_icmp_error_about_a_peer_without_permission_is_not_told(
+    world: PortableWorld,
+) -> None:
+    allocation = Allocation(world)
+    closed = PeerAddress(TransportAddress("127.0.0.9", world.free_port("127.0.0.9")))
+    world.engine.bind_channel(allocation.relay, ChannelNumber(0x4001), closed, 9e9)
+    allocation.send(channel_data(b"to nobody", 0x4001))
+    await world.dropped(no_permission=1)
+    await allocation.passes()
 
 
 @pytest.mark.parametrize("host", [LOOPBACK, "0.0.0.0"])

@@ -21,7 +21,7 @@ from turnd.stun.addresses import AddressFamily, TransportAddress
 from turnd.stun.attributes import IcmpValue
 
 LARGEST_DATAGRAM = 65_536
-ANCILLARY_SPACE = 128
+ANCILLARY_SPACE = 64
 
 # From <linux/in.h> and <linux/in6.h>; Python 3.11 does not name them.
 _IP_PKTINFO = 8
