@@ -54,11 +54,21 @@ def wait_until(condition: Callable[[], bool], what: str, limit: float = 20.0) ->
     raise AssertionError(f"not within {limit} s: {what}")
 
 
+_handed_out: set[int] = set()
+"""Ports that were chosen already, and are perhaps not bound yet."""
+
+
 def free_port(hosts: tuple[str, ...] = ("127.0.0.1", "::1")) -> int:
-    """A port that neither UDP nor TCP uses on any of `hosts`, below the ephemeral range."""
+    """A port that neither UDP nor TCP uses on any of `hosts`, below the ephemeral range.
+
+    None is given twice by one process.
+    """
     for _ in range(200):
         port = random.SystemRandom().randrange(11_000, 32_000)
+        if port in _handed_out:
+            continue
         if all(_is_free(host, kind, port) for host in hosts for kind in _KINDS):
+            _handed_out.add(port)
             return port
     raise AssertionError("no free port found")
 
