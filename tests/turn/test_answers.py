@@ -93,6 +93,21 @@ def test_what_is_too_long_for_a_stranger_goes_without_its_phrase() -> None:
     assert error == (401, "")
 
 
+@pytest.mark.parametrize("fingerprint", [True, False])
+def test_a_request_too_small_for_a_challenge_gets_the_bare_code(fingerprint: bool) -> None:
+    refused = Refused(ErrorCode.UNAUTHENTICATED, "", ((a.REALM, "r" * 52),))
+    bare = decode_untrusted(
+        encode_message(Method.REFRESH, MessageClass.REQUEST, bytes(12), (), fingerprint=fingerprint)
+    )
+    answer, error = answered(error_response(bare, leg(), refused))
+    assert error == (401, "")
+    assert not answer.has(a.REALM)
+    assert answered(error_response(bare, leg(host="2001:db8::5"), refused))[0].has(a.REALM)
+    # Who begins as clients do is challenged, however long the realm.
+    data = error_response(request(fingerprint=fingerprint), leg(), refused)
+    assert answered(data)[0].has(a.REALM)
+
+
 def test_headers_of_ipv6_leave_more_room() -> None:
     # 28 bytes of request: 112 bytes may go out by IPv4, 152 by IPv6, headers included.
     refused = Refused(ErrorCode.UNAUTHENTICATED, "", ((a.REALM, "r" * 44),))

@@ -40,10 +40,12 @@ def error_response(message: Message, leg: Leg, refused: Refused, software: str =
     if signed or leg.transport.is_stream:
         return answer
     headers = _IP_AND_UDP[leg.client.family]
-    if headers + len(answer) > 2 * (headers + message.size):
+    room = 2 * (headers + message.size) - headers
+    if len(answer) > room:
         answer = _encode(message, refused, "", "")
-        if message.size - 8 * message.has_fingerprint < _SMALLEST_FIRST_REQUEST:
-            answer = _encode(message, Refused(refused.code), "", "")
+    first_request = _SMALLEST_FIRST_REQUEST + 8 * message.has_fingerprint
+    if len(answer) > room and message.size < first_request:
+        answer = _encode(message, Refused(refused.code), "", "")
     return answer
 
 
