@@ -101,6 +101,7 @@ def test_every_command_has_help_and_is_documented(
         result = run(*words, option)
         assert result.status == 0
         assert result.out.startswith(f"Usage: {path} ")
+        assert "\\b" not in result.out
     text = DOCUMENT.read_text()
     if not isinstance(command, click.Group):
         assert f"`{path}" in text

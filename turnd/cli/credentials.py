@@ -64,7 +64,7 @@ def command(
     config: str | None,
     as_json: bool,
 ) -> None:
-    r"""Make time-limited credentials from the first secret of the config (TURN REST).
+    """Make time-limited credentials from the first secret of the config (TURN REST).
 
     Without secrets in the config it is the one that the server made for itself.
 
@@ -74,7 +74,7 @@ def command(
     ice        iceServers for new RTCPeerConnection(...)
     curl       fields for: turnd credentials --format curl | curl --config - URL
     gstreamer  URIs with credentials for turn-server and add-turn-server
-    """
+    """  # noqa: D301 - click knows paragraphs to leave alone by the character itself
     loaded = load_config(config)
     chosen = find_realm(loaded, realm)
     seconds = parse_seconds(ttl, "--ttl", LONGEST)
