@@ -63,6 +63,22 @@ class Streams:
         assert data_of(await stream.receive()) == (peer.address, b"down!")
 
     @BOTH
+    async def test_a_large_frame_is_garbage_before_there_is_a_relay(
+        self, world: World, transport: Transport
+    ) -> None:
+        large = padded(bytes(8_192))
+        stream = await world.connect(transport)
+        relay, _, peer = with_channel(world, stream)
+        stream.send(large)
+        assert (await peer.receive())[0] == bytes(8_192)
+        world.engine.close_relay(relay)
+        stream.send(large + BINDING)  # what was under way when the client deleted its allocation
+        assert await world.events(1) == [ClientMessage(stream.leg, BINDING)]
+        stranger = await world.connect(transport)
+        stranger.send(large[:4])
+        assert await world.events(1) == [LegClosed(stranger.leg, CloseReason.GARBAGE)]
+
+    @BOTH
     async def test_any_split_is_put_together(self, world: World, transport: Transport) -> None:
         stream = await world.connect(transport)
         _, _, peer = with_channel(world, stream)

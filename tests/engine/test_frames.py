@@ -32,3 +32,12 @@ def test_frames_before_garbage_are_given() -> None:
     assert next(frames) == BINDING
     with pytest.raises(DecodeError):
         next(frames)
+
+
+def test_media_is_expected_only_of_who_has_a_relay() -> None:
+    head = b"\x40\x00\x20\x00"
+    with pytest.raises(DecodeError):
+        list(FrameReader(timeout=10).read(head, now=0))
+    reader = FrameReader(timeout=10)
+    reader.expect_media()
+    assert list(reader.read(head + bytes(0x2000), now=0)) == [head + bytes(0x2000)]

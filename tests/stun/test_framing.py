@@ -147,3 +147,13 @@ def test_a_message_with_attributes_is_given_out_whole() -> None:
     framer = StreamFramer()
     framer.feed(message)
     assert framer.next_frame() == message
+
+
+@pytest.mark.parametrize("head", [b"\x40\x00\x00\x5d", b"\x00\x01\x00\x50\x21\x12\xa4\x42"])
+def test_a_message_over_the_largest_is_garbage_as_soon_as_its_length_is_known(head: bytes) -> None:
+    framer = StreamFramer(largest=99)
+    framer.feed(head)
+    with pytest.raises(DecodeError, match="a message of 100 bytes"):
+        framer.next_frame()
+    framer.largest = 100
+    assert framer.next_frame() is None

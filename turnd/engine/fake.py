@@ -233,7 +233,7 @@ class FakeEngine:
         relay = _FakeRelay(RelayId(next(self._handles)), bound, deadline, self)
         self._rules.add(relay)
         if client is not None:
-            self._rules.assign(relay, client)
+            self._assign(relay, client)
         return relay.relay_id
 
     def move(self, relay: RelayId, leg: Leg, deadline: float) -> None:
@@ -244,7 +244,7 @@ class FakeEngine:
         if not isinstance(moved, _FakeRelay) or client is None:
             return
         moved.deadline = deadline
-        self._rules.assign(moved, client)
+        self._assign(moved, client)
         waiting, moved.waiting = moved.waiting, []
         for data, source in waiting:
             self._forwarder.from_peer(moved, data, source, self._clock())
@@ -386,6 +386,12 @@ class FakeEngine:
         raise KeyError(bound)
 
     # Within.
+
+    def _assign(self, relay: Relay, client: Client) -> None:
+        self._rules.assign(relay, client)
+        stream = self._streams.get(client.leg)
+        if stream is not None:
+            stream.frames.expect_media()
 
     def _note(self, verb: str, *arguments: Any) -> None:
         self.calls.append(Call(verb, arguments))

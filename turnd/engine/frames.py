@@ -4,10 +4,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from turnd.stun.framing import StreamFramer
+from turnd.stun.framing import LARGEST_FRAME, StreamFramer
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+
+LARGEST_BEFORE_RELAY = 4096
+"""Bytes of a message from a client that has no relay yet: requests are short, and thousands of
+strangers may each have one under way."""
 
 
 class FrameReader:
@@ -17,7 +22,7 @@ class FrameReader:
 
     def __init__(self, timeout: float) -> None:
         """`timeout`: seconds from a frame's first byte to its last."""
-        self._framer = StreamFramer()
+        self._framer = StreamFramer(LARGEST_BEFORE_RELAY)
         self._timeout = timeout
         self.deadline: float | None = None
 
@@ -37,6 +42,10 @@ class FrameReader:
             self.deadline = None
         elif self.deadline is None:
             self.deadline = now + self._timeout
+
+    def expect_media(self) -> None:
+        """The client has, or had, a relay: frames may be as long as a datagram."""
+        self._framer.largest = LARGEST_FRAME
 
     def is_overdue(self, now: float) -> bool:
         """Whether a frame has been under way for too long."""

@@ -243,7 +243,7 @@ class PortableEngine:
         """Let the leg's packets find their client."""
         leg = client.leg
         if leg.transport.is_stream:
-            self._streams[leg].client = client
+            self._streams[leg].serve(client)
         else:
             listener = self._udp_listeners[leg.listener]
             listener.clients[listener.key_of(leg)] = client

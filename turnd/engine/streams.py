@@ -105,6 +105,11 @@ class Stream:
             self._handshake_deadline = now + settings.handshake_timeout
         _tune(sock, self._bound)
 
+    def serve(self, client: Client) -> None:
+        """The client has a relay: its frames may hold media from now on."""
+        self.client = client
+        self._frames.expect_media()
+
     def overdue(self, now: float) -> CloseReason | None:
         """Why the stream is to be closed by now, if it is."""
         if self._handshake_deadline is not None:

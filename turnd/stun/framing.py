@@ -1,8 +1,8 @@
 """Cutting a stream into STUN and ChannelData messages (RFC 8489 6.2.2, RFC 8656 12.5).
 
 The first bytes of a frame tell its kind and its length, and each is judged as soon as it is there:
-garbage never waits for more garbage. No frame is longer than 65,539 bytes, so that a caller who
-takes all frames out after each `feed` keeps less than one frame and one chunk.
+garbage never waits for more garbage. No frame is longer than `largest`, so that a caller who takes
+all frames out after each `feed` keeps less than one frame and one chunk.
 """
 
 from __future__ import annotations
@@ -12,6 +12,9 @@ from struct import Struct
 from turnd.stun.channel_data import CHANNEL_HEADER_SIZE
 from turnd.stun.errors import DecodeError
 from turnd.stun.integrity import HEADER_SIZE
+
+LARGEST_FRAME = HEADER_SIZE + 0xFFFF
+"""Bytes of the longest message that a length field can tell, with its header."""
 
 _HEADER = Struct("!HH")
 _COOKIE = b"\x21\x12\xa4\x42"
@@ -26,9 +29,11 @@ class StreamFramer:
     to be closed.
     """
 
-    __slots__ = ("_buffer", "_start")
+    __slots__ = ("_buffer", "_start", "largest")
 
-    def __init__(self) -> None:
+    def __init__(self, largest: int = LARGEST_FRAME) -> None:
+        self.largest = largest
+        """Bytes of a message, padding included, beyond which it is garbage; may be changed."""
         self._buffer = bytearray()
         self._start = 0
 
@@ -51,7 +56,7 @@ class StreamFramer:
             None when no further message is complete.
 
         Raises:
-            DecodeError: what comes next is neither STUN nor ChannelData.
+            DecodeError: what comes next is neither STUN nor ChannelData, or too long.
         """
         buffer, start = self._buffer, self._start
         available = len(buffer) - start
@@ -69,6 +74,8 @@ class StreamFramer:
             _judge_first_byte(first)
             _judge_stun_header(bytes(buffer[start + 2 : start + 8]))
             padded = size = size + HEADER_SIZE
+        if padded > self.largest:
+            raise DecodeError(f"a message of {padded} bytes")
         if available < padded:
             return None
         self._start = start + padded
