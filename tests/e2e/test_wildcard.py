@@ -11,7 +11,9 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.e2e.bare import TIMEOUT, ask, request, signed_allocate
-from tests.e2e.server import free_port, serve
+from tests.e2e.namespaces import Namespace, new_namespace
+from tests.e2e.server import PASSWORD, USER, Surroundings, free_port, serve
+from tests.e2e.test_turnutils import counts_of, run
 from turnd.stun import attributes as a
 from turnd.stun.message import MessageClass, Method, decode_untrusted
 
@@ -22,6 +24,8 @@ if TYPE_CHECKING:
     from tests.e2e.server import Server
 
 ASKED = ("127.0.0.1", "127.0.0.2", "127.7.8.9", "::1")
+TWO_OF_IPV6 = ("fd00:7::1", "fd00:7::2")
+"""Loopback has one IPv6 address alone: two are given to a host made for the test."""
 
 
 @pytest.fixture(scope="module")
@@ -77,3 +81,41 @@ def test_streams_are_served_at_every_address(
         assert mapped is not None
         assert tuple(mapped) == stream.getsockname()[:2]
         stream.close()
+
+
+@pytest.fixture(scope="module")
+def host() -> Iterator[Namespace]:
+    with new_namespace() as made:
+        for address in TWO_OF_IPV6:
+            made.run("ip", "address", "add", f"{address}/128", "dev", "lo", "nodad")
+        yield made
+
+
+@pytest.fixture(scope="module")
+def ipv6_wildcard(host: Namespace, folders: Path) -> Iterator[Server]:
+    with serve(
+        folders / "wildcard6",
+        surroundings=Surroundings(prefix=host.server_prefix, is_remote=True),
+        listen=["udp://[::]:3478", "tcp://[::]:3478"],
+        relay={"addresses": [TWO_OF_IPV6[0]]},
+        peers={},
+    ) as running:
+        yield running
+
+
+@pytest.mark.parametrize("transport", [(), ("-t",)], ids=["udp", "tcp"])
+@pytest.mark.parametrize(("own", "asked"), [TWO_OF_IPV6, TWO_OF_IPV6[::-1]])
+async def test_ipv6_clients_are_answered_from_the_asked_of_two_addresses(
+    ipv6_wildcard: Server, host: Namespace, own: str, asked: str, transport: tuple[str, ...]
+) -> None:
+    """The route back prefers the client's own address as source, not the one that was asked.
+
+    The client's socket is connected: what comes from elsewhere never reaches it.
+    """
+    load = ("-y", "-s", "-x", "-n", "5", "-z", "5", "-p", "3478", "-u", USER, "-w", PASSWORD)
+    status, output = await run(
+        *host.prefix, "turnutils_uclient", *load, *transport, "-L", own, asked
+    )
+    assert status == 0, output
+    counts = counts_of(output)
+    assert counts.sent == counts.received >= 5, output
