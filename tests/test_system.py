@@ -372,3 +372,10 @@ class TestAddresses:
 
         monkeypatch.setattr(socket, "socket", refuse)
         assert system.default_route_addresses() == system.RouteAddresses(None, None)
+
+
+@pytest.mark.parametrize(
+    ("host", "here"), [("127.0.0.1", True), ("198.51.100.1", False), ("2001:db8::77", False)]
+)
+def test_whether_an_address_is_here(host: str, here: bool) -> None:
+    assert system.is_address_here(host) is here

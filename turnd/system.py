@@ -261,6 +261,17 @@ def host_addresses() -> list[str]:
     return list(found)
 
 
+def is_address_here(host: str) -> bool:
+    """Whether a socket can be bound to an address: an interface of this host has it."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    try:
+        with socket.socket(family, socket.SOCK_DGRAM) as probe:
+            probe.bind((host, 0))
+    except OSError:
+        return False
+    return True
+
+
 def default_route_addresses() -> RouteAddresses:
     """Which address of this host the kernel puts on packets towards the internet. Sends nothing."""
     return RouteAddresses(

@@ -77,6 +77,13 @@ async def test_the_first_line(tmp_path: Path) -> None:
         assert line["config"] == str(tmp_path / "config.yaml")
 
 
+async def test_a_relay_address_of_another_host(tmp_path: Path) -> None:
+    async with running(tmp_path, relay={"addresses": ["127.0.0.1", "198.51.100.1"]}) as run:
+        warned = await eventually(lambda: run.logged("relay_address_not_here"))
+        assert [line["address"] for line in warned] == ["198.51.100.1"]
+        assert "bound=announced" in warned[0]["reason"]
+
+
 async def test_a_host_without_route(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("turnd.system._source_address", lambda *_: None)
     async with running(tmp_path, relay={"addresses": ["auto"]}) as run:

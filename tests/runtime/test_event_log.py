@@ -71,6 +71,14 @@ async def test_a_failed_authentication(lines: Lines) -> None:
     assert log.counts.auth_failures == {"bad_integrity": 1}
 
 
+async def test_a_store_that_is_away_is_nobody_s_failure(lines: Lines) -> None:
+    log = EventLog()
+    log(events.AuthenticationFailed(LEG, "bob", "r", FailureReason.STORE_UNAVAILABLE))
+    await eventually(lines)
+    assert [one["event"] for one in lines()] == ["auth_unavailable"]
+    assert log.counts.auth_failures == {"store_unavailable": 1}
+
+
 async def test_an_allocation_s_life(lines: Lines) -> None:
     log = EventLog()
     log(events.AllocationCreated(LEG, "bob", "r", RELAYED, 600))

@@ -10,11 +10,17 @@ from turnd.runtime import assembly
 from turnd.runtime.first_run import ice_servers, rtc_configuration_text, turn_urls
 from turnd.runtime.snapshot import VERSION
 from turnd.stun.addresses import TransportAddress, family_of
+from turnd.system import is_address_here
 
 if TYPE_CHECKING:
     from turnd.app import Server
 
 log = logs.get_logger("turnd.app")
+
+_NOT_HERE = (
+    "no interface of this host has it, so no allocation can relay from it; behind NAT name both in "
+    "relay.addresses: bound=announced"
+)
 
 
 def announce(server: Server, user: str) -> None:
@@ -32,6 +38,9 @@ def announce(server: Server, user: str) -> None:
     automatic = any(each.auto for each in server.config.relay.addresses)
     if automatic and all(ip_address(each.announced).is_loopback for each in server.relays):
         log.warning("relays_on_loopback_only", reason="this host has no route: set relay.addresses")
+    for each in server.relays:
+        if not is_address_here(each.bound):
+            log.warning("relay_address_not_here", address=each.bound, reason=_NOT_HERE)
     if assembly.needs_own_secret(server.config.auth):
         secret = server.the_own_secret()
         log.info("own_secret_in_use", file=str(server.secret_file), try_it="turnd credentials")

@@ -20,6 +20,7 @@ from turnd.turn.events import (
     BindingAnswered,
     Challenged,
     Event,
+    FailureReason,
     MessageDropped,
     RequestRefused,
 )
@@ -62,7 +63,11 @@ class EventLog:
                 counts.dropped[event.reason] += 1
             case AuthenticationFailed():
                 counts.auth_failures[event.reason] += 1
-                _log.warning("auth_failed", **_who(event), reason=str(event.reason))
+                if event.reason is FailureReason.STORE_UNAVAILABLE:
+                    # Whoever reads `auth_failed` may ban its client: no reason here.
+                    _log.warning("auth_unavailable", **_who(event), reason=str(event.reason))
+                else:
+                    _log.warning("auth_failed", **_who(event), reason=str(event.reason))
             case AllocationCreated():
                 counts.allocations_created += 1
                 _report("allocation_created", event, relayed=event.relayed)
