@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import json
 import os
 import signal
@@ -183,6 +184,17 @@ def test_what_the_system_refuses(
     monkeypatch.setattr(system, "drop_privileges", refuse)
     assert run(tmp_path) == status
     assert capfd.readouterr().err == f"turnd: {error}\n"
+
+
+def test_a_file_that_the_system_refuses(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(_: str) -> None:
+        raise OSError(errno.EROFS, "Read-only file system", "/var/lib/turnd")
+
+    monkeypatch.setattr(system, "drop_privileges", refuse)
+    assert run(tmp_path) == 69
+    assert capfd.readouterr().err == "turnd: /var/lib/turnd: Read-only file system\n"
 
 
 def test_an_empty_own_secret(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:

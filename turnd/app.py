@@ -96,7 +96,10 @@ async def _serve(
 
 
 def _give_up(why: Exception, status: int) -> int:
-    print(f"turnd: {why}", file=sys.stderr)  # noqa: T201 - for who has started it
+    text = str(why)
+    if isinstance(why, OSError) and why.filename is not None:
+        text = f"{why.filename}: {why.strerror}"
+    print(f"turnd: {text}", file=sys.stderr)  # noqa: T201 - for who has started it
     return status
 
 

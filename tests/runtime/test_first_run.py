@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import stat
 import time
@@ -33,9 +34,19 @@ def test_an_empty_secret_is_no_secret(tmp_path: Path) -> None:
         own_secret(tmp_path)
 
 
+def test_somebody_else_s_secret(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(path: Path, **_: object) -> str:
+        raise PermissionError(errno.EACCES, "Permission denied", str(path))
+
+    (tmp_path / "secret").write_text("north")
+    monkeypatch.setattr(type(tmp_path), "read_text", refuse)
+    with pytest.raises(PermissionError, match=r"secret is not .* give it to .* \(chown\)"):
+        own_secret(tmp_path)
+
+
 def test_a_folder_that_cannot_be_made(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
-    with pytest.raises(OSError, match="file"):
+    with pytest.raises(OSError, match="file/state: Not a directory: name another folder in state_"):
         own_secret(tmp_path / "file/state")
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from turnd.auth.rest import rest_password
 from turnd.stun.addresses import TransportAddress
-from turnd.system import make_directory
+from turnd.system import current_identity, make_directory
 
 SECRET_FILE = "secret"  # noqa: S105 - its name
 _DAY = 86400
@@ -23,22 +23,39 @@ def own_secret(directory: Path) -> str:
     To be called as the user that the server stays: whoever makes the file is who reads it later.
 
     Raises:
-        OSError: it can neither be read nor made.
+        OSError: it can neither be read nor made; PermissionError says whose it should be.
         ValueError: the file is empty.
     """
-    make_directory(directory)
+    try:
+        make_directory(directory)
+    except OSError as error:
+        raise type(error)(
+            f"cannot keep a secret in {directory}: {error.strerror}: name another folder in "
+            "state_directory, or set auth.secrets"
+        ) from error
     path = directory / SECRET_FILE
     text = secrets.token_urlsafe(32)
     try:
         descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     except FileExistsError:
-        text = path.read_text(encoding="utf-8").strip()
+        text = _read(path).strip()
         if not text:
             raise ValueError(f"{path} is empty: delete it, and another one is made") from None
         return text
     with os.fdopen(descriptor, "w") as file:
         file.write(text + "\n")
     return text
+
+
+def _read(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8")
+    except PermissionError as error:
+        user = current_identity().user
+        raise PermissionError(
+            f"{path} is not {user}'s to read, who the server runs as: give it to {user} (chown), "
+            "or delete it, and another one is made"
+        ) from error
 
 
 def ice_servers(
