@@ -30,7 +30,9 @@ TLS = Server("turn.example.org", 5349, Transport.TLS)
         (IntegrityError(""), UDP, "use TLS"),
         (TransactionTimeoutError(""), UDP, "turn.example.org port 3478 by UDP"),
         (TransactionTimeoutError(""), TLS, "turn.example.org port 5349 by TCP"),
+        (IntegrityError(""), UDP, "Redis is away"),
         (UnreachableError(""), TLS, "by TLS"),
+        (UnreachableError(""), TLS, "without TLS: --transport udp --transport tcp"),
         (ClientError(""), UDP, "log"),
     ],
 )

@@ -266,6 +266,18 @@ class TestIntegrity:
                 await session.request(Method.REFRESH)
 
     @STREAMS_TOO
+    async def test_an_unsigned_500_is_told(self, transport: Transport) -> None:
+        def store_away(exchange: Exchange) -> None:
+            if exchange.message.has_integrity_sha256:
+                exchange.fail(500)
+            else:
+                challenge(exchange)
+
+        async with scripted(store_away, transport) as server, Opened(server.server) as session:
+            with pytest.raises(IntegrityError, match=r"an unsigned answer \(error 500\)"):
+                await session.request(Method.REFRESH)
+
+    @STREAMS_TOO
     async def test_an_unsigned_400_is_as_if_it_never_came(self, transport: Transport) -> None:
         def bad_request(exchange: Exchange) -> None:
             if exchange.message.has_integrity_sha256:

@@ -46,7 +46,11 @@ def advice(error: ClientError, server: Server) -> str:
     if isinstance(error, BidDownError):
         return "Something between here and the server changes its answers: use TLS."
     if isinstance(error, IntegrityError):
-        return "Something answers in the server's place or changes its answers: use TLS."
+        return (
+            "An unsigned error 500 comes from a server that cannot look the user up, for instance "
+            "because Redis is away: read its log. Otherwise something answers in the server's "
+            "place or changes its answers: use TLS."
+        )
     where = f"{server.host} port {server.port}"
     kind = "UDP" if server.transport is Transport.UDP else "TCP"
     if isinstance(error, TransactionTimeoutError):
@@ -55,10 +59,13 @@ def advice(error: ClientError, server: Server) -> str:
             "right, does a firewall drop it?"
         )
     if isinstance(error, UnreachableError):
-        return (
+        text = (
             f"Is the server running and does it listen at {where} by "
             f"{server.transport.upper()} (listen in its config)? Does a firewall refuse it?"
         )
+        if server.transport is Transport.TLS:
+            text += " A server without TLS: --transport udp --transport tcp."
+        return text
     return "Read the server's log."
 
 

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TypedDict, TypeVar, Unpack
 
 from turnd.client.connection import Connection, ConnectOptions, connect
-from turnd.client.credentials import LongTermCredentials, Signing, Verdict, error_code
+from turnd.client.credentials import LongTermCredentials, Signing, Verdict, error_code, is_signed
 from turnd.client.errors import ClientError, IntegrityError, StunError, UnreachableError
 from turnd.client.inbox import Inbox
 from turnd.client.transactions import RoundTripEstimate, Timing, Transaction
@@ -315,9 +315,12 @@ def _judged(
     if verdict is Verdict.DISCARD:
         txn.discard(f"an unsigned answer ({_success_or_code(response)})")
     elif verdict is Verdict.VIOLATED:
+        why = "the answer's integrity does not hold"
+        if not is_signed(response):
+            why = f"an unsigned answer ({_success_or_code(response)})"
         if reliable:
-            raise IntegrityError("the answer's integrity does not hold")
-        txn.discard("its integrity does not hold")
+            raise IntegrityError(why)
+        txn.discard(why)
     return verdict
 
 
