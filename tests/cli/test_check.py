@@ -3,6 +3,7 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -188,6 +189,11 @@ class TestOutput:
             "  FAIL  echo           0 of 20\\x1b[0m",
             "                       open the ports",
         ]
+
+    def test_the_same_advice_is_given_once_in_a_row(self, run: Run, asked: Asked) -> None:
+        asked.steps = [replace(WARNING, name="a"), replace(WARNING, name="b"), OK, FAILED]
+
+        assert run("check", "turn:h?transport=udp").out.count("renew it") == 1
 
     def test_warnings_do_not_fail(self, run: Run, asked: Asked) -> None:
         asked.steps = [OK, WARNING]

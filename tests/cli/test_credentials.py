@@ -146,6 +146,16 @@ class TestHosts:
 
         assert self.uris(run) == ["turn:198.51.100.1:1?transport=udp"]
 
+    def test_a_host_without_routes_serves_itself(
+        self, run: Run, config: Write, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        config(listen=["udp://0.0.0.0:1", "udp://[::]:1"], auth={"secrets": [SECRET]})
+        monkeypatch.setattr(
+            credentials, "default_route_addresses", lambda: RouteAddresses(None, None)
+        )
+
+        assert self.uris(run) == ["turn:127.0.0.1:1?transport=udp"]
+
     def test_no_address_is_known(
         self, run: Run, config: Write, monkeypatch: pytest.MonkeyPatch
     ) -> None:

@@ -3,6 +3,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
+import pytest
+
 from tests.cli.conftest import Run
 
 Write = Callable[..., Path]
@@ -83,3 +85,12 @@ def test_what_only_building_shows(run: Run, config: Write) -> None:
     assert certificate.startswith(f"{path}:1:")
     assert "nowhere.pem: cannot read the certificate" in certificate
     assert "auth.redis: 'nonsense' is no option" in redis
+
+
+def test_whether_a_file_may_be_read_is_for_its_reader_to_tell(
+    run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("os.access", lambda *_: False)
+    Path("config.yaml").write_text("realm: a\n")
+
+    assert run("validate", "config.yaml").status == 0

@@ -17,7 +17,7 @@ from turnd.cli.local_check import check_machine
 from turnd.cli.output import json_option, print_json, printable
 from turnd.cli.realms import find_realm
 from turnd.cli.secrets_at_hand import first_secret, read_password, read_secret_file
-from turnd.cli.settings import load_config
+from turnd.cli.settings import FILE, load_config
 from turnd.client.check import CheckSettings, check
 from turnd.client.echo import Probes
 from turnd.client.report import Report, Status, Step
@@ -70,16 +70,14 @@ class Options:
 @click.option("--tls-port", type=click.IntRange(1, 65535), help="For TLS. [default: 5349]")
 @click.option("--user", help="The user; with --secret-file or --config, a label only.")
 @click.option("--password-stdin", is_flag=True, help="Read the password from standard input.")
-@click.option(
-    "--secret-file", metavar="FILE", type=click.Path(), help="Make credentials from this secret."
-)
+@click.option("--secret-file", metavar="FILE", type=FILE, help="Make credentials from this secret.")
 @click.option(
     "--config",
     metavar="FILE",
-    type=click.Path(),
+    type=FILE,
     help="Make credentials from this config file; with --local, the file to check.",
 )
-@click.option("--ca", metavar="FILE", type=click.Path(), help="PEM file of the authority to trust.")
+@click.option("--ca", metavar="FILE", type=FILE, help="PEM file of the authority to trust.")
 @click.option("--server-name", help="The name that TLS asks for. [default: HOST]")
 @click.option("--count", type=click.IntRange(2, 10000), default=20, help="Echoes. [default: 20]")
 @click.option(
@@ -203,9 +201,11 @@ def show_steps(steps: Sequence[Step], as_json: bool) -> int:
 
 
 def _print_steps(steps: Sequence[Step]) -> None:
+    told = ""
     for step in steps:
         mark, colour = MARKS[step.status]
         shown = click.style(f"{mark:<4}", fg=colour) if sys.stdout.isatty() else f"{mark:<4}"
         click.echo(f"  {shown}  {step.name:<14} {printable(step.text)}")
-        if step.fix:
+        if step.fix and step.fix != told:
             click.echo(f"        {'':<14} {step.fix}")
+        told = step.fix

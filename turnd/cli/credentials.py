@@ -119,9 +119,13 @@ def _reachable(config: Config, endpoint: Endpoint) -> str | None:
         if not address.auto and family_of(address.announced) == family:
             return address.announced
     routes = default_route_addresses()
+    if routes.ipv4 is None and routes.ipv6 is None:
+        return _LOOPBACK if family is AddressFamily.IPV4 else None
     return routes.ipv4 if family is AddressFamily.IPV4 else routes.ipv6
 
 
+_LOOPBACK = "127.0.0.1"
+"""Where a host without any route serves: itself."""
 _WILDCARDS = ("0.0.0.0", "::")  # noqa: S104 - compared, not bound
 
 

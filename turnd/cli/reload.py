@@ -13,7 +13,7 @@ import click
 from turnd import system
 from turnd.cli.errors import CommandError, unavailable
 from turnd.cli.output import json_option, print_json
-from turnd.cli.settings import config_option, path_of
+from turnd.cli.settings import FILE, config_option, path_of
 from turnd.config.loader import find_config_file, load
 from turnd.config.problems import ConfigError
 
@@ -27,7 +27,7 @@ PATIENCE = 90.0
 
 @click.command("reload")
 @config_option
-@click.option("--socket", "path", metavar="FILE", type=click.Path(), help="The admin socket.")
+@click.option("--socket", "path", metavar="FILE", type=FILE, help="The admin socket.")
 @json_option
 def command(config: str | None, path: str | None, as_json: bool) -> int:
     """Let the running server read its config file again.

@@ -17,10 +17,13 @@ if TYPE_CHECKING:
 
     from turnd.config.model import Config
 
+FILE = click.Path(readable=False)
+"""The name of a file; that it cannot be read is told by who reads it, with his exit status."""
+
 config_option: Callable[[Any], Any] = click.option(
     "--config",
     metavar="FILE",
-    type=click.Path(),
+    type=FILE,
     help="The config file. [default: ./config.yaml, then /etc/turnd/config.yaml]",
 )
 

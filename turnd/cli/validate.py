@@ -10,6 +10,7 @@ import click
 
 from turnd.cli.errors import broken_config
 from turnd.cli.output import json_option, print_json
+from turnd.cli.settings import FILE
 from turnd.config.loader import load
 from turnd.config.problems import ConfigError, format_path
 from turnd.runtime.examine import examine
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
 
 
 @click.command("validate")
-@click.argument("file", type=click.Path())
+@click.argument("file", type=FILE)
 @json_option
 def command(file: str, as_json: bool) -> int:
     """Say everything that is wrong with a config file, as turnd serve would read it.
