@@ -89,6 +89,13 @@ def test_relay_addresses_are_different() -> None:
     ]
 
 
+def test_clients_are_sent_to_somewhere() -> None:
+    assert problems('alternates: [udp://203.0.113.8, "tls://[::]:443", tcp://203.0.113.8:0]') == [
+        "f:1:33: alternates[1]: tls://[::]:443 is nowhere that a client could be sent to",
+        "f:1:51: alternates[2]: tcp://203.0.113.8:0 is nowhere that a client could be sent to",
+    ]
+
+
 def test_the_default_lifetime_is_granted_at_all() -> None:
     assert problems("relay: {lifetime: 2h}") == [
         "f:1:19: relay.lifetime: lifetime (7200) is above max_lifetime (3600)"

@@ -36,6 +36,8 @@ _YAML_1_1_BOOLEANS = {"yes": "true", "y": "true", "on": "true", "no": "false", "
 _YAML_1_1_BOOLEANS["off"] = "false"
 
 FOREIGN = {
+    "alternate-server": "alternates",
+    "tls-alternate-server": "alternates",
     "blacklist_peers": "peers.deny",
     "cert": "tls.certificate",
     "credentials": "auth.users",

@@ -102,6 +102,13 @@ class Config(Section):
         "reached, whatever stands here.",
     )
     limits: LimitsSection = section(LimitsSection, "How much at the same time. 0: no limit.")
+    alternates: tuple[EndpointField, ...] = live(
+        (),
+        "Servers that clients are sent to (300, Try Alternate) when this one has no room or ends: "
+        "by the transport and address family that they came by. Same users and, with tls://, same "
+        "name.",
+        examples=[["udp://203.0.113.8:3478", "tls://203.0.113.8:5349"]],
+    )
     streams: StreamsSection = section(StreamsSection, "TCP and TLS connections.")
     admin: AdminSection = section(AdminSection, "Metrics, health and control.")
     metrics: MetricsSection = section(MetricsSection, "What /metrics shows.")

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from turnd.allocations.allocation import Allocation, Relay
+from turnd.allocations.quotas import QuotaRefusal
 from turnd.allocations.reservations import Reservation
 from turnd.engine.base import RelayError, RelayId
 from turnd.stun import attributes as a
@@ -18,6 +19,7 @@ from turnd.stun.errors import DecodeError, ErrorCode
 from turnd.stun.message import Message
 from turnd.turn.events import AllocationCreated
 from turnd.turn.lifetime import desired_lifetime
+from turnd.turn.redirect import no_room
 from turnd.turn.relay_addresses import OpenedRelay
 from turnd.turn.request import Attributes, Refused, Request
 from turnd.turn.state import ServerState
@@ -95,9 +97,9 @@ def _wanted(state: ServerState, message: Message) -> Wanted:
 
 
 def _admit(state: ServerState, request: Request) -> None:
-    """Step 10: the server may always refuse."""
+    """Steps 10 and 11: the server may always refuse or redirect."""
     if state.draining:
-        raise Refused(ErrorCode.INSUFFICIENT_CAPACITY, "draining")
+        raise no_room(state.settings, request, ErrorCode.INSUFFICIENT_CAPACITY, "draining")
     realm, user, host = (
         request.realm.name,
         request.credential.quota_user,
@@ -106,8 +108,11 @@ def _admit(state: ServerState, request: Request) -> None:
     refusal = state.table.quotas.admit(realm, user, host) or request.realm.quotas.admit(
         realm, user, host, request.credential.quota
     )
+    code, why = ErrorCode.ALLOCATION_QUOTA_REACHED, f"quota: {refusal}"
+    if refusal is QuotaRefusal.TOTAL:
+        raise no_room(state.settings, request, code, why)
     if refusal is not None:
-        raise Refused(ErrorCode.ALLOCATION_QUOTA_REACHED, f"quota: {refusal}")
+        raise Refused(code, why)
 
 
 def _open(state: ServerState, request: Request, wanted: Wanted, deadline: float) -> Outcome:
@@ -144,7 +149,7 @@ def _open_pair(
         family, request.leg, request.now, deadline, request.now + reservations.lifetime
     )
     if isinstance(pair, RelayError):
-        raise Refused(ErrorCode.INSUFFICIENT_CAPACITY, pair.value)
+        raise no_room(state.settings, request, ErrorCode.INSUFFICIENT_CAPACITY, pair.value)
     first, second = pair
     reservation = reservations.add(
         realm, user, second.relay_id, second.bound, second.relayed, request.now
@@ -170,7 +175,8 @@ def _open_each(state: ServerState, request: Request, wanted: Wanted, deadline: f
         else:
             relays.append(_relay(opened, deadline))
     if not relays:
-        raise Refused(ErrorCode.INSUFFICIENT_CAPACITY, reason or "no relay address")
+        why = reason or "no relay address"
+        raise no_room(state.settings, request, ErrorCode.INSUFFICIENT_CAPACITY, why)
     return Outcome(tuple(relays), missing=missing[0] if missing else None)
 
 
