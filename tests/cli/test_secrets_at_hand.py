@@ -55,8 +55,9 @@ class TestFile:
     def test_an_empty_file(self, tmp_path: Path) -> None:
         (tmp_path / "secret").write_text("\n")
 
-        with pytest.raises(CommandError, match="is empty"):
+        with pytest.raises(CommandError, match="is empty") as caught:
             read_secret_file(str(tmp_path / "secret"))
+        assert caught.value.status == 65
 
 
 class TestPassword:

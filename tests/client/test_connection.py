@@ -27,6 +27,12 @@ def trusting(authority: Authority, name: str | None = None) -> ConnectOptions:
     return ConnectOptions(tls=client_tls(str(authority.file)), server_name=name)
 
 
+def test_authorities_that_cannot_be_read_are_named() -> None:
+    with pytest.raises(OSError, match="No such file") as caught:
+        client_tls("none.pem")
+    assert caught.value.filename == "none.pem"
+
+
 def closed_port(kind: socket.SocketKind) -> int:
     with socket.socket(socket.AF_INET, kind) as probe:
         probe.bind(("127.0.0.1", 0))

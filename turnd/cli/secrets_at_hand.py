@@ -5,6 +5,7 @@ Never from the command line alone, where every user of the machine can read them
 
 from __future__ import annotations
 
+import os
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -52,7 +53,7 @@ def read_secret_file(name: str) -> str:
     """
     lines = Path(name).read_text(encoding="utf-8").strip().splitlines()
     if not lines:
-        raise CommandError(f"turnd: {name} is empty")
+        raise CommandError(f"turnd: {name} is empty", os.EX_DATAERR)
     return lines[0].strip()
 
 

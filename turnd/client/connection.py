@@ -167,8 +167,15 @@ def client_tls(authorities: str | None = None, *, verify: bool = True) -> ssl.SS
     Args:
         authorities: a PEM file to trust in place of the system's authorities.
         verify: off only to look at a server whose certificate is known to be wrong.
+
+    Raises:
+        OSError: the authorities cannot be read; with the file's name.
     """
-    context = ssl.create_default_context(cafile=authorities)
+    try:
+        context = ssl.create_default_context(cafile=authorities)
+    except OSError as error:
+        error.filename = authorities
+        raise
     context.set_alpn_protocols(["stun.turn"])
     if not verify:
         context.check_hostname = False
