@@ -120,7 +120,9 @@ def test_pairs_are_an_even_port_and_the_next() -> None:
 
 def test_half_a_pair_is_no_pair() -> None:
     pool = ports(50000, 50003)
-    assert pool.take_exact(50001)
+    take_all(pool)
+    for port in (50000, 50002, 50003):
+        pool.release(port, 0.0)
     assert pool.take_pair(0.0) == (50002, 50003)
     assert pool.take_pair(0.0) is None
     pool.release(50001, 10.0)
@@ -134,16 +136,6 @@ def test_pairs_rest_from_when_their_later_port_was_freed() -> None:
         pool.release(port, now)
     assert pool.take_pair(5.0) == (50002, 50003)
     assert pool.take_pair(5.0) == (50000, 50001)
-
-
-def test_a_port_may_be_asked_for_by_number() -> None:
-    pool = ports()
-    assert pool.take_exact(50003)
-    assert not pool.take_exact(50003)
-    assert not pool.take_exact(49999)
-    assert not pool.take_exact(50010)
-    pool.release(50003, 0.0)
-    assert pool.take_exact(50003)
 
 
 @pytest.mark.parametrize("port", [50003, 49999, 50010, 0])
@@ -236,11 +228,6 @@ class PortsMachine(RuleBasedStateMachine):
             return multiple()
         assert pair[1] == pair[0] + 1
         return self.use(*pair)
-
-    @rule(target=taken, port=st.integers(99, 112))
-    def take_exact(self, port: int) -> object:
-        assert self.pool.take_exact(port) == (port in self.freed_at)
-        return self.use(port if port in self.freed_at else None)
 
     @rule(port=consumes(taken))
     def release(self, port: int) -> None:

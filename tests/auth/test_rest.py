@@ -38,13 +38,11 @@ def test_the_four_shapes(username: str, expires_at: float, quota_user: str) -> N
 def test_other_names_are_none_of_them(username: str) -> None:
     assert parse_rest_username(username) is None
     assert make("one").candidates(username) == ()
-    assert not make("one").is_rest(username)
 
 
 def test_another_separator() -> None:
     secrets = make("one", separator="|")
-    assert secrets.is_rest("17|bob:builder")
-    assert not secrets.is_rest("17:bob")
+    assert secrets.candidates("17:bob") == ()
     assert secrets.candidates("17|bob:builder")[0].quota_user == "bob:builder"
 
 

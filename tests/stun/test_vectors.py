@@ -6,7 +6,6 @@ import pytest
 
 from tests.stun.registry import VECTORS
 from turnd.stun import attributes as a
-from turnd.stun.addresses import parse_transport_address
 from turnd.stun.errors import DecodeError
 from turnd.stun.keys import PasswordAlgorithm, long_term_key, opaque_string
 from turnd.stun.message import (
@@ -55,7 +54,7 @@ def test_the_attributes_are_read(vector: dict[str, Any]) -> None:
         assert message.get(attribute) == vector.get(name)
     assert message.has_fingerprint is vector["fingerprint"]
     if "mapped" in vector:
-        assert message.get(a.XOR_MAPPED_ADDRESS) == parse_transport_address(vector["mapped"])
+        assert str(message.get(a.XOR_MAPPED_ADDRESS)) == vector["mapped"]
     if "userhash" in vector:
         assert message.get(a.USERHASH) == bytes.fromhex(vector["userhash"])
         assert message.get(a.PASSWORD_ALGORITHM) == (PasswordAlgorithm.SHA256, b"")

@@ -118,7 +118,6 @@ class Allocation:
     created_at: float
     relays: tuple[Relay, ...]
     """One or two; none once the allocation has ended."""
-    reservation_token: bytes | None = None
     answer: Any = None
     """What a retransmitted Allocate is answered with; opaque here."""
     wake_at: float = field(default=inf, repr=False)

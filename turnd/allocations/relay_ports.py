@@ -148,13 +148,6 @@ class RelayPorts:
         port = self._choose(self._pairs, now)
         return None if port is None else (self._out(port), self._out(port + 1))
 
-    def take_exact(self, port: int) -> bool:
-        """This port; False when it is in use or not of the range."""
-        if port not in self._shelf(port):
-            return False
-        self._out(port)
-        return True
-
     def release(self, port: int, now: float) -> None:
         """Put a port to rest; its socket is closed.
 

@@ -106,10 +106,6 @@ class RestSecrets:
         for key in [key for key in self._cache if key[0] not in values]:
             del self._cache[key]
 
-    def is_rest(self, username: str) -> bool:
-        """Whether the name has the shape of a REST user name."""
-        return parse_rest_username(username, self._separator) is not None
-
     def candidates(self, username: str) -> tuple[Credential, ...]:
         """One credential for each secret in use; none for another kind of name."""
         parsed = parse_rest_username(username, self._separator)

@@ -106,11 +106,6 @@ class StreamAcceptor:
         """The engine's handle that the accepted legs carry."""
         return self._listener
 
-    @property
-    def paused(self) -> bool:
-        """Whether accepting waits for the system to have descriptors or buffers again."""
-        return self._exhausted
-
     def start(self) -> None:
         """Accept from now on, in the running loop."""
         asyncio.get_running_loop().add_reader(self._socket, self._accept_batch)

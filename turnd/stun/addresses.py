@@ -75,33 +75,3 @@ def unpack_host(packed: bytes) -> str:
     if len(packed) == 4:
         return str(IPv4Address(packed))
     return str(IPv6Address(packed))
-
-
-def parse_transport_address(text: str, default_port: int | None = None) -> TransportAddress:
-    """`203.0.113.7:3478`, `[2001:db8::7]:3478`, or without port where a default is given.
-
-    Raises:
-        ValueError: not of this form; the message says what is wrong.
-    """
-    host, port = text, ""
-    if text.startswith("["):
-        host, closed, rest = text[1:].partition("]")
-        if not closed or (rest and not rest.startswith(":")):
-            raise ValueError(
-                f"'{text}' is no address: an IPv6 address with a port is [address]:port"
-            )
-        port = rest[1:]
-    elif text.count(":") == 1:
-        host, _, port = text.partition(":")
-    if not port:
-        if default_port is None:
-            raise ValueError(f"'{text}' has no port")
-        number = default_port
-    elif not (port.isascii() and port.isdigit() and int(port) <= 65535):
-        raise ValueError(f"'{port}' is no port: 0 to 65535")
-    else:
-        number = int(port)
-    try:
-        return TransportAddress(str(ip_address(host)), number)
-    except ValueError:
-        raise ValueError(f"'{host}' is no IP address") from None

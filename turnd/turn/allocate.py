@@ -207,7 +207,6 @@ def _created(state: ServerState, request: Request, outcome: Outcome, lifetime: f
             transaction_id=request.message.transaction_id,
             created_at=request.now,
             relays=outcome.relays,
-            reservation_token=outcome.reservation.token if outcome.reservation else None,
             answer=tuple(answer),
         )
     )
