@@ -26,8 +26,8 @@ ERRORS = (RedisError, RedisClusterException, OSError, TimeoutError)
 """What a call raises when Redis does not do what was asked."""
 
 ANSWER_LIMIT = 0.28
-"""Seconds until waiting for Redis is given up. A client repeats a request after 0.25 to 0.5 s: it is
-to have its answer within 0.3 s, and a busy loop notices a deadline some milliseconds late."""
+"""Seconds until waiting for Redis is given up. A client repeats a request after 0.25 to 0.5 s: it
+is to have its answer within 0.3 s, and a busy loop notices a deadline some milliseconds late."""
 
 _CALLS_AT_ONCE = 32
 _PAUSE, _LONGEST_PAUSE = 0.01, 0.05  # seconds before the one retry, with jitter
