@@ -115,7 +115,7 @@ def test_an_unknown_command(run: Run) -> None:
 
     assert result.status == 64
     assert result.out == ""
-    assert result.err == "turnd: No such command 'sreve' (see turnd --help)\n"
+    assert result.err == "turnd: No such command 'sreve'; did you mean serve? (see turnd --help)\n"
 
 
 def test_no_command_is_a_usage_error_with_help(run: Run) -> None:

@@ -78,6 +78,8 @@ def test_secrets_are_not_shown(text: str) -> None:
     ("path", "expected"),
     [
         (("listn",), "; did you mean listen?"),
+        (("relam",), "; did you mean realm?"),
+        (("max_allocations",), "; did you mean limits.allocations_per_user?"),
         (("ports",), "; did you mean relay.ports?"),
         (("auth", "secret"), "; did you mean auth.secrets?"),
         (("secret",), "; did you mean auth.secrets?"),

@@ -69,6 +69,7 @@ def test_texts_that_are_fine(check: Callable[[str], str], text: str) -> None:
         (texts.check_software, "a\nb", "printable"),
         (texts.check_name, "", "at least 1"),
         (texts.check_name, "a b", "no spaces"),
+        (texts.check_name, "alice:hunter2", r"stands in auth\.users$"),
         (texts.check_path, " ", "empty"),
         (texts.check_path, "a\0", "empty"),
         (texts.check_redis, "s3cret", "no URL of Redis"),

@@ -9,7 +9,7 @@ from turnd.config.keys import bare_type, fixed_keys, is_secret, section_at
 from turnd.config.problems import Path, format_path
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Collection, Iterable
 
     from pydantic_core import ErrorDetails
 
@@ -36,40 +36,56 @@ _YAML_1_1_BOOLEANS = {"yes": "true", "y": "true", "on": "true", "no": "false", "
 _YAML_1_1_BOOLEANS["off"] = "false"
 
 FOREIGN = {
+    "allow-loopback-peers": "peers.allow",
+    "allowed-peer-ip": "peers.allow",
+    "alt-listening-port": "listen",
+    "alt-tls-listening-port": "listen",
     "alternate-server": "alternates",
-    "tls-alternate-server": "alternates",
     "blacklist_peers": "peers.deny",
     "cert": "tls.certificate",
     "credentials": "auth.users",
     "denied-peer-ip": "peers.deny",
-    "allowed-peer-ip": "peers.allow",
     "external-ip": "relay.addresses",
-    "lt-cred-mech": "auth.users",
     "listening-ip": "listen",
     "listening-port": "listen",
+    "log-min-level": "log.level",
+    "lt-cred-mech": "auth.users",
     "max-allocate-lifetime": "relay.max_lifetime",
+    "max-allocate-timeout": "streams.authentication_timeout",
     "max-port": "relay.ports",
+    "max_allocations": "limits.allocations_per_user",
     "min-port": "relay.ports",
+    "no-multicast-peers": "peers.deny",
     "pkey": "tls.key",
     "proc-user": "user",
     "prometheus": "admin.listen",
+    "prometheus-address": "admin.listen",
     "prometheus-port": "admin.listen",
+    "prometheus-username-labels": "metrics.users",
     "redis-userdb": "auth.redis",
     "relay-ip": "relay.addresses",
+    "relay-threads": "workers",
     "relay_ipv4_addr": "relay.addresses",
     "relay_ipv6_addr": "relay.addresses",
     "relay_max_port": "relay.ports",
     "relay_min_port": "relay.ports",
     "rest-api-separator": "auth.separator",
     "secret": "auth.secrets",
+    "simple-log": "log.format",
+    "sock-buf-size": "sockets.receive_buffer",
+    "software-attribute": "software",
+    "software_name": "software",
     "stale-nonce": "auth.nonce_lifetime",
     "static-auth-secret": "auth.secrets",
+    "tls-alternate-server": "alternates",
     "tls-listening-port": "listen",
     "tls_crt_file": "tls.certificate",
     "tls_key_file": "tls.key",
     "total-quota": "limits.allocations",
+    "unauthorized-ratelimit-rps": "limits.unauthenticated_per_second",
     "use-auth-secret": "auth.secrets",
     "user-quota": "limits.allocations_per_user",
+    "verbose": "log.level",
     "whitelist_peers": "peers.allow",
 }
 """Options of coturn and eturnal, and where an admin who comes from there finds them here."""
@@ -97,7 +113,7 @@ def unknown_key(path: Path) -> str:
     if name == "<<":
         return "unknown key: maps are not merged here"
     around = section_at(path[:-1])
-    near = get_close_matches(name, around.model_fields if around else (), n=1)
+    near = _nearest(name, tuple(around.model_fields) if around else ())
     meant = [format_path(key) for key in fixed_keys() if key[-1] == name][:2]
     if not meant and name in FOREIGN:
         meant = [FOREIGN[name]]
@@ -105,6 +121,13 @@ def unknown_key(path: Path) -> str:
         similar = get_close_matches(name, {key[-1] for key in fixed_keys()}, n=1, cutoff=0.8)
         meant = [format_path(key) for key in fixed_keys() if key[-1] in similar][:2]
     return f"unknown key{guess(meant or near)}"
+
+
+def _nearest(name: str, keys: Collection[str]) -> list[str]:
+    """The key that is most like a name: two letters that changed places before all else."""
+    return [key for key in keys if sorted(key) == sorted(name)][:1] or get_close_matches(
+        name, keys, n=1
+    )
 
 
 def guess(words: Iterable[str]) -> str:

@@ -145,8 +145,12 @@ def check_name(text: str) -> str:
     """A name of this system, such as a user's.
 
     Raises:
-        ValueError: empty or not printable.
+        ValueError: empty, not printable, or a name and a password as coturn's `user` has them.
     """
+    if ":" in text:
+        raise ValueError(
+            "a user of this system is wanted, without colon; who may relay stands in auth.users"
+        )
     if not text or not text.isprintable() or " " in text:
         raise ValueError("a name has at least 1 character and no spaces")
     return text
