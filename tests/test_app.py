@@ -8,7 +8,6 @@ import json
 import os
 import signal
 import socket
-import stat
 import subprocess
 import sys
 import tempfile
@@ -19,12 +18,11 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from tests.listeners.pems import make_pair
-from tests.runtime.servers import ALICE, basics, running, write_config
+from tests.runtime.servers import ALICE, basics, is_free, write_config
 from tests.waiting import eventually
 from turnd import app, system
 from turnd.client.client import TurnClient
 from turnd.client.errors import ClientError
-from turnd.config import load
 from turnd.system import Identity
 
 if TYPE_CHECKING:
@@ -63,15 +61,6 @@ def _one_turn(monkeypatch: pytest.MonkeyPatch) -> None:
 def run(folder: Path, **changes: Any) -> int:
     values = {k: v for k, v in (basics(folder) | changes).items() if v is not None}
     return app.run(write_config(folder, values), {})
-
-
-def is_free(port: int, kind: socket.SocketKind) -> bool:
-    with socket.socket(socket.AF_INET, kind) as probe:
-        try:
-            probe.bind(("127.0.0.1", port))
-        except OSError:
-            return False
-        return True
 
 
 @pytest.fixture
@@ -202,37 +191,6 @@ def test_an_empty_own_secret(tmp_path: Path, capfd: pytest.CaptureFixture[str]) 
     (tmp_path / "state/secret").write_text("")
     assert run(tmp_path, auth=None) == 78
     assert "is empty: delete it" in capfd.readouterr().err
-
-
-async def test_not_ready_before_it_serves_and_healthy(tmp_path: Path) -> None:
-    async with running(tmp_path) as served:
-        assert served.server.not_ready is None
-        values = write_config(tmp_path, basics(tmp_path) | {"admin": {"listen": "127.0.0.1:0"}})
-        config = load(values, {})
-        server = app.Server(config, values, {}, served.server.log_pipe)
-        served.server, running_server = server, served.server
-        try:
-            await server.bind()
-            assert await served.get("/readyz") == (503, "starting\n")
-            assert (await served.get("/metrics"))[0] == 200
-        finally:
-            await server.stop()
-            served.server = running_server
-
-
-async def test_the_admin_socket_is_its_owner_s(tmp_path: Path) -> None:
-    async with running(tmp_path):
-        assert stat.S_IMODE((tmp_path / "admin.sock").stat().st_mode) == 0o600
-    assert not (tmp_path / "admin.sock").exists()
-
-
-async def test_calls_end_with_the_server(tmp_path: Path) -> None:
-    async with running(tmp_path) as served:
-        client = await served.client()
-        relayed = (await client.allocate()).relayed[0]
-        await served.server.stop()
-        assert is_free(relayed.port, socket.SOCK_DGRAM)
-        await client.close(delete=False)
 
 
 @pytest.fixture

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import io
 import json
+import socket
 from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
@@ -13,7 +14,6 @@ from typing import TYPE_CHECKING, Any
 from aiohttp import ClientSession, UnixConnector
 
 from turnd import logs
-from turnd.app import Server
 from turnd.auth.rest import rest_password
 from turnd.client.client import TurnClient
 from turnd.client.session import ClientOptions
@@ -21,6 +21,7 @@ from turnd.client.transactions import Timing
 from turnd.client.uri import Server as Target
 from turnd.client.uri import Transport
 from turnd.config import load
+from turnd.runtime.server import Server
 from turnd.stun.addresses import TransportAddress
 
 if TYPE_CHECKING:
@@ -66,6 +67,15 @@ def write_config(folder: Path, values: Mapping[str, Any]) -> Path:
     path = folder / "config.yaml"
     path.write_text("".join(f"{key}: {json.dumps(value)}\n" for key, value in values.items()))
     return path
+
+
+def is_free(port: int, kind: socket.SocketKind) -> bool:
+    with socket.socket(socket.AF_INET, kind) as probe:
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError:
+            return False
+        return True
 
 
 @dataclass

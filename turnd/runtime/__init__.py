@@ -1,1 +1,1 @@
-"""What `turnd.app` is composed of: the parts that join configuration, engine, core and admin."""
+"""The running server: the parts that join configuration, engine, core and admin."""

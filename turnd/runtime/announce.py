@@ -13,9 +13,9 @@ from turnd.stun.addresses import TransportAddress, family_of
 from turnd.system import is_address_here
 
 if TYPE_CHECKING:
-    from turnd.app import Server
+    from turnd.runtime.server import Server
 
-log = logs.get_logger("turnd.app")
+log = logs.get_logger("turnd.runtime.announce")
 
 _NOT_HERE = (
     "no interface of this host has it, so no allocation can relay from it; behind NAT name both in "

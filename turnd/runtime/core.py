@@ -13,8 +13,8 @@ from turnd.turn.state import ServerState
 from turnd.turn.waiting import WaitingRequests
 
 if TYPE_CHECKING:
-    from turnd.app import Server
     from turnd.config import Endpoint
+    from turnd.runtime.server import Server
     from turnd.turn.realm import Realm
 
 

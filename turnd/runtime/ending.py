@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING
 from turnd import logs, system
 
 if TYPE_CHECKING:
-    from turnd.app import Server
+    from turnd.runtime.server import Server
 
-log = logs.get_logger("turnd.app")
+log = logs.get_logger("turnd.runtime.ending")
 
 _LOOK_EVERY = 0.05
 

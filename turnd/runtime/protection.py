@@ -11,7 +11,7 @@ from turnd.runtime import assembly
 from turnd.stun.addresses import TransportAddress
 
 if TYPE_CHECKING:
-    from turnd.app import Server
+    from turnd.runtime.server import Server
 
 PATIENCE = 2.0
 """Seconds that a start or a reload waits for names at most."""

@@ -19,7 +19,7 @@ from turnd.runtime import assembly
 from turnd.runtime.examine import bad_certificates, examine
 
 if TYPE_CHECKING:
-    from turnd.app import Server
+    from turnd.runtime.server import Server
 
 log = logs.get_logger("turnd.runtime.reload")
 

@@ -11,7 +11,7 @@ from turnd.stun.errors import ErrorCode
 from turnd.turn.events import Dropped
 
 if TYPE_CHECKING:
-    from turnd.app import Server
+    from turnd.runtime.server import Server
 
 VERSION = version("turnd")
 

@@ -9,9 +9,9 @@ from turnd.auth.store_cache import StoreHooks
 from turnd.runtime import assembly
 
 if TYPE_CHECKING:
-    from turnd.app import Server
     from turnd.auth.redis_store import RedisStore
     from turnd.config import Config
+    from turnd.runtime.server import Server
 
 
 class Sources:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from turnd import logs, system
 
 if TYPE_CHECKING:
-    from turnd.app import Server
+    from turnd.runtime.server import Server
 
 TICK = 1.0
 CERTIFICATES_EVERY = 5
@@ -17,7 +17,7 @@ CERTIFICATES_EVERY = 5
 ADDRESSES_EVERY = 60
 """Ticks between two looks at the addresses of this host and of Redis."""
 
-log = logs.get_logger("turnd.app")
+log = logs.get_logger("turnd.runtime.ticker")
 
 
 class Ticker:
