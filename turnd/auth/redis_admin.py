@@ -127,7 +127,7 @@ async def redis_admin(address: str, realm: str, schema: str) -> AsyncIterator[Re
     except BadRecordError as error:
         raise AdminError(f"Redis holds a malformed record: {error}") from None
     except ERRORS as error:
-        raise AdminError(f"Redis: {error}") from error
+        raise AdminError(f"Redis: {error} (auth.redis says where it is)") from error
     finally:
         await link.close()
 
