@@ -111,7 +111,7 @@ async def test_new_buffers_are_for_the_listener_and_its_next_relays(world: Porta
     relay = world.engine._rules.relays[allocation.relay]
     assert isinstance(relay, UdpRelay)
     assert relay.sock.getsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF) == 60_000
-    listener = world.engine._udp_listeners[world.listener]
+    listener = world.engine._legs.udp_listeners[world.listener]
     assert listener.sock.getsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF) == 60_000
 
 
@@ -193,7 +193,7 @@ async def test_an_icmp_error_about_a_peer_without_permission_is_not_told(
 @pytest.mark.parametrize("host", [LOOPBACK, "0.0.0.0"])
 async def test_an_icmp_error_of_a_client_disturbs_no_other(world: PortableWorld, host: str) -> None:
     listener = world.engine.listen(TransportAddress(host, 0), SETTINGS)
-    sock = world.engine._udp_listeners[listener].sock
+    sock = world.engine._legs.udp_listeners[listener].sock
     sock.setsockopt(socket.IPPROTO_IP, _IP_RECVERR, 1)
     gone, client = world.client(), world.client()
     gone.sock.close()
@@ -234,7 +234,7 @@ def test_dont_fragment_holds_for_one_datagram() -> None:
 
 
 async def test_clients_never_get_fragments(world: PortableWorld) -> None:
-    listener = world.engine._udp_listeners[world.listener]
+    listener = world.engine._legs.udp_listeners[world.listener]
     assert listener.sock.getsockopt(socket.IPPROTO_IP, _IP_MTU_DISCOVER) == 2
 
 

@@ -2,8 +2,8 @@
 
 When the epoll is ready, sockets are drained by bounded batches, then `wake` tells about what waits
 for a decision. Everything runs in the event loop's thread, so that what a verb says is in force
-when it returns. Here are the verbs; `udp` and `streams` have the sockets, `rules` and `forwarding`
-what may go where.
+when it returns. Here are the verbs; `udp` and `streams` have the sockets, `legs` says whose they
+are, `rules` and `forwarding` what may go where.
 """
 
 from __future__ import annotations
@@ -30,6 +30,7 @@ from turnd.engine.base import (
 )
 from turnd.engine.forwarding import Forwarder
 from turnd.engine.handup import HandUp
+from turnd.engine.legs import Legs
 from turnd.engine.pump import Pump
 from turnd.engine.rules import Client, Rules
 from turnd.engine.streams import Stream, StreamDoors
@@ -38,7 +39,6 @@ from turnd.engine.tls import keep_names
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
 
-    from turnd.engine.rules import Transmit
     from turnd.stun.addresses import (
         ChannelNumber,
         ClientAddress,
@@ -60,10 +60,9 @@ class PortableEngine:
         self._forwarder = Forwarder(self._rules)
         self._hand_up = HandUp(self._rules.tally)
         self._pump = Pump(clock, self._hand_up, self._flush)
-        self._udp_listeners: dict[ListenerId, udp.UdpListener] = {}
-        self._stream_listeners: dict[ListenerId, ListenerSettings] = {}
+        self._legs = Legs(self._rules)
         self._handles = count(1)
-        self._streams: dict[Leg, Stream] = {}
+        self._streams = self._legs.streams
         self._unflushed: set[Stream] = set()
         self._stream_doors = StreamDoors(
             self._forwarder, self._hand_up, self._unflushed, self._want_write, self._end_stream
@@ -79,7 +78,7 @@ class PortableEngine:
             self._end_stream(stream, CloseReason.SERVER)
         for relay_id in list(self._rules.relays):
             self.close_relay(relay_id)
-        for listener in list(self._udp_listeners):
+        for listener in list(self._legs.udp_listeners):
             self.close_listener(listener)
         self._pump.stop()
 
@@ -103,7 +102,7 @@ class PortableEngine:
         listener = udp.open_listener(
             listener_id, sock, settings, self._forwarder, self._hand_up.message
         )
-        self._udp_listeners[listener_id] = listener
+        self._legs.udp_listeners[listener_id] = listener
         self._pump.watch(sock.fileno(), listener)
         return listener_id
 
@@ -115,21 +114,21 @@ class PortableEngine:
 
     def configure(self, listener: ListenerId, settings: ListenerSettings) -> None:
         """New settings for the listener."""
-        if listener in self._stream_listeners:
+        if listener in self._legs.stream_settings:
             self._set_stream_settings(listener, settings)
-        elif (udp_listener := self._udp_listeners.get(listener)) is not None:
+        elif (udp_listener := self._legs.udp_listeners.get(listener)) is not None:
             udp_listener.settings = settings
             sockets.set_buffers(udp_listener.sock, settings)
 
     def _set_stream_settings(self, listener: ListenerId, settings: ListenerSettings) -> None:
         if settings.tls is not None:
             keep_names(settings.tls)
-        self._stream_listeners[listener] = settings
+        self._legs.stream_settings[listener] = settings
 
     def close_listener(self, listener: ListenerId) -> None:
         """No new clients by this listener."""
-        self._stream_listeners.pop(listener, None)
-        udp_listener = self._udp_listeners.pop(listener, None)
+        self._legs.stream_settings.pop(listener, None)
+        udp_listener = self._legs.udp_listeners.pop(listener, None)
         if udp_listener is None:
             return
         for client in list(udp_listener.clients.values()):
@@ -138,7 +137,7 @@ class PortableEngine:
 
     def endpoint(self, listener: ListenerId) -> TransportAddress:
         """Where a UDP listener is bound."""
-        return self._udp_listeners[listener].endpoint
+        return self._legs.udp_listeners[listener].endpoint
 
     def adopt(
         self,
@@ -152,7 +151,7 @@ class PortableEngine:
         """Take over a connected stream."""
         leg = Leg(listener, transport, local, client, next(self._handles))
         sock = socket.socket(fileno=fd)
-        settings = self._stream_listeners.get(listener)
+        settings = self._legs.stream_settings.get(listener)
         if settings is None or (transport is Transport.TLS and settings.tls is None):
             sock.close()  # the listener was closed while the connection was on its way
             self._hand_up.leg_event(LegClosed(leg, CloseReason.SERVER))
@@ -192,11 +191,11 @@ class PortableEngine:
         """Bind a relayed transport address."""
         client = None
         if leg is not None:
-            client = self._client(leg)
+            client = self._legs.client(leg)
             if client is None or client.relay_for(bound.family) is not None:
                 return RelayError.OTHER
         relay_id = RelayId(next(self._handles))
-        settings = self._settings_for(leg)
+        settings = self._legs.settings_for(leg)
         try:
             relay = udp.UdpRelay(relay_id, bound, deadline, settings, self._forwarder)
         except OSError as error:
@@ -206,58 +205,14 @@ class PortableEngine:
             self._assign(relay, client)
         return relay_id
 
-    def _settings_for(self, leg: Leg | None) -> ListenerSettings:
-        if leg is None:
-            return ListenerSettings()
-        listener = self._udp_listeners.get(leg.listener)
-        if listener is not None:
-            return listener.settings
-        return self._stream_listeners.get(leg.listener, ListenerSettings())
-
-    def _client(self, leg: Leg) -> Client | None:
-        """The leg's place in the tables, new or not; None: the leg has ended."""
-        client = self._rules.clients.get(leg)
-        if client is not None:
-            return client
-        route = self._route_to(leg)
-        return None if route is None else Client(leg, *route)
-
-    def _route_to(self, leg: Leg) -> tuple[Transmit, object] | None:
-        """How media goes to a leg; None: it has ended."""
-        if leg.transport.is_stream:
-            stream = self._streams.get(leg)
-            return None if stream is None else (stream.transmit, None)
-        listener = self._udp_listeners.get(leg.listener)
-        return None if listener is None else listener.route_to(leg)
-
     def _assign(self, relay: udp.UdpRelay, client: Client) -> None:
         """Let a relay serve a client; only now is it read, so that nothing arrived is lost."""
-        self._remember(client)
+        self._legs.remember(client)
         idle = self._rules.assign(relay, client)
         if idle is not None and idle is not client:
-            self._forget(idle)
+            self._legs.forget(idle)
         if not self._pump.watches(relay.sock.fileno()):
             self._pump.watch(relay.sock.fileno(), relay)
-
-    def _remember(self, client: Client) -> None:
-        """Let the leg's packets find their client."""
-        leg = client.leg
-        if leg.transport.is_stream:
-            self._streams[leg].serve(client)
-        else:
-            listener = self._udp_listeners[leg.listener]
-            listener.clients[listener.key_of(leg)] = client
-
-    def _forget(self, client: Client) -> None:
-        leg = client.leg
-        if leg.transport.is_stream:
-            stream = self._streams.get(leg)
-            if stream is not None:
-                stream.client = None
-        else:
-            listener = self._udp_listeners.get(leg.listener)
-            if listener is not None:
-                listener.clients.pop(listener.key_of(leg), None)
 
     def _close_relays_of(self, client: Client) -> None:
         for relay in client.relays:
@@ -266,10 +221,10 @@ class PortableEngine:
     def move(self, relay: RelayId, leg: Leg, deadline: float) -> None:
         """Give a relay to another leg."""
         moved = self._rules.relays.get(relay)
-        client = self._client(leg)
+        client = self._legs.client(leg)
         if isinstance(moved, udp.UdpRelay) and client is not None:
             moved.deadline = deadline
-            sockets.set_buffers(moved.sock, self._settings_for(leg))
+            sockets.set_buffers(moved.sock, self._legs.settings_for(leg))
             self._assign(moved, client)
 
     def permit(self, relay: RelayId, peer_host: str, deadline: float) -> None:
@@ -292,7 +247,7 @@ class PortableEngine:
         if isinstance(removed, udp.UdpRelay):
             self._close(removed.sock)
         if idle is not None:
-            self._forget(idle)
+            self._legs.forget(idle)
 
     def protect(
         self, endpoints: Iterable[TransportAddress], own_addresses: Mapping[str, str]
@@ -304,7 +259,7 @@ class PortableEngine:
         """Send a STUN message to a client."""
         try:
             if not leg.transport.is_stream:
-                route = self._route_to(leg)
+                route = self._legs.route_to(leg)
                 if route is not None:
                     transmit, address = route
                     transmit(data, address)

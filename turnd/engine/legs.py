@@ -1,0 +1,74 @@
+"""The legs of the portable engine: from a five-tuple to its socket, its settings and its client.
+
+A UDP leg is a plain value that its listener serves; a stream leg is its connection. Either leads to
+a `Client` once it has a relay, and only then.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from turnd.engine.base import Leg, ListenerId, ListenerSettings
+from turnd.engine.rules import Client, Rules
+
+if TYPE_CHECKING:
+    from turnd.engine.rules import Transmit
+    from turnd.engine.streams import Stream
+    from turnd.engine.udp import UdpListener
+
+
+class Legs:
+    """Listeners by their handles, and streams by their legs."""
+
+    def __init__(self, rules: Rules) -> None:
+        self.udp_listeners: dict[ListenerId, UdpListener] = {}
+        self.stream_settings: dict[ListenerId, ListenerSettings] = {}
+        """Of the listeners under which streams are adopted."""
+        self.streams: dict[Leg, Stream] = {}
+        self._rules = rules
+
+    def settings_for(self, leg: Leg | None) -> ListenerSettings:
+        """What the leg's listener is set to; None: a reservation, which no leg has yet."""
+        if leg is None:
+            return ListenerSettings()
+        listener = self.udp_listeners.get(leg.listener)
+        if listener is not None:
+            return listener.settings
+        return self.stream_settings.get(leg.listener, ListenerSettings())
+
+    def client(self, leg: Leg) -> Client | None:
+        """The leg's place in the tables, new or not; None: the leg has ended."""
+        client = self._rules.clients.get(leg)
+        if client is not None:
+            return client
+        route = self.route_to(leg)
+        return None if route is None else Client(leg, *route)
+
+    def route_to(self, leg: Leg) -> tuple[Transmit, object] | None:
+        """How media goes to a leg; None: it has ended."""
+        if leg.transport.is_stream:
+            stream = self.streams.get(leg)
+            return None if stream is None else (stream.transmit, None)
+        listener = self.udp_listeners.get(leg.listener)
+        return None if listener is None else listener.route_to(leg)
+
+    def remember(self, client: Client) -> None:
+        """Let the leg's packets find their client."""
+        leg = client.leg
+        if leg.transport.is_stream:
+            self.streams[leg].serve(client)
+        else:
+            listener = self.udp_listeners[leg.listener]
+            listener.clients[listener.key_of(leg)] = client
+
+    def forget(self, client: Client) -> None:
+        """The client has lost its last relay: its leg's packets find none."""
+        leg = client.leg
+        if leg.transport.is_stream:
+            stream = self.streams.get(leg)
+            if stream is not None:
+                stream.client = None
+        else:
+            listener = self.udp_listeners.get(leg.listener)
+            if listener is not None:
+                listener.clients.pop(listener.key_of(leg), None)
