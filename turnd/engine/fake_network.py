@@ -1,0 +1,224 @@
+"""The network around the engine in memory: what it does, and what it has seen.
+
+What arrives goes through the same forwarding as in every engine in Python; what leaves is kept in
+lists, or arrives where another relay is bound.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING, NamedTuple
+
+from turnd.engine.base import (
+    ClientMessage,
+    CloseReason,
+    Leg,
+    LegClosed,
+    LegOpened,
+    ListenerId,
+    ListenerSettings,
+    RelayId,
+    Transport,
+)
+from turnd.engine.forwarding import Forwarder
+from turnd.engine.frames import FrameReader
+from turnd.engine.handup import HandUp
+from turnd.engine.rules import Client, Relay, Rules
+from turnd.engine.sockaddr import SockAddr, raw_address, shown_address
+from turnd.stun.errors import DecodeError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from turnd.stun.addresses import TransportAddress
+
+
+class SentToClient(NamedTuple):
+    """What reached a client, without padding."""
+
+    leg: Leg
+    data: bytes
+
+
+class SentToPeer(NamedTuple):
+    """What left a relayed transport address."""
+
+    relay: RelayId
+    target: TransportAddress
+    data: bytes
+    dont_fragment: bool
+
+
+class FakeRelay(Relay):
+    """A relay whose socket is the network itself."""
+
+    __slots__ = ("network", "waiting")
+
+    def __init__(
+        self, relay_id: RelayId, bound: TransportAddress, deadline: float, network: FakeNetwork
+    ) -> None:
+        self.network = network
+        self.waiting: list[tuple[bytes, SockAddr]] = []
+        """What peers sent to a reservation, for the client that will claim it."""
+        super().__init__(relay_id, bound, deadline, self._transmit)
+
+    def _transmit(self, data: bytes, target: SockAddr) -> None:
+        self.network.deliver_to_peer(self, target, data, dont_fragment=False)
+
+    def transmit_unfragmented(self, data: bytes, target: SockAddr) -> None:
+        """The same with the Don't Fragment bit."""
+        self.network.deliver_to_peer(self, target, data, dont_fragment=True)
+
+
+class FakeStream:
+    """A client's connection."""
+
+    def __init__(self, leg: Leg, settings: ListenerSettings, now: float) -> None:
+        self.leg = leg
+        self.frames = FrameReader(settings.frame_timeout)
+        self.handshake_deadline: float | None = None
+        if leg.transport is Transport.TLS:
+            self.handshake_deadline = now + settings.handshake_timeout
+
+    def overdue(self, now: float) -> CloseReason | None:
+        """Which deadline has passed, if one has."""
+        if self.handshake_deadline is not None and now >= self.handshake_deadline:
+            return CloseReason.HANDSHAKE_TIMEOUT
+        return CloseReason.FRAME_TIMEOUT if self.frames.is_overdue(now) else None
+
+
+class FakeNetwork:
+    """What happens without a verb: packets, streams and handshakes."""
+
+    def __init__(self, clock: Callable[[], float]) -> None:
+        self.sent_to_client: list[SentToClient] = []
+        self.sent_to_peer: list[SentToPeer] = []
+        self.hosts: set[str] | None = None
+        """Addresses of this host; None: every address is."""
+        self.taken: set[TransportAddress] = set()
+        """What other programs have bound."""
+        self.descriptors: int | None = None
+        """How many relays may be open; None: any number."""
+        self.refused: dict[TransportAddress, int] = {}
+        """The errno with which sending to an address fails, a client's or a peer's."""
+        self._clock = clock
+        self._rules = Rules(lambda host: self.hosts is None or host in self.hosts)
+        self._forwarder = Forwarder(self._rules)
+        self._hand_up = HandUp(self._rules.tally)
+        self._wake: Callable[[], None] | None = None
+        self._settings: dict[ListenerId, ListenerSettings] = {}
+        self._endpoints: dict[ListenerId, TransportAddress] = {}
+        self._streams: dict[Leg, FakeStream] = {}
+
+    def datagram_from_client(self, leg: Leg, data: bytes) -> None:
+        """A datagram arrives at a UDP listener."""
+        self._from_client(leg, data)
+        self._wake_up()
+
+    def datagram_from_peer(self, relay: RelayId, source: TransportAddress, data: bytes) -> None:
+        """A datagram arrives at a relayed transport address."""
+        found = self._rules.relays[relay]
+        if found.client is None and isinstance(found, FakeRelay):
+            found.waiting.append((data, raw_address(source)))
+            return
+        self._forwarder.from_peer(found, data, raw_address(source), self._clock())
+
+    def stream_bytes(self, leg: Leg, data: bytes) -> None:
+        """Bytes arrive on a stream."""
+        stream = self._streams[leg]
+        try:
+            for frame in stream.frames.read(data, self._clock()):
+                self._from_client(leg, frame)
+        except DecodeError:
+            self._close_stream(leg, CloseReason.GARBAGE)
+        self._wake_up()
+
+    def stream_ended(self, leg: Leg) -> None:
+        """The client closes its connection."""
+        self._close_stream(leg, CloseReason.CLIENT)
+        self._wake_up()
+
+    def handshake_done(self, leg: Leg, server_name: str | None = None) -> None:
+        """A TLS stream is ready."""
+        self._streams[leg].handshake_deadline = None
+        self._hand_up.leg_event(LegOpened(leg, server_name, None, "TLSv1.3"))
+        self._wake_up()
+
+    def handshake_failed(self, leg: Leg) -> None:
+        """A TLS handshake goes wrong."""
+        self._close_stream(leg, CloseReason.HANDSHAKE_FAILED)
+        self._wake_up()
+
+    def deliver_to_peer(
+        self, relay: Relay, target: SockAddr, data: bytes, *, dont_fragment: bool
+    ) -> None:
+        """A datagram leaves a relayed transport address; it arrives when the target is another.
+
+        Raises:
+            OSError: sending to the target fails, see `refused`.
+        """
+        shown = shown_address(target)
+        self._may_fail(shown)
+        self.sent_to_peer.append(SentToPeer(relay.relay_id, shown, data, dont_fragment))
+        for other in list(self._rules.relays.values()):
+            if other.bound == shown:
+                self.datagram_from_peer(other.relay_id, relay.bound, data)
+
+    def is_open(self, leg: Leg) -> bool:
+        """Whether a stream, or the listener of a UDP leg, is open."""
+        return leg in self._streams if leg.transport.is_stream else leg.listener in self._endpoints
+
+    def bound_of(self, relay: RelayId) -> TransportAddress:
+        """Where a relay is bound."""
+        return self._rules.relays[relay].bound
+
+    def relay_at(self, bound: TransportAddress) -> RelayId:
+        """The relay that is bound at an address; raises KeyError when none is."""
+        for relay in self._rules.relays.values():
+            if relay.bound == bound:
+                return relay.relay_id
+        raise KeyError(bound)
+
+    def _assign(self, relay: Relay, client: Client) -> None:
+        self._rules.assign(relay, client)
+        stream = self._streams.get(client.leg)
+        if stream is not None:
+            stream.frames.expect_media()
+
+    def _wake_up(self) -> None:
+        if self._wake is not None and len(self._hand_up):
+            self._wake()
+
+    def _client(self, leg: Leg) -> Client | None:
+        if not self.is_open(leg):
+            return None
+        return self._rules.clients.get(leg) or Client(leg, self._deliver_to_client, leg)
+
+    def _may_fail(self, target: TransportAddress) -> None:
+        number = self.refused.get(target)
+        if number is not None:
+            raise OSError(number, os.strerror(number))
+
+    def _deliver_to_client(self, data: bytes, leg: Leg) -> None:
+        self._may_fail(leg.client)
+        self.sent_to_client.append(SentToClient(leg, data))
+
+    def _from_client(self, leg: Leg, data: bytes) -> None:
+        client = self._rules.clients.get(leg)
+        if not self._forwarder.from_client(client, data, self._clock()):
+            self._hand_up.message(ClientMessage(leg, data))
+
+    def _close_relay(self, relay: RelayId) -> None:
+        self._rules.remove(relay)
+
+    def _close_relays_of(self, client: Client) -> None:
+        for relay in client.relays:
+            self._close_relay(relay.relay_id)
+
+    def _close_stream(self, leg: Leg, reason: CloseReason) -> None:
+        if self._streams.pop(leg, None) is None:
+            return
+        client = self._rules.clients.get(leg)
+        if client is not None:
+            self._close_relays_of(client)
+        self._hand_up.leg_event(LegClosed(leg, reason))
