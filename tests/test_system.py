@@ -336,6 +336,29 @@ class TestDirectories:
         assert given == [(tmp_path / "a", *who), (tmp_path / "b", *who)]
         assert (tmp_path / "c").is_dir()
 
+    def test_root_gives_away_plain_files_alone(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        given: list[tuple[int, int]] = []
+        monkeypatch.setattr(os, "fchown", lambda _, *who: given.append(who))
+        nobody = pwd.getpwnam("nobody")
+        (tmp_path / "secret").write_text("north")
+        monkeypatch.setattr(os, "geteuid", lambda: 1000)
+        system.give_file(tmp_path / "secret", "nobody")
+        assert given == []
+        monkeypatch.setattr(os, "geteuid", lambda: 0)
+        system.give_file(tmp_path / "none", "nobody")
+        system.give_file(tmp_path / "secret", "no-such-user", fallback="nor-this")
+        (tmp_path / "link").symlink_to(tmp_path / "secret")
+        with pytest.raises(OSError, match="symbolic links"):
+            system.give_file(tmp_path / "link", "nobody")
+        assert given == []
+        system.give_file(tmp_path / "secret", "no-such-user", fallback="nobody")
+        assert given == [(nobody.pw_uid, nobody.pw_gid)]
+        os.link(tmp_path / "secret", tmp_path / "other")
+        system.give_file(tmp_path / "secret", "nobody")
+        assert len(given) == 1
+
     def test_what_is_no_directory_is_an_error(self, tmp_path: Path) -> None:
         (tmp_path / "file").touch()
         with pytest.raises(FileExistsError):

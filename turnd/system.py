@@ -11,6 +11,7 @@ import os  # too late once root is given up, where Python is in a folder of root
 import pwd
 import resource
 import socket
+import stat
 from dataclasses import dataclass
 from ipaddress import ip_address
 from pathlib import Path
@@ -237,6 +238,30 @@ def make_directory(path: Path, owner: str | None = None, fallback: str = "nobody
     found = _find_user(owner) or _find_user(fallback)
     if found is not None:
         os.chown(path, found.pw_uid, found.pw_gid)
+
+
+def give_file(path: Path, owner: str, fallback: str = "nobody") -> None:
+    """As root, give a file to whom `drop_privileges` will become with the same words.
+
+    So a secret that was made as another user stays readable. What is no plain file of one name is
+    left alone: the folder is not root's, and root must not be led to give away anything else.
+
+    Raises:
+        OSError: it is there and cannot be given.
+    """
+    found = _find_user(owner) or _find_user(fallback)
+    if os.geteuid() != 0 or found is None:
+        return
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return
+    try:
+        status = os.fstat(descriptor)
+        if stat.S_ISREG(status.st_mode) and status.st_nlink == 1:
+            os.fchown(descriptor, found.pw_uid, found.pw_gid)
+    finally:
+        os.close(descriptor)
 
 
 def _told_directory(variable: str) -> Path | None:

@@ -9,7 +9,8 @@ from pathlib import Path
 
 from turnd import logs, system
 from turnd.admin.http import AdminHooks, AdminServer
-from turnd.admin.metrics import Metrics, Reload
+from turnd.admin.metrics import Metrics
+from turnd.admin.snapshot import Reload
 from turnd.allocations.quotas import Quotas
 from turnd.allocations.reservations import Reservations
 from turnd.allocations.table import AllocationTable
@@ -104,6 +105,7 @@ class Server:
         await self._listen_for_admins()
         if any(assembly.needs_own_secret(realm.auth) for realm in config.all_realms()):
             system.make_directory(self._state_directory, config.user)
+            system.give_file(self.secret_file, config.user)
         if config.admin.socket is None:
             system.make_directory(self._admin_socket.parent, config.user)
 
