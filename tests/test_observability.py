@@ -5,7 +5,8 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from turnd.admin.metrics import Metrics, Reload, Snapshot
+from turnd.admin.metrics import Metrics
+from turnd.admin.snapshot import Reload, Snapshot
 
 ROOT = Path(__file__).parents[1]
 DOCUMENT = (ROOT / "docs/observability.md").read_text()

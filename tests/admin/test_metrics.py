@@ -7,15 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from prometheus_client.parser import text_string_to_metric_families
 
-from turnd.admin.metrics import (
-    CONTENT_TYPE,
-    AllocationLabels,
-    Metrics,
-    PortUse,
-    RefusalLabels,
-    Reload,
-    Snapshot,
-)
+from turnd.admin.metrics import CONTENT_TYPE, Metrics
+from turnd.admin.snapshot import AllocationLabels, PortUse, RefusalLabels, Reload, Snapshot
 from turnd.engine.base import CloseReason, Drop, EngineCounters, RelayCounters, Transport
 from turnd.listeners.caps import StreamRefusal
 from turnd.turn.events import Dropped, EndReason

@@ -8,7 +8,7 @@ import pytest
 
 from tests.runtime.servers import ALICE, REALM, heard, rest, running
 from tests.waiting import eventually
-from turnd.admin.metrics import AllocationLabels, RefusalLabels
+from turnd.admin.snapshot import AllocationLabels, RefusalLabels
 from turnd.client.errors import ClientError, StunError
 from turnd.client.uri import Transport
 from turnd.runtime.snapshot import VERSION, take_snapshot

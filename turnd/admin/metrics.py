@@ -10,107 +10,28 @@ Rules of the house
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from prometheus_client import CollectorRegistry, ProcessCollector, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
-from turnd.engine.base import CloseReason, Drop, EngineCounters, Transport
+from turnd.engine.base import CloseReason, Drop, Transport
 from turnd.listeners.caps import StreamRefusal
 from turnd.turn.events import Dropped, EndReason, FailureReason
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
 
-    from turnd.engine.base import RelayCounters
+    from turnd.admin.snapshot import Snapshot
+    from turnd.engine.base import EngineCounters, RelayCounters
 
 _Labels = TypeVar("_Labels", bound=tuple[str, ...])
 _Label = TypeVar("_Label", bound=str)
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
-
 _STREAMS = tuple(transport for transport in Transport if transport.is_stream)
-
-
-class AllocationLabels(NamedTuple):
-    """What live allocations are told apart by."""
-
-    transport: str
-    """`udp`, `tcp`, `tls`: what the client talks to us by."""
-    family: str
-    """`ipv4`, `ipv6`, `dual` (one allocation with both)."""
-    realm: str
-
-
-class RefusalLabels(NamedTuple):
-    """What refused requests are told apart by."""
-
-    method: str
-    """`allocate`, `refresh`, …"""
-    code: str
-    """The STUN error code."""
-
-
-class PortUse(NamedTuple):
-    """Ports of one relay address."""
-
-    in_use: int
-    capacity: int
-
-
-@dataclass(frozen=True, slots=True)
-class Reload:
-    """How the last reading of the configuration went; the start counts as the first."""
-
-    successful: bool
-    at: float
-    """Unix seconds."""
-
-
-@dataclass(frozen=True, slots=True)
-class Snapshot:
-    """All that `/metrics` tells. Sums since the start, by label value, never go down."""
-
-    version: str
-    engine_name: str
-    engine_reason: str
-    """Why this engine runs, in words."""
-    engine: EngineCounters = field(default_factory=EngineCounters)
-    allocations: Mapping[AllocationLabels, int] = field(default_factory=dict)
-    allocation_results: Mapping[str, int] = field(default_factory=dict)
-    """Allocate requests by what came of them: `created`, or the reason of the refusal."""
-    allocations_ended: Mapping[str, int] = field(default_factory=dict)
-    """By `EndReason`."""
-    requests_refused: Mapping[RefusalLabels, int] = field(default_factory=dict)
-    """Authenticated requests that got an error response."""
-    messages_dropped: Mapping[str, int] = field(default_factory=dict)
-    """Messages without an answer, by `Dropped`."""
-    auth_failures: Mapping[str, int] = field(default_factory=dict)
-    """By `FailureReason`; a client's first 401 is no failure."""
-    challenges: int = 0
-    """401 answers that asked for credentials."""
-    binding_requests: int = 0
-    unauthenticated_dropped: int = 0
-    """Unauthenticated answers that the budget of their source prefix held back."""
-    relay_ports: Mapping[str, PortUse] = field(default_factory=dict)
-    """By the server's own relay address."""
-    certificates: Mapping[str, float] = field(default_factory=dict)
-    """Path of each certificate → unix second of its end."""
-    reload: Reload | None = None
-    streams_opened: Mapping[str, int] = field(default_factory=dict)
-    """By transport."""
-    streams_closed: Mapping[str, int] = field(default_factory=dict)
-    """By `CloseReason`."""
-    streams_refused: Mapping[str, int] = field(default_factory=dict)
-    """By `StreamRefusal`."""
-    log_records_dropped: int = 0
-    redis_available: bool | None = None
-    """None: no Redis is configured."""
-    user_allocations: Mapping[str, int] | None = None
-    """Live allocations by user; None unless an admin opted in."""
 
 
 class Metrics(Collector):

@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, NamedTuple
 
 from turnd import logs, system
-from turnd.admin.metrics import Reload
+from turnd.admin.snapshot import Reload
 from turnd.config import Changes, Config, ConfigError, compare, load, until_restart
 from turnd.listeners.certificates import Certificates
 from turnd.runtime import assembly

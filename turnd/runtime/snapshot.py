@@ -6,7 +6,7 @@ from collections import Counter
 from importlib.metadata import version
 from typing import TYPE_CHECKING
 
-from turnd.admin.metrics import AllocationLabels, PortUse, RefusalLabels, Snapshot
+from turnd.admin.snapshot import AllocationLabels, PortUse, RefusalLabels, Snapshot
 from turnd.stun.errors import ErrorCode
 from turnd.turn.events import Dropped
 

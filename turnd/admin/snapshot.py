@@ -1,0 +1,89 @@
+"""What `/metrics` tells, as plain values."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, NamedTuple
+
+from turnd.engine.base import EngineCounters
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+
+class AllocationLabels(NamedTuple):
+    """What live allocations are told apart by."""
+
+    transport: str
+    """`udp`, `tcp`, `tls`: what the client talks to us by."""
+    family: str
+    """`ipv4`, `ipv6`, `dual` (one allocation with both)."""
+    realm: str
+
+
+class RefusalLabels(NamedTuple):
+    """What refused requests are told apart by."""
+
+    method: str
+    """`allocate`, `refresh`, …"""
+    code: str
+    """The STUN error code."""
+
+
+class PortUse(NamedTuple):
+    """Ports of one relay address."""
+
+    in_use: int
+    capacity: int
+
+
+@dataclass(frozen=True, slots=True)
+class Reload:
+    """How the last reading of the configuration went; the start counts as the first."""
+
+    successful: bool
+    at: float
+    """Unix seconds."""
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """All that `/metrics` tells. Sums since the start, by label value, never go down."""
+
+    version: str
+    engine_name: str
+    engine_reason: str
+    """Why this engine runs, in words."""
+    engine: EngineCounters = field(default_factory=EngineCounters)
+    allocations: Mapping[AllocationLabels, int] = field(default_factory=dict)
+    allocation_results: Mapping[str, int] = field(default_factory=dict)
+    """Allocate requests by what came of them: `created`, or the reason of the refusal."""
+    allocations_ended: Mapping[str, int] = field(default_factory=dict)
+    """By `EndReason`."""
+    requests_refused: Mapping[RefusalLabels, int] = field(default_factory=dict)
+    """Authenticated requests that got an error response."""
+    messages_dropped: Mapping[str, int] = field(default_factory=dict)
+    """Messages without an answer, by `Dropped`."""
+    auth_failures: Mapping[str, int] = field(default_factory=dict)
+    """By `FailureReason`; a client's first 401 is no failure."""
+    challenges: int = 0
+    """401 answers that asked for credentials."""
+    binding_requests: int = 0
+    unauthenticated_dropped: int = 0
+    """Unauthenticated answers that the budget of their source prefix held back."""
+    relay_ports: Mapping[str, PortUse] = field(default_factory=dict)
+    """By the server's own relay address."""
+    certificates: Mapping[str, float] = field(default_factory=dict)
+    """Path of each certificate → unix second of its end."""
+    reload: Reload | None = None
+    streams_opened: Mapping[str, int] = field(default_factory=dict)
+    """By transport."""
+    streams_closed: Mapping[str, int] = field(default_factory=dict)
+    """By `CloseReason`."""
+    streams_refused: Mapping[str, int] = field(default_factory=dict)
+    """By `StreamRefusal`."""
+    log_records_dropped: int = 0
+    redis_available: bool | None = None
+    """None: no Redis is configured."""
+    user_allocations: Mapping[str, int] | None = None
+    """Live allocations by user; None unless an admin opted in."""
