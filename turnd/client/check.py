@@ -266,7 +266,12 @@ class _Check:
 
     async def _reflexive_peer(self, client: TurnClient, stack: AsyncExitStack) -> EchoPeer:
         server = TransportAddress(client.connection.remote.host, self._udp_port)
-        peer = await stack.enter_async_context(ReflexivePeer(server, self._settings.timing))
+        try:
+            peer = await stack.enter_async_context(ReflexivePeer(server, self._settings.timing))
+        except ClientError as error:
+            text = f"no peer at hand: no second allocation, and no answer by UDP port {server.port}"
+            self._note("permission", Status.FAILED, text, advice.NO_PEER)
+            raise _Failed from error
         try:
             await client.create_permission(peer.address)
         except StunError as error:
