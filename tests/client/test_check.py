@@ -238,6 +238,19 @@ class TestOtherPeer:
         assert report.ok
         assert step_of(report, "permission").values["peer_is"] == "reflexive"
 
+    async def test_no_peer_at_hand(self) -> None:
+        class OneAndNoBinding(Relaying):
+            def __call__(self, exchange: Exchange) -> None:
+                self.refuse = {Method.ALLOCATE: 486} if self.allocations else {}
+                if not self.allocations or exchange.message.method != Method.BINDING:
+                    super().__call__(exchange)
+
+        last = (await checked(OneAndNoBinding())).steps[-1]
+
+        assert (last.name, last.status) == ("permission", Status.FAILED)
+        assert "no answer by UDP port" in last.text
+        assert "--port" in last.fix
+
     async def test_every_peer_refused(self) -> None:
         report = await checked(Relaying(refuse={Method.CREATE_PERMISSION: 403}))
 

@@ -87,6 +87,10 @@ UNTRUSTED = (
     "Browsers refuse this certificate, too: use one of a public authority with the whole chain in "
     "its file, for the name that clients use; or --ca FILE for an authority of your own."
 )
+NO_PEER = (
+    "Let this user have two allocations (limits in the server's config) or its relayed addresses "
+    "as peers, or give the server's UDP port on --port."
+)
 EVERY_PEER_REFUSED = (
     "The server refuses its own relayed addresses and this machine's address: allow one of them "
     "in peers.allow, or run the check from another network."
