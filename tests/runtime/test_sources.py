@@ -152,6 +152,7 @@ async def test_redis_away(tmp_path: Path, redis_server: RedisServer) -> None:
         assert await refusal(run, BOB) == 500
         redis_server.thaw()
         await eventually(lambda: run.logged("redis_back"))
+        assert "reason" not in run.logged("redis_back")[0]
         assert len(run.logged("redis_away")) == 1
         assert await refusal(run, BOB) == 401
 

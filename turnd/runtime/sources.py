@@ -93,7 +93,8 @@ class Sources:
     def _hooks(self, realm: str) -> StoreHooks:
         def report(event: str, reason: str) -> None:
             level = "info" if event == "redis_back" else "warning"
-            logs.report(event, level=level, realm=realm, reason=reason)
+            why = {"reason": reason} if reason else {}
+            logs.report(event, level=level, realm=realm, **why)
 
         def changed() -> None:
             self.set_quotas()
