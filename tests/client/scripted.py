@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -13,7 +14,14 @@ from turnd.client.uri import Server, Transport
 from turnd.stun import attributes as a
 from turnd.stun.addresses import TransportAddress
 from turnd.stun.framing import StreamFramer
-from turnd.stun.message import Integrity, Message, MessageClass, decode_untrusted, encode_message
+from turnd.stun.message import (
+    Integrity,
+    Message,
+    MessageClass,
+    Method,
+    decode_untrusted,
+    encode_message,
+)
 
 if TYPE_CHECKING:
     import ssl
@@ -22,6 +30,7 @@ Script = Callable[["Exchange"], None]
 
 FAST = Timing(rto=0.02, max_requests=3, last_wait=2, stream_timeout=0.1)
 """So that a test for a timeout takes a tenth of a second."""
+REQUEST = encode_message(Method.BINDING, MessageClass.REQUEST, bytes(12), ())
 
 
 @dataclass
@@ -162,3 +171,15 @@ async def _streams(running: Scripted, tls: ssl.SSLContext | None) -> AsyncIterat
                 await writer.wait_closed()
             except OSError:
                 pass
+
+
+def echo(exchange: Exchange) -> None:
+    """A script: every frame comes back."""
+    exchange.send(exchange.frame)
+
+
+def closed_port(kind: socket.SocketKind) -> int:
+    """A port of 127.0.0.1 where nobody listens."""
+    with socket.socket(socket.AF_INET, kind) as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 from turnd.client import advice
 from turnd.client.certificate import certificate_facts, today
 from turnd.client.client import Allocated, TurnClient
-from turnd.client.connection import ConnectOptions, TlsDetails, client_tls
+from turnd.client.connection import ConnectOptions, client_tls
 from turnd.client.echo import (
     EchoPeer,
     EchoResult,
@@ -41,6 +41,8 @@ from turnd.stun.message import Method
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Sequence
     from datetime import datetime
+
+    from turnd.client.stream_connection import TlsDetails
 
 SOON = 14
 """Days before a certificate's end from which on it is worth a warning."""

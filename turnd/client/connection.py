@@ -1,43 +1,29 @@
-"""The sockets: UDP by asyncio-dgram, TCP and TLS by asyncio's streams.
+"""Connecting to a server: by UDP, TCP or TLS.
 
-A connection sends and receives whole frames: a datagram, or what `StreamFramer` cuts out of a
-stream. What the network does is one of two things: a lost packet (UDP, counted) or
-`UnreachableError`.
+A connection sends and receives whole frames: a datagram, or what is cut out of a stream. What the
+network does is one of two things: a lost packet (UDP, counted) or `UnreachableError`.
 """
 
 from __future__ import annotations
 
 import asyncio
-import os
 import socket
 import ssl
 from dataclasses import dataclass
-from ipaddress import ip_address
-from typing import Protocol, cast
+from typing import TYPE_CHECKING, Protocol, cast
 
 import asyncio_dgram
 
-from turnd.client.errors import UnreachableError
+from turnd.client.errors import UnreachableError, system_words
+from turnd.client.stream_connection import StreamConnection, TlsDetails
+from turnd.client.udp_connection import UdpConnection
 from turnd.client.uri import Server, Transport
-from turnd.stun.addresses import ChannelNumber, TransportAddress
-from turnd.stun.channel_data import encode_channel_data
-from turnd.stun.errors import DecodeError
-from turnd.stun.framing import StreamFramer
 
-READ_SIZE = 65536
+if TYPE_CHECKING:
+    from turnd.stun.addresses import TransportAddress
+
 CONNECT_LIMIT = 10.0
 """Seconds for name look-up, TCP and TLS handshake together."""
-CLOSE_LIMIT = 2.0
-"""Seconds for TLS to say goodbye."""
-
-
-@dataclass(frozen=True, slots=True)
-class TlsDetails:
-    """A TLS connection: the version's name, the certificate in DER, the ALPN protocol."""
-
-    version: str
-    certificate: bytes
-    alpn: str | None
 
 
 class Connection(Protocol):
@@ -124,7 +110,7 @@ async def connect(server: Server, options: ConnectOptions | None = None) -> Conn
     except ssl.SSLCertVerificationError as error:
         raise UnreachableError(f"the certificate of {server}: {error.verify_message}") from error
     except OSError as error:
-        raise UnreachableError(f"{server}: {_words(error)}") from error
+        raise UnreachableError(f"{server}: {system_words(error)}") from error
 
 
 async def _open_udp(server: Server, options: ConnectOptions) -> UdpConnection:
@@ -181,163 +167,3 @@ def client_tls(authorities: str | None = None, *, verify: bool = True) -> ssl.SS
         context.check_hostname = False
         context.verify_mode = ssl.CERT_NONE
     return context
-
-
-class UdpConnection:
-    """Datagrams to and from one server."""
-
-    reliable = False
-    tls = None
-
-    def __init__(self, stream: asyncio_dgram.DatagramClient) -> None:
-        self._stream = stream
-        self._refusals = 0
-        self.lost = 0
-        """Packets that the system would not send, and errors it reported for sent ones."""
-
-    @property
-    def refusals(self) -> int:
-        """Hard ICMP errors so far."""
-        self._take_errors()
-        return self._refusals
-
-    @property
-    def local(self) -> TransportAddress:
-        """Our side's transport address."""
-        return _address(self._stream.sockname)
-
-    @property
-    def remote(self) -> TransportAddress:
-        """The server's transport address."""
-        return _address(self._stream.peername)
-
-    async def send(self, data: bytes) -> None:
-        """Send a datagram."""
-        self._take_errors()
-        try:
-            await self._stream.send(data)
-        except asyncio_dgram.TransportClosed:
-            raise UnreachableError("the socket is closed") from None
-        except OSError as error:
-            self._note(error)
-
-    async def receive(self) -> bytes:
-        """The next datagram."""
-        while True:
-            try:
-                data, _ = await self._stream.recv()
-            except asyncio_dgram.TransportClosed:
-                raise UnreachableError("the socket is closed") from None
-            except OSError as error:
-                self._note(error)
-            else:
-                return bytes(data)
-
-    def channel_data(self, number: int, data: bytes) -> bytes:
-        """A ChannelData message, not padded."""
-        return encode_channel_data(ChannelNumber(number), data, padded=False)
-
-    async def close(self) -> None:
-        """Close the socket."""
-        self._stream.close()
-
-    def _take_errors(self) -> None:
-        # asyncio-dgram raises an earlier packet's error in place of the next packet's sending.
-        while True:
-            try:
-                _ = self._stream.exception
-            except OSError as error:
-                self._note(error)
-            else:
-                return
-
-    def _note(self, error: OSError) -> None:
-        self.lost += 1
-        if isinstance(error, ConnectionRefusedError):
-            self._refusals += 1
-
-
-class StreamConnection:
-    """Frames over TCP or TLS."""
-
-    reliable = True
-    refusals = 0
-
-    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        self._reader = reader
-        self._writer = writer
-        self._framer = StreamFramer()
-        self.tls = _tls_details(writer)
-
-    @property
-    def local(self) -> TransportAddress:
-        """Our side's transport address."""
-        return _address(self._writer.get_extra_info("sockname"))
-
-    @property
-    def remote(self) -> TransportAddress:
-        """The server's transport address."""
-        return _address(self._writer.get_extra_info("peername"))
-
-    async def send(self, data: bytes) -> None:
-        """Send a frame; waits while the server does not read."""
-        if self._writer.is_closing():
-            raise UnreachableError("the connection is closed")
-        self._writer.write(data)
-        try:
-            await self._writer.drain()
-        except OSError as error:
-            raise UnreachableError(f"the connection broke: {_words(error)}") from error
-
-    async def receive(self) -> bytes:
-        """The next frame."""
-        while True:
-            try:
-                frame = self._framer.next_frame()
-                if frame is not None:
-                    return frame
-                chunk_untrusted = await self._reader.read(READ_SIZE)
-            except DecodeError as error:
-                raise UnreachableError(f"the server does not speak STUN here: {error}") from error
-            except OSError as error:
-                raise UnreachableError(f"the connection broke: {_words(error)}") from error
-            if not chunk_untrusted:
-                raise UnreachableError("the server closed the connection")
-            self._framer.feed(chunk_untrusted)
-
-    def channel_data(self, number: int, data: bytes) -> bytes:
-        """A ChannelData message, padded to four bytes."""
-        return encode_channel_data(ChannelNumber(number), data, padded=True)
-
-    async def close(self) -> None:
-        """Close the connection and wait until its socket is gone."""
-        self._writer.close()
-        try:
-            async with asyncio.timeout(CLOSE_LIMIT):
-                await self._writer.wait_closed()
-        except (OSError, TimeoutError):
-            self._writer.transport.abort()
-
-
-def _tls_details(writer: asyncio.StreamWriter) -> TlsDetails | None:
-    session: ssl.SSLObject | None = writer.get_extra_info("ssl_object")
-    if session is None:
-        return None
-    return TlsDetails(
-        version=session.version() or "",
-        certificate=session.getpeercert(binary_form=True) or b"",
-        alpn=session.selected_alpn_protocol(),
-    )
-
-
-def _address(name: tuple[str, int] | tuple[str, int, int, int]) -> TransportAddress:
-    return TransportAddress(str(ip_address(name[0].partition("%")[0])), name[1])
-
-
-def _words(error: OSError) -> str:
-    """The system's own phrase: asyncio replaces it by the address, OpenSSL by its source line."""
-    if isinstance(error, ssl.SSLError):
-        return (error.reason or str(error)).lower().replace("_", " ")
-    if error.errno is not None and error.errno > 0:
-        return os.strerror(error.errno).lower()
-    return (error.strerror or str(error)).lower()

@@ -5,11 +5,12 @@ from __future__ import annotations
 import asyncio
 import os
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Protocol, Self
+from typing import TYPE_CHECKING, Protocol, Self
 
 import asyncio_dgram
 
 from turnd.client.errors import UnreachableError
+from turnd.client.sockaddr import shown_address
 from turnd.client.transactions import Timing, Transaction
 from turnd.stun import attributes as a
 from turnd.stun.addresses import AddressFamily, TransportAddress
@@ -145,7 +146,7 @@ class ReflexivePeer:
                 continue
             except asyncio_dgram.TransportClosed:
                 return
-            if _address(sender) == relayed:
+            if isinstance(sender, tuple) and shown_address(sender) == relayed:
                 waiting = data
 
     async def _binding(self, udp: asyncio_dgram.DatagramServer) -> TransportAddress:
@@ -241,7 +242,3 @@ async def _collect(
         number = int.from_bytes(data[TOKEN:SMALLEST], "big")
         if data[:TOKEN] == token and number in sent_at:
             round_trips.setdefault(number, loop.time() - sent_at[number])
-
-
-def _address(source: Any) -> TransportAddress:
-    return TransportAddress(str(source[0]).partition("%")[0], source[1])

@@ -10,6 +10,8 @@ ClientError
 
 from __future__ import annotations
 
+import os
+import ssl
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -50,3 +52,12 @@ class IntegrityError(ClientError):
 
 class BidDownError(IntegrityError):
     """A challenge lacks the password algorithms that its nonce or an earlier one promised."""
+
+
+def system_words(error: OSError) -> str:
+    """The system's own phrase: asyncio replaces it by the address, OpenSSL by its source line."""
+    if isinstance(error, ssl.SSLError):
+        return (error.reason or str(error)).lower().replace("_", " ")
+    if error.errno is not None and error.errno > 0:
+        return os.strerror(error.errno).lower()
+    return (error.strerror or str(error)).lower()
