@@ -10,9 +10,10 @@ import asyncio
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Self, TypedDict, Unpack
 
+from turnd.client.answers import read, read_all
 from turnd.client.credentials import LongTermCredentials
 from turnd.client.errors import ClientError
-from turnd.client.session import Attributes, ClientOptions, How, Session, read, read_all
+from turnd.client.session import Attributes, ClientOptions, How, Session
 from turnd.client.uri import Server, Transport, parse_target
 from turnd.stun import attributes as a
 from turnd.stun.addresses import (

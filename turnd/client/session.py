@@ -11,11 +11,12 @@ import asyncio
 import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, TypedDict, TypeVar, Unpack
+from typing import TYPE_CHECKING, Any, TypedDict, Unpack
 
+from turnd.client.answers import Judge, judge_with, judged, success, take_all
 from turnd.client.connection import Connection, ConnectOptions, connect
-from turnd.client.credentials import LongTermCredentials, Signing, Verdict, error_code, is_signed
-from turnd.client.errors import ClientError, IntegrityError, StunError, UnreachableError
+from turnd.client.credentials import LongTermCredentials, Verdict
+from turnd.client.errors import ClientError, UnreachableError
 from turnd.client.inbox import Inbox
 from turnd.client.transactions import RoundTripEstimate, Timing, Transaction
 from turnd.stun import attributes as a
@@ -27,8 +28,6 @@ from turnd.stun.message import Message, MessageClass, decode_untrusted, encode_m
 
 if TYPE_CHECKING:
     from turnd.client.uri import Server
-
-T = TypeVar("T")
 
 Attributes = Sequence[tuple[Attribute[Any], Any]]
 """Attributes and their values, in the order they are sent."""
@@ -167,13 +166,13 @@ class Session:
             tid = transaction_id or self._options.random_bytes(12)
             response, verdict = await self._transact(method, attributes, tid, authenticate)
             if verdict is Verdict.ACCEPT or not retry:
-                return _success(response)
+                return success(response)
             transaction_id = None
         raise ClientError("the server goes on asking for credentials")
 
     async def exchange(self, data: bytes) -> Message:
         """Send a request that is encoded already, and await whatever answers its transaction."""
-        return (await self._await_answer(data[8:20], data, _take_all))[0]
+        return (await self._await_answer(data[8:20], data, take_all))[0]
 
     async def _transact(
         self, method: int, attributes: Attributes, transaction_id: bytes, authenticate: bool
@@ -189,12 +188,12 @@ class Session:
             fingerprint=self._options.fingerprint,
         )
         if credentials is None:
-            return await self._await_answer(transaction_id, data, _take_all)
-        judge = _judge_with(credentials, signing)
+            return await self._await_answer(transaction_id, data, take_all)
+        judge = judge_with(credentials, signing)
         return await self._await_answer(transaction_id, data, judge)
 
     async def _await_answer(
-        self, transaction_id: bytes, data: bytes, judge: Callable[[Message], Verdict]
+        self, transaction_id: bytes, data: bytes, judge: Judge
     ) -> tuple[Message, Verdict]:
         connection, loop = self.connection, asyncio.get_running_loop()
         if self._ended is not None:  # nobody reads any more: an answer could not arrive
@@ -221,7 +220,7 @@ class Session:
                         response = await answers.get()
                 except TimeoutError:
                     continue
-                verdict = _judged(judge, response, transaction, reliable=connection.reliable)
+                verdict = judged(judge, response, transaction, reliable=connection.reliable)
                 if verdict in {Verdict.ACCEPT, Verdict.RETRY}:
                     sample = transaction.round_trip(loop.time())
                     if sample is not None:
@@ -265,79 +264,3 @@ class Session:
             self.undecodable += 1
         else:
             self.received.put((PeerAddress(peer), data))
-
-
-_KNOWN = frozenset(a.ATTRIBUTES)
-
-
-def read(response: Message, attribute: Attribute[T]) -> T | None:
-    """An attribute of an answer.
-
-    Raises:
-        ClientError: it is malformed.
-    """
-    try:
-        return response.get(attribute)
-    except DecodeError as error:
-        raise ClientError(f"the answer's {attribute.name} is malformed: {error}") from error
-
-
-def read_all(response: Message, attribute: Attribute[T]) -> list[T]:
-    """Every occurrence of an attribute in an answer.
-
-    Raises:
-        ClientError: one is malformed.
-    """
-    try:
-        return response.get_all(attribute)
-    except DecodeError as error:
-        raise ClientError(f"the answer's {attribute.name} is malformed: {error}") from error
-
-
-def _judge_with(
-    credentials: LongTermCredentials, signing: Signing | None
-) -> Callable[[Message], Verdict]:
-    return lambda response: credentials.judge(response, signing)
-
-
-def _take_all(_response: Message) -> Verdict:
-    return Verdict.ACCEPT
-
-
-def _judged(
-    judge: Callable[[Message], Verdict], response: Message, txn: Transaction, *, reliable: bool
-) -> Verdict:
-    try:
-        verdict = judge(response)
-    except DecodeError as error:
-        txn.discard(f"malformed: {error}")
-        return Verdict.DISCARD
-    if verdict is Verdict.DISCARD:
-        txn.discard(f"an unsigned answer ({_success_or_code(response)})")
-    elif verdict is Verdict.VIOLATED:
-        why = "the answer's integrity does not hold"
-        if not is_signed(response):
-            why = f"an unsigned answer ({_success_or_code(response)})"
-        if reliable:
-            raise IntegrityError(why)
-        txn.discard(why)
-    return verdict
-
-
-def _success_or_code(response: Message) -> str:
-    code = error_code(response)
-    return "success" if code is None else f"error {code}"
-
-
-def _success(response: Message) -> Message:
-    """The response, when it is a success that we understand (RFC 8489 sections 6.3.3, 6.3.4)."""
-    value = read(response, a.ERROR_CODE)
-    code = error_code(response)
-    unknown = response.unknown_required(_KNOWN)
-    if unknown:
-        listed = ", ".join(f"0x{number:04x}" for number in unknown)
-        raise ClientError(f"the answer has attributes that nobody knows: {listed}")
-    if code is not None:
-        reason = "an error without ERROR-CODE" if value is None else value.reason
-        raise StunError(code, reason, response)
-    return response
