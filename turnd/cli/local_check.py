@@ -10,6 +10,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from turnd.cli.settings import path_of
+from turnd.client import advice
+from turnd.client.certificate import SOON
 from turnd.client.report import Status, Step
 from turnd.config.loader import find_config_file, load
 from turnd.config.model import Config
@@ -22,8 +24,6 @@ if TYPE_CHECKING:
 
     from turnd.config.values import PortRange
 
-SOON = 14
-"""Days before a certificate's end from which on it is worth a warning."""
 SPARE = 1000
 """Descriptors beside those of relays: listeners, streams, Redis, files."""
 DAY = 86400
@@ -161,6 +161,5 @@ def _days(served: CertificateInfo, now: float) -> Step:
     text = f"{served.path}: {days} days left, for {', '.join(served.names)}"
     values = {"path": served.path, "days_left": days, "names": list(served.names)}
     if days < SOON:
-        fix = "Renew it in time; the server reads it again when its file changes."
-        return Step("certificate", Status.WARNING, text, fix, values)
+        return Step("certificate", Status.WARNING, text, advice.EXPIRES_SOON, values)
     return Step("certificate", Status.OK, text, values=values)

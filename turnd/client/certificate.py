@@ -8,6 +8,9 @@ from datetime import UTC, datetime
 from cryptography import x509
 from cryptography.x509.oid import NameOID
 
+SOON = 14
+"""Days before a certificate's end from which on it is worth a warning."""
+
 
 @dataclass(frozen=True, slots=True)
 class CertificateFacts:

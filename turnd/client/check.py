@@ -17,12 +17,11 @@ from ipaddress import ip_address
 from typing import TYPE_CHECKING, Any
 
 from turnd.client import advice
-from turnd.client.certificate import certificate_facts, today
+from turnd.client.certificate import today
 from turnd.client.client import Allocated, TurnClient
 from turnd.client.connection import ConnectOptions, client_tls
 from turnd.client.echo import (
     EchoPeer,
-    EchoResult,
     Probes,
     ReflexivePeer,
     RelayedPeer,
@@ -31,6 +30,7 @@ from turnd.client.echo import (
 from turnd.client.errors import ClientError, StunError, UnreachableError
 from turnd.client.report import Report, Status, Step
 from turnd.client.session import ClientOptions
+from turnd.client.steps import certificate_step, echo_step, milliseconds
 from turnd.client.transactions import Timing
 from turnd.client.uri import STUN_PORT, Server, Transport
 from turnd.stun import attributes as a
@@ -42,12 +42,6 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Sequence
     from datetime import datetime
 
-    from turnd.client.stream_connection import TlsDetails
-
-SOON = 14
-"""Days before a certificate's end from which on it is worth a warning."""
-TOLERATED_LOSS = 0.1
-"""Up to this share of lost echoes the check warns; beyond, it fails."""
 PATIENT = Timing(max_requests=4, last_wait=4, stream_timeout=5.5)
 """A check should end: 5.5 s without an answer are enough."""
 
@@ -160,38 +154,18 @@ class _Check:
                 self._distrust = str(error)
                 client = await stack.enter_async_context(self._client())
         if self._server.transport.is_stream:
-            time = _milliseconds(_now() - start)
+            time = milliseconds(_now() - start)
             self._note("connect", Status.OK, f"{time} ms", values={"time_ms": time})
         if client.connection.tls is not None:
-            self._certificate(client.connection.tls)
+            now = self._settings.wall_clock()
+            self._report.steps.append(certificate_step(client.connection.tls, now, self._distrust))
         return client
-
-    def _certificate(self, tls: TlsDetails) -> None:
-        facts = certificate_facts(tls.certificate)
-        days = facts.days_left(self._settings.wall_clock())
-        values = {
-            "tls_version": tls.version,
-            "days_left": days,
-            "not_after": facts.not_after.isoformat(),
-            "names": list(facts.names),
-            "issuer": facts.issuer,
-        }
-        text = f"{tls.version}, {days} days left, for {', '.join(facts.names) or 'no name'}"
-        if self._distrust is not None:
-            reason = f"{self._distrust} ({text})"
-            self._note("certificate", Status.FAILED, reason, advice.UNTRUSTED, values)
-        elif days < 0:
-            self._note("certificate", Status.FAILED, text, advice.EXPIRED, values)
-        elif days < SOON:
-            self._note("certificate", Status.WARNING, text, advice.EXPIRES_SOON, values)
-        else:
-            self._note("certificate", Status.OK, text, values=values)
 
     async def _binding(self, client: TurnClient) -> None:
         start = _now()
         async with self._failing("binding"):
             mapped = await client.binding()
-        time = _milliseconds(_now() - start)
+        time = milliseconds(_now() - start)
         values = {"time_ms": time, "mapped": str(mapped), "local": str(client.connection.local)}
         self._note("binding", Status.OK, f"{time} ms, we are {mapped}", values=values)
 
@@ -222,7 +196,7 @@ class _Check:
         start = _now()
         async with self._failing("allocate"):
             allocated, family = await _allocate_any(client)
-        time = _milliseconds(_now() - start)
+        time = milliseconds(_now() - start)
         relayed = _only(allocated, family)
         algorithm = client.credentials.algorithm if client.credentials else None
         values = {
@@ -291,8 +265,7 @@ class _Check:
     async def _echo(self, client: TurnClient, relayed: RelayedAddress, peer: EchoPeer) -> None:
         async with self._failing("echo"):
             result = await measure(client, peer, relayed, self._settings.probes)
-        status, text, fix = _judge_echo(result)
-        self._note("echo", status, text, fix, _echo_values(result))
+        self._report.steps.append(echo_step(result))
 
 
 async def _allocate_any(client: TurnClient) -> tuple[Allocated, AddressFamily]:
@@ -307,37 +280,6 @@ async def _allocate_any(client: TurnClient) -> tuple[Allocated, AddressFamily]:
 
 def _only(allocated: Allocated, family: AddressFamily) -> RelayedAddress:
     return allocated.relayed_for(family) or allocated.relayed[0]
-
-
-def _judge_echo(result: EchoResult) -> tuple[Status, str, str]:
-    back = len(result.round_trips)
-    if not back:
-        return Status.FAILED, f"0 of {result.sent} came back", advice.NO_ECHO
-    times = _echo_values(result)
-    low, mean, high = (times[key] for key in ("min_ms", "avg_ms", "max_ms"))
-    text = f"{back} of {result.sent} came back, in {low}/{mean}/{high} ms (min/avg/max)"
-    if result.loss == 0:
-        return Status.OK, text, ""
-    status = Status.WARNING if result.loss <= TOLERATED_LOSS else Status.FAILED
-    return status, text, advice.SOME_LOST
-
-
-def _echo_values(result: EchoResult) -> dict[str, Any]:
-    times = result.round_trips
-    values: dict[str, Any] = {
-        "sent": result.sent,
-        "received": len(times),
-        "loss": round(result.loss, 4),
-    }
-    if times:
-        values["min_ms"] = _milliseconds(min(times))
-        values["avg_ms"] = _milliseconds(sum(times) / len(times))
-        values["max_ms"] = _milliseconds(max(times))
-    return values
-
-
-def _milliseconds(seconds: float) -> float:
-    return round(seconds * 1000, 2)
 
 
 def _now() -> float:
