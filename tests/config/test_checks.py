@@ -90,9 +90,9 @@ def test_relay_addresses_are_different() -> None:
 
 
 def test_clients_are_sent_to_somewhere() -> None:
-    assert problems('alternates: [udp://203.0.113.8, "tls://[::]:443", tcp://203.0.113.8:0]') == [
-        "f:1:33: alternates[1]: tls://[::]:443 is nowhere that a client could be sent to",
-        "f:1:51: alternates[2]: tcp://203.0.113.8:0 is nowhere that a client could be sent to",
+    assert problems('redirect: {to: [203.0.113.8, "::", 203.0.113.8:0]}') == [
+        "f:1:30: redirect.to[1]: '::' is every address: nobody could be sent there",
+        "f:1:36: redirect.to[2]: 0 is no port: 1 to 65535",
     ]
 
 

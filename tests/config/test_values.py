@@ -9,6 +9,7 @@ from turnd.config.values import (
     HostPort,
     PortRange,
     RelayAddress,
+    parse_alternate,
     parse_duration,
     parse_endpoint,
     parse_host_port,
@@ -205,3 +206,24 @@ def test_any_text_is_a_value_or_a_value_error(text: str) -> None:
             assert str(error)  # noqa: PT017 - both outcomes are fine, silence is not
         else:
             assert value is not None
+
+
+@pytest.mark.parametrize(
+    ("text", "host", "port"),
+    [
+        ("203.0.113.8", "203.0.113.8", 0),
+        ("203.0.113.8:443", "203.0.113.8", 443),
+        ("2001:DB8::8", "2001:db8::8", 0),
+        ("[2001:db8::8]:443", "2001:db8::8", 443),
+    ],
+)
+def test_alternates_have_a_port_or_none(text: str, host: str, port: int) -> None:
+    alternate = parse_alternate(text)
+    assert (alternate.host, alternate.port) == (host, port)
+    assert str(alternate) == text.lower()
+
+
+@pytest.mark.parametrize("text", ["0.0.0.0", "::", "203.0.113.8:0", "example.org", "[::]:443"])
+def test_nobody_is_sent_nowhere(text: str) -> None:
+    with pytest.raises(ValueError, match=r"every address|no port|no IP address|no address"):
+        parse_alternate(text)

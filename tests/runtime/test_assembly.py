@@ -10,7 +10,6 @@ from turnd.auth.redis_schema import RealmOptions
 from turnd.auth.rest import rest_password
 from turnd.auth.store_cache import StoreHooks
 from turnd.config import Config, load_text
-from turnd.engine.base import Transport
 from turnd.runtime import assembly
 from turnd.stun.addresses import TransportAddress
 from turnd.system import RouteAddresses
@@ -74,8 +73,11 @@ def test_settings() -> None:
     assert (settings.default_lifetime, settings.max_lifetime) == (100, 200)
     assert (settings.strict_expiry, settings.software) == (True, "turnd")
     assert assembly.turn_settings(config("software: turnd 1")).software == "turnd 1"
-    (alternate,) = assembly.turn_settings(config('alternates: ["tls://[::1]:443"]')).alternates
-    assert (alternate.transport, alternate.address) == (Transport.TLS, TransportAddress("::1", 443))
+    redirect = "redirect: {to: ['2001:db8::8', '203.0.113.8:443']}"
+    assert assembly.turn_settings(config(redirect)).alternates == (
+        TransportAddress("2001:db8::8", 0),
+        TransportAddress("203.0.113.8", 443),
+    )
     limits = assembly.allocation_limits(config("relay: {max_permissions: 3, max_channels: 2}"))
     assert (limits.max_permissions, limits.max_channels) == (3, 2)
     assert assembly.certificates(config("")) is None

@@ -6,26 +6,18 @@ import pytest
 
 from tests.turn.harness import Client, World, code_of
 from turnd.allocations.quotas import Quotas
-from turnd.engine.base import Transport
 from turnd.stun import attributes as a
 from turnd.stun.addresses import TransportAddress
 from turnd.stun.message import Message, Method
 from turnd.turn.events import RequestRefused
-from turnd.turn.settings import Alternate, TurnSettings
+from turnd.turn.settings import TurnSettings
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-UDP4 = TransportAddress("203.0.113.8", 3478)
-UDP6 = TransportAddress("2001:db8::8", 3478)
-TCP4 = TransportAddress("203.0.113.9", 443)
-SETTINGS = TurnSettings(
-    alternates=(
-        Alternate(Transport.UDP, UDP6),
-        Alternate(Transport.UDP, UDP4),
-        Alternate(Transport.TCP, TCP4),
-    )
-)
+IPV4 = TransportAddress("203.0.113.8", 3478)
+IPV6 = TransportAddress("2001:db8::8", 443)
+SETTINGS = TurnSettings(alternates=(IPV6, TransportAddress("203.0.113.8", 0)))
 
 
 def sent_to(answer: Message) -> list[TransportAddress]:
@@ -43,24 +35,20 @@ def test_the_alternate_of_the_clients_family_comes_first_and_the_answer_is_signe
     world = full()
     client = world.client()
     answer = client.allocate()
-    assert sent_to(answer) == [UDP4, UDP6]
+    assert sent_to(answer) == [IPV4, IPV6]
     assert answer.verify_integrity(client.key(), client.integrity().algorithm)
-    assert sent_to(world.client("2001:db8::5").allocate()) == [UDP6, UDP4]
+    assert sent_to(world.client("2001:db8::5").allocate()) == [IPV6, IPV4]
     refused = world.reported(RequestRefused)
     assert {(each.code, each.why) for each in refused} == {(300, "quota: total")}
 
 
-def test_streams_are_sent_to_streams() -> None:
-    assert sent_to(full().stream_client().allocate()) == [TCP4]
+def test_without_a_port_it_is_the_one_that_the_client_came_to() -> None:
+    assert sent_to(full().stream_client().allocate()) == [IPV4, IPV6]
 
 
 @pytest.mark.parametrize("host", ["203.0.113.5", "2001:db8::5"])
 def test_without_an_alternate_of_the_clients_family_the_error_is_told(host: str) -> None:
-    alternates = tuple(
-        each
-        for each in SETTINGS.alternates
-        if each.transport is Transport.TCP or (":" in each.address.host) != (":" in host)
-    )
+    alternates = tuple(each for each in SETTINGS.alternates if (":" in each.host) != (":" in host))
     world = full(TurnSettings(alternates=alternates))
     answer = world.client(host).allocate()
     assert code_of(answer) == 486
@@ -69,7 +57,7 @@ def test_without_an_alternate_of_the_clients_family_the_error_is_told(host: str)
 
 def test_several_share_the_clients() -> None:
     hosts = [TransportAddress(f"203.0.113.{number}", 3478) for number in (1, 2, 3)]
-    world = full(TurnSettings(alternates=tuple(Alternate(Transport.UDP, each) for each in hosts)))
+    world = full(TurnSettings(alternates=tuple(hosts)))
     client = world.client()
     answers = [client.allocate() for _ in range(3)]
     assert sorted(address for answer in answers for address in sent_to(answer)) == hosts
@@ -91,7 +79,7 @@ def without_descriptors() -> Client:
 @pytest.mark.parametrize("even_port", [False, True])
 def test_who_finds_no_room_is_redirected(made: Callable[[], Client], even_port: bool) -> None:
     wish = ((a.EVEN_PORT, True),) if even_port else ()
-    assert sent_to(made().allocate(*wish)) == [UDP4, UDP6]
+    assert sent_to(made().allocate(*wish)) == [IPV4, IPV6]
 
 
 def test_who_is_over_a_limit_of_his_own_is_not() -> None:

@@ -18,8 +18,6 @@ if TYPE_CHECKING:
 
 Finding = tuple[Path, str]
 
-_EVERY_ADDRESS = ("0.0.0.0", "::")  # noqa: S104 - looked for, not bound
-
 
 @dataclass(frozen=True, slots=True)
 class Check:
@@ -94,12 +92,6 @@ def _relay_addresses(config: Config) -> Iterator[Finding]:
         announced.add(address.announced)
 
 
-def _alternates(config: Config) -> Iterator[Finding]:
-    for index, endpoint in enumerate(config.alternates):
-        if endpoint.host in _EVERY_ADDRESS or not endpoint.port:
-            yield ("alternates", index), f"{endpoint} is nowhere that a client could be sent to"
-
-
 def _lifetimes(config: Config) -> Iterator[Finding]:
     relay = config.relay
     if relay.lifetime > relay.max_lifetime:
@@ -123,7 +115,6 @@ CHECKS = (
     Check((), _endpoints),
     Check((("admin",),), _admin),
     Check((), _relay_addresses),
-    Check((), _alternates),
     Check((("relay", "lifetime"), ("relay", "max_lifetime")), _lifetimes),
     Check((("realm",), ("realms",)), _realms),
 )

@@ -28,10 +28,12 @@ from pydantic import (
 
 from turnd.config import texts
 from turnd.config.values import (
+    Alternate,
     Endpoint,
     HostPort,
     PortRange,
     RelayAddress,
+    parse_alternate,
     parse_duration,
     parse_endpoint,
     parse_host_port,
@@ -113,6 +115,7 @@ def _secret(check: Callable[[str], str]) -> Any:
 _AS_TEXT = PlainSerializer(str, return_type=str)
 _ENDPOINT = r"^(udp|tcp|tls)://(\[[0-9A-Fa-f:.]+\]|[0-9.]+)(:[0-9]{1,5})?$"
 _HOST_PORT = r"^(\[[0-9A-Fa-f:.]+\]|[0-9.]+):[0-9]{1,5}$"
+_ALTERNATE = r"^(\[[0-9A-Fa-f:.]+\](:[0-9]{1,5})|[0-9.]+(:[0-9]{1,5})?|[0-9A-Fa-f:.]+)$"
 _DURATION = r"^([0-9]+(\.[0-9]+)?(ms|s|m|h|d))+$"
 _PORTS = r"^[0-9]{1,5} *(- *[0-9]{1,5})?$"
 _DURATION_SCHEMA = {
@@ -135,6 +138,12 @@ HostPortField = Annotated[
     _parsed(HostPort, parse_host_port, (str,), "an address with a port is wanted: 127.0.0.1:9641"),
     _AS_TEXT,
     _schema(_HOST_PORT),
+]
+AlternateField = Annotated[
+    Alternate,
+    _parsed(Alternate, parse_alternate, (str,), "an address is wanted: 203.0.113.8"),
+    _AS_TEXT,
+    _schema(_ALTERNATE),
 ]
 RelayAddressField = Annotated[
     RelayAddress,

@@ -33,6 +33,7 @@ from turnd.config.sections import (
     PeersSection,
     RealmLimits,
     RealmSection,
+    RedirectSection,
     RelaySection,
     ShutdownSection,
     SocketsSection,
@@ -102,12 +103,8 @@ class Config(Section):
         "reached, whatever stands here.",
     )
     limits: LimitsSection = section(LimitsSection, "How much at the same time. 0: no limit.")
-    alternates: tuple[EndpointField, ...] = live(
-        (),
-        "Servers that clients are sent to (300, Try Alternate) when this one has no room or ends: "
-        "by the transport and address family that they came by. Same users and, with tls://, same "
-        "name.",
-        examples=[["udp://203.0.113.8:3478", "tls://203.0.113.8:5349"]],
+    redirect: RedirectSection = section(
+        RedirectSection, "Other servers for clients that find no room here."
     )
     streams: StreamsSection = section(StreamsSection, "TCP and TLS connections.")
     admin: AdminSection = section(AdminSection, "Metrics, health and control.")

@@ -8,6 +8,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from turnd.config.fields import (
+    AlternateField,
     BufferSize,
     Count,
     EndpointField,
@@ -203,6 +204,18 @@ class LogSection(Section):
     format: Literal["console", "json"] = live("console", "For people, or for machines.")
     level: Literal["debug", "info", "warning", "error"] = live("info", "What is worth a line.")
     addresses: bool = live(True, "Whether lines show the addresses of clients.")
+
+
+class RedirectSection(Section):
+    """Other servers for clients that find no room here (300, Try Alternate)."""
+
+    to: tuple[AlternateField, ...] = live(
+        (),
+        "Addresses of servers with the same users that clients are sent to (300, Try Alternate) "
+        "when this one is full or ends: by the client's address family, and to the port that it "
+        "came to where none is named.",
+        examples=[["203.0.113.8", "[2001:db8::8]:443"]],
+    )
 
 
 class ShutdownSection(Section):

@@ -39,6 +39,17 @@ class HostPort:
 
 
 @dataclass(frozen=True, slots=True)
+class Alternate:
+    """Another server: its address, and its port where it is not the one the client came to."""
+
+    host: str
+    port: int = 0
+
+    def __str__(self) -> str:
+        return str(HostPort(self.host, self.port)) if self.port else self.host
+
+
+@dataclass(frozen=True, slots=True)
 class Endpoint:
     """Where clients come to: `udp://[::]:3478`."""
 
@@ -97,6 +108,24 @@ def parse_host_port(text: str, default_port: int | None = None) -> HostPort:
             raise ValueError(f"'{text}' has no port: {HostPort(str(address), 9641)} has one")
         return HostPort(str(address), default_port)
     return HostPort(str(address), _parse_port(port, lowest=0))
+
+
+def parse_alternate(text: str) -> Alternate:
+    """`203.0.113.8`, `2001:db8::8`, or with a port as `parse_host_port` has it.
+
+    Raises:
+        ValueError: not of this form, or an address that nobody could be sent to.
+    """
+    try:
+        alternate = Alternate(str(ip_address(text)))
+    except ValueError:
+        address = parse_host_port(text)
+        if not address.port:
+            raise ValueError("0 is no port: 1 to 65535") from None
+        alternate = Alternate(address.host, address.port)
+    if ip_address(alternate.host).is_unspecified:
+        raise ValueError(f"'{text}' is every address: nobody could be sent there")
+    return alternate
 
 
 def parse_endpoint(text: str) -> Endpoint:

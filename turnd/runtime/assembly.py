@@ -28,13 +28,13 @@ from turnd.auth.rest import RestSecrets
 from turnd.auth.static import StaticUsers
 from turnd.auth.store_cache import CacheLimits, StoreHooks
 from turnd.config import Config
-from turnd.engine.base import ListenerSettings, Transport
+from turnd.engine.base import ListenerSettings
 from turnd.listeners.certificates import Certificates
 from turnd.stun.addresses import TransportAddress
 from turnd.system import default_route_addresses, host_addresses
 from turnd.turn.realm import Realm
 from turnd.turn.relay_addresses import RelayAddress
-from turnd.turn.settings import Alternate, TurnSettings
+from turnd.turn.settings import TurnSettings
 
 NO_OPTIONS = RealmOptions()
 """Where Redis says nothing."""
@@ -62,10 +62,7 @@ def turn_settings(config: Config) -> TurnSettings:
         max_lifetime=max(config.relay.lifetime, config.relay.max_lifetime),
         strict_expiry=config.auth.strict_expiry,
         software=config.software or "turnd",
-        alternates=tuple(
-            Alternate(Transport(each.transport), TransportAddress(each.host, each.port))
-            for each in config.alternates
-        ),
+        alternates=tuple(TransportAddress(each.host, each.port) for each in config.redirect.to),
     )
 
 

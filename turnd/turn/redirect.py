@@ -32,13 +32,10 @@ def _alternates(
 
     Among several the transaction ID, which is random, picks one: clients spread.
     """
-    fitting = [
-        alternate.address
-        for alternate in settings.alternates
-        if alternate.transport is leg.transport
-    ]
-    same = [address for address in fitting if address.family is leg.client.family]
-    other = [address for address in fitting if address.family is not leg.client.family]
+    here = leg.local.port
+    everywhere = [each._replace(port=each.port or here) for each in settings.alternates]
+    same = [address for address in everywhere if address.family is leg.client.family]
+    other = [address for address in everywhere if address.family is not leg.client.family]
     if not same:
         return ()
     return tuple(each[transaction_id[-1] % len(each)] for each in (same, other) if each)

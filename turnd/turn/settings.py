@@ -4,16 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from turnd.engine.base import Transport
 from turnd.stun.addresses import TransportAddress
-
-
-@dataclass(frozen=True, slots=True)
-class Alternate:
-    """Another server, and what its clients talk to it by."""
-
-    transport: Transport
-    address: TransportAddress
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,5 +18,5 @@ class TurnSettings:
     """Whether a REST credential whose date has passed may not refresh either."""
     software: str = "turnd"
     """SOFTWARE of authenticated answers; the others carry none."""
-    alternates: tuple[Alternate, ...] = ()
-    """Where clients are sent that find no room here."""
+    alternates: tuple[TransportAddress, ...] = ()
+    """Where clients are sent that find no room here; port 0: the one that they came to."""
