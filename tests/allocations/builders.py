@@ -23,7 +23,7 @@ def counting_bytes() -> Reservations:
 
 def table_of(
     *, quotas: Quotas | None = None, limits: AllocationLimits | None = None
-) -> AllocationTable:
+) -> AllocationTable[Allocation]:
     return AllocationTable(quotas or Quotas(), counting_bytes(), limits)
 
 
@@ -47,8 +47,6 @@ def allocation_of(
         realm="turn.example.org",
         user=user,
         quota_user=user,
-        credential=None,
-        transaction_id=bytes(12),
         created_at=0.0,
         relays=relays or (relay_of(),),
     )

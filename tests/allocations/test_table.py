@@ -33,7 +33,7 @@ REALM = "turn.example.org"
 HOST = "192.0.2.9"
 
 
-def with_one(table: AllocationTable, *, lifetime: float = 600.0) -> Allocation:
+def with_one(table: AllocationTable[Allocation], *, lifetime: float = 600.0) -> Allocation:
     allocation = allocation_of("leg", relay_of(deadline=lifetime))
     table.add(allocation)
     return allocation

@@ -5,13 +5,13 @@ from typing import Any
 import pytest
 
 from tests.turn.harness import PEER, Client, World, code_of
-from turnd.allocations.allocation import Allocation
 from turnd.auth.credentials import Found, UsernameQuery
 from turnd.stun import attributes as a
 from turnd.stun.errors import ErrorCode
 from turnd.stun.message import Method, decode_untrusted
 from turnd.turn.ownership import owned_allocation
 from turnd.turn.request import Refused, Request
+from turnd.turn.turn_allocation import TurnAllocation
 
 REQUESTS: list[tuple[Method, Any]] = [
     (Method.REFRESH, ()),
@@ -21,7 +21,7 @@ REQUESTS: list[tuple[Method, Any]] = [
 ]
 
 
-def request_of(client: Client, allocation: Allocation | None) -> Request:
+def request_of(client: Client, allocation: TurnAllocation | None) -> Request:
     world = client.world
     message = decode_untrusted(client.signed(Method.REFRESH))
     found = world.realm.credentials.lookup(UsernameQuery(client.user), world.now)

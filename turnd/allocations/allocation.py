@@ -8,7 +8,8 @@ Rules
         of all relays of the allocation that are alive.
     4.  Changes go through `AllocationTable`, which has to know of every new deadline.
 
-The five-tuple, the credential and the engine's handle are opaque here.
+The five-tuple and the engine's handle are opaque here; what handlers remember of an allocation
+beside this is theirs to add, in a class of their own.
 """
 
 from __future__ import annotations
@@ -17,7 +18,6 @@ from collections.abc import Hashable, Iterable
 from dataclasses import dataclass, field
 from enum import StrEnum
 from math import inf
-from typing import Any
 
 from turnd.stun.addresses import (
     AddressFamily,
@@ -100,7 +100,7 @@ class Relay:
         return min(first, self.deadline)
 
 
-@dataclass(slots=True, eq=False)
+@dataclass(slots=True, eq=False, kw_only=True)
 class Allocation:
     """An allocation with one relay, or a dual one with one of each family."""
 
@@ -111,15 +111,9 @@ class Allocation:
     """Whose requests are obeyed; those of others get 441."""
     quota_user: str
     """Who it is counted for: many REST user names may stand for one user."""
-    credential: Any
-    """What it was created with; opaque here."""
-    transaction_id: bytes
-    """Of its Allocate, by which a retransmission is known."""
     created_at: float
     relays: tuple[Relay, ...]
     """One or two; none once the allocation has ended."""
-    answer: Any = None
-    """What a retransmitted Allocate is answered with; opaque here."""
     wake_at: float = field(default=inf, repr=False)
     """When the table looks at it next; the table's own."""
 

@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from heapq import heapify, heappop, heappush
 from itertools import count
 from math import inf
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Generic, TypeVar
 
 from turnd.allocations.allocation import (
     Allocation,
@@ -40,6 +40,8 @@ if TYPE_CHECKING:
     from turnd.allocations.reservations import Reservation, Reservations
     from turnd.stun.addresses import AddressFamily, ChannelNumber, PeerAddress
 
+A = TypeVar("A", bound=Allocation)
+
 _HEAP_SLACK = 64
 
 
@@ -55,10 +57,10 @@ class RelayEnded:
 
 
 @dataclass(frozen=True, slots=True)
-class AllocationEnded:
+class AllocationEnded(Generic[A]):
     """The last relay is gone; comes right after its `RelayEnded`."""
 
-    allocation: Allocation
+    allocation: A
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,10 +89,10 @@ class ReservationEnded:
     reservation: Reservation
 
 
-Ended = RelayEnded | AllocationEnded | PermissionEnded | ChannelEnded | ReservationEnded
+Ended = RelayEnded | AllocationEnded[A] | PermissionEnded | ChannelEnded | ReservationEnded
 
 
-class AllocationTable:
+class AllocationTable(Generic[A]):
     """The allocations that are alive.
 
     Attributes:
@@ -108,21 +110,21 @@ class AllocationTable:
         self.quotas = quotas
         self.reservations = reservations
         self.limits = limits or AllocationLimits()
-        self._by_leg: dict[LegKey, Allocation] = {}
-        self._heap: list[tuple[float, int, Allocation]] = []
+        self._by_leg: dict[LegKey, A] = {}
+        self._heap: list[tuple[float, int, A]] = []
         self._serial = count()
 
     def __len__(self) -> int:
         return len(self._by_leg)
 
-    def __iter__(self) -> Iterator[Allocation]:
+    def __iter__(self) -> Iterator[A]:
         return iter(list(self._by_leg.values()))
 
-    def get(self, leg: LegKey) -> Allocation | None:
+    def get(self, leg: LegKey) -> A | None:
         """The allocation of a five-tuple."""
         return self._by_leg.get(leg)
 
-    def add(self, allocation: Allocation) -> None:
+    def add(self, allocation: A) -> None:
         """Enter a new allocation and count it.
 
         Raises:
@@ -136,9 +138,7 @@ class AllocationTable:
         self.quotas.add(allocation.realm, allocation.quota_user, allocation.client_host)
         self._look_at(allocation, allocation.next_deadline())
 
-    def refresh(
-        self, allocation: Allocation, family: AddressFamily | None, deadline: float
-    ) -> bool:
+    def refresh(self, allocation: A, family: AddressFamily | None, deadline: float) -> bool:
         """Set the end of all relays, or of the one of a family; False (443) without such."""
         relays = self._relays(allocation, family)
         for relay in relays:
@@ -147,9 +147,7 @@ class AllocationTable:
             self._look_at(allocation, deadline)
         return bool(relays)
 
-    def permit(
-        self, allocation: Allocation, hosts: Collection[str], now: float
-    ) -> PermitRefusal | None:
+    def permit(self, allocation: A, hosts: Collection[str], now: float) -> PermitRefusal | None:
         """Install or refresh permissions, all of them or none (RFC 8656 section 10.2).
 
         Afterwards `relay.permissions[host]` is the deadline for the engine.
@@ -166,7 +164,7 @@ class AllocationTable:
         return None
 
     def bind(
-        self, allocation: Allocation, number: ChannelNumber, peer: PeerAddress, now: float
+        self, allocation: A, number: ChannelNumber, peer: PeerAddress, now: float
     ) -> BindRefusal | None:
         """Bind or refresh a channel, and its peer's permission (RFC 8656 section 12.2).
 
@@ -183,9 +181,9 @@ class AllocationTable:
         self.permit(allocation, (peer.host,), now)
         return None
 
-    def remove(self, allocation: Allocation, family: AddressFamily | None = None) -> list[Ended]:
+    def remove(self, allocation: A, family: AddressFamily | None = None) -> list[Ended[A]]:
         """End an allocation, or its relay of one family. Nothing when it has ended already."""
-        ended: list[Ended] = []
+        ended: list[Ended[A]] = []
         for relay in self._relays(allocation, family):
             self._end_relay(allocation, relay, ended)
         return ended
@@ -197,9 +195,9 @@ class AllocationTable:
             heappop(heap)
         return min(heap[0][0] if heap else inf, self.reservations.next_deadline())
 
-    def expire(self, now: float) -> list[Ended]:
+    def expire(self, now: float) -> list[Ended[A]]:
         """Take out what has ended by `now`; see the records for what the caller does about it."""
-        ended: list[Ended] = []
+        ended: list[Ended[A]] = []
         heap = self._heap
         while heap and heap[0][0] <= now:
             wake_at, _, allocation = heappop(heap)
@@ -209,7 +207,7 @@ class AllocationTable:
             ended.extend(map(ReservationEnded, self.reservations.expire(now)))
         return ended
 
-    def _sweep(self, allocation: Allocation, now: float, ended: list[Ended]) -> None:
+    def _sweep(self, allocation: A, now: float, ended: list[Ended[A]]) -> None:
         for relay in allocation.relays:
             if relay.deadline <= now:
                 self._end_relay(allocation, relay, ended)
@@ -223,7 +221,7 @@ class AllocationTable:
         allocation.wake_at = inf
         self._look_at(allocation, allocation.next_deadline())
 
-    def _end_relay(self, allocation: Allocation, relay: Relay, ended: list[Ended]) -> None:
+    def _end_relay(self, allocation: A, relay: Relay, ended: list[Ended[A]]) -> None:
         allocation.relays = tuple(each for each in allocation.relays if each is not relay)
         ended.append(RelayEnded(allocation, relay))
         if allocation.relays:
@@ -234,7 +232,7 @@ class AllocationTable:
         ended.append(AllocationEnded(allocation))
         self._tidy_heap()
 
-    def _look_at(self, allocation: Allocation, deadline: float) -> None:
+    def _look_at(self, allocation: A, deadline: float) -> None:
         """See to it that the allocation comes up at a deadline at the latest."""
         if deadline < allocation.wake_at:
             allocation.wake_at = deadline
@@ -245,7 +243,7 @@ class AllocationTable:
         if len(self._heap) <= 2 * len(self._by_leg) + _HEAP_SLACK:
             return
         # In place: `expire` may be at work on the list.
-        self._heap[:] = [(a.wake_at, next(self._serial), a) for a in self._by_leg.values()]
+        self._heap[:] = [(each.wake_at, next(self._serial), each) for each in self._by_leg.values()]
         heapify(self._heap)
 
     @staticmethod

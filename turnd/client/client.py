@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Self, TypedDict, Unpack
 from turnd.client.answers import read, read_all
 from turnd.client.credentials import LongTermCredentials
 from turnd.client.errors import ClientError
-from turnd.client.session import Attributes, ClientOptions, How, Session
+from turnd.client.session import ClientOptions, How, Session
 from turnd.client.uri import Server, Transport, parse_target
 from turnd.stun import attributes as a
 from turnd.stun.addresses import (
@@ -23,7 +23,7 @@ from turnd.stun.addresses import (
     RelayedAddress,
     TransportAddress,
 )
-from turnd.stun.message import Message, Method
+from turnd.stun.message import Attributes, Message, Method
 
 if TYPE_CHECKING:
     from types import TracebackType

@@ -9,9 +9,9 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, TypedDict, Unpack
+from typing import TYPE_CHECKING, TypedDict, Unpack
 
 from turnd.client.answers import Judge, judge_with, judged, success, take_all
 from turnd.client.connection import Connection, ConnectOptions, connect
@@ -21,16 +21,12 @@ from turnd.client.inbox import Inbox
 from turnd.client.transactions import RoundTripEstimate, Timing, Transaction
 from turnd.stun import attributes as a
 from turnd.stun.addresses import ChannelNumber, PeerAddress, TransportAddress
-from turnd.stun.attributes import Attribute
 from turnd.stun.channel_data import decode_channel_data_untrusted
 from turnd.stun.errors import DecodeError
-from turnd.stun.message import Message, MessageClass, decode_untrusted, encode_message
+from turnd.stun.message import Attributes, Message, MessageClass, decode_untrusted, encode_message
 
 if TYPE_CHECKING:
     from turnd.client.uri import Server
-
-Attributes = Sequence[tuple[Attribute[Any], Any]]
-"""Attributes and their values, in the order they are sent."""
 
 MAX_CHALLENGES = 4
 """How often one request is sent anew after 401 and 438."""

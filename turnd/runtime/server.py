@@ -35,6 +35,7 @@ from turnd.runtime.ticker import Ticker
 from turnd.stun.addresses import TransportAddress
 from turnd.turn.relay_addresses import RelayAddresses
 from turnd.turn.server import TurnServer
+from turnd.turn.turn_allocation import TurnAllocation
 
 log = logs.get_logger("turnd.runtime.server")
 
@@ -72,7 +73,7 @@ class Server:
         self.relays = RelayAddresses(
             self.engine, assembly.relay_addresses(config), secrets.randbelow
         )
-        self.table = AllocationTable(
+        self.table: AllocationTable[TurnAllocation] = AllocationTable(
             Quotas(total=config.limits.allocations),
             Reservations(secrets.token_bytes),
             assembly.allocation_limits(config),

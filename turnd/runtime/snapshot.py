@@ -57,7 +57,7 @@ def _allocations(server: Server) -> dict[AllocationLabels, int]:
     for allocation in server.table:
         families = [f"ipv{4 if relay.family == 1 else 6}" for relay in allocation.relays]
         family = families[0] if len(families) == 1 else "dual"
-        transport = str(getattr(allocation.leg, "transport", ""))
+        transport = str(allocation.leg.transport)
         counted[AllocationLabels(transport, family, allocation.realm)] += 1
     return counted
 

@@ -8,8 +8,9 @@ except FINGERPRINT. Attribute values are decoded when they are asked for.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from struct import Struct
-from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 from turnd.stun.attribute_values import MAGIC_COOKIE
 from turnd.stun.attributes import (
@@ -31,10 +32,8 @@ from turnd.stun.integrity import (
 )
 from turnd.stun.message_type import MessageClass, Method, join_type, split_type
 
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
 __all__ = [
+    "Attributes",
     "Integrity",
     "IntegrityAlgorithm",
     "Message",
@@ -45,6 +44,9 @@ __all__ = [
 ]
 
 T = TypeVar("T")
+
+Attributes = Sequence[tuple[Attribute[Any], Any]]
+"""Attributes and their values, in the order they are sent."""
 
 TRANSACTION_ID_SIZE = 12
 
@@ -250,7 +252,7 @@ def encode_message(
     method: int,
     message_class: MessageClass,
     transaction_id: bytes,
-    attributes: Sequence[tuple[Attribute[Any], Any]],
+    attributes: Attributes,
     *,
     integrity: Integrity | None = None,
     fingerprint: bool = False,

@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from turnd.allocations.allocation import Allocation, Relay
+from turnd.allocations.allocation import Relay
 from turnd.allocations.quotas import QuotaRefusal
 from turnd.allocations.reservations import Reservation
 from turnd.engine.base import RelayError, RelayId
@@ -23,6 +23,7 @@ from turnd.turn.redirect import no_room
 from turnd.turn.relay_addresses import OpenedRelay
 from turnd.turn.request import Attributes, Refused, Request
 from turnd.turn.state import ServerState
+from turnd.turn.turn_allocation import TurnAllocation
 
 _UDP = 17
 _FAMILIES = (AddressFamily.IPV4, AddressFamily.IPV6)
@@ -54,8 +55,7 @@ def allocate(state: ServerState, request: Request) -> Attributes:
     if existing is not None:  # step 2
         same_user = (existing.user, existing.realm) == (request.credential.user, request.realm.name)
         if same_user and existing.transaction_id == request.message.transaction_id:
-            answer: Attributes = existing.answer
-            return answer
+            return existing.answer
         raise Refused(ErrorCode.ALLOCATION_MISMATCH, "the five-tuple has an allocation")
     wanted = _wanted(state, request.message)
     lifetime = desired_lifetime(request.message, state.settings)
@@ -197,7 +197,7 @@ def _created(state: ServerState, request: Request, outcome: Outcome, lifetime: f
         answer.append((a.ADDRESS_ERROR_CODE, a.AddressErrorCodeValue(family, code, code.reason)))
     credential = request.credential
     state.table.add(
-        Allocation(
+        TurnAllocation(
             leg=request.leg,
             client_host=request.leg.client.host,
             realm=request.realm.name,

@@ -18,7 +18,6 @@ from dataclasses import dataclass
 from functools import lru_cache
 from hmac import compare_digest
 
-from turnd.allocations.allocation import Allocation
 from turnd.auth.credentials import (
     Credential,
     Found,
@@ -40,6 +39,7 @@ from turnd.stun.message import Integrity, IntegrityAlgorithm, Message
 from turnd.turn.events import AuthenticationFailed, FailureReason, Sink
 from turnd.turn.realm import Realm
 from turnd.turn.request import Attributes, Refused
+from turnd.turn.turn_allocation import TurnAllocation
 
 _ALGORITHMS = frozenset(PasswordAlgorithm)
 
@@ -63,7 +63,7 @@ class Attempt:
     nonces: Nonces
     decoy_salt: bytes
     report: Sink
-    allocation: Allocation | None
+    allocation: TurnAllocation | None
     nonce_is_valid: bool = False
 
     def challenge(self) -> Attributes:
@@ -179,7 +179,7 @@ def _holder_of_the_allocation(
     """The allocation's own credential, if the request is signed with it."""
     if attempt.allocation is None:
         return None
-    credential: Credential = attempt.allocation.credential
+    credential = attempt.allocation.credential
     key = credential.keys.get(algorithm)
     if key is None or not _is_of(name, credential.user, attempt.realm.name):
         return None

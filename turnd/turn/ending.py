@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from turnd.allocations.allocation import Allocation
 from turnd.allocations.table import (
     AllocationEnded,
     ChannelEnded,
@@ -13,15 +12,18 @@ from turnd.allocations.table import (
     RelayEnded,
     ReservationEnded,
 )
-from turnd.engine.base import Leg, RelayId
+from turnd.engine.base import RelayId
 from turnd.turn import events
 from turnd.turn.events import EndReason
 from turnd.turn.state import ServerState
+from turnd.turn.turn_allocation import TurnAllocation
 
 _LONG_AGO = float("-inf")
 
 
-def carry_out(state: ServerState, ended: Iterable[Ended], reason: EndReason, now: float) -> None:
+def carry_out(
+    state: ServerState, ended: Iterable[Ended[TurnAllocation]], reason: EndReason, now: float
+) -> None:
     """Do what the table's records ask for: close sockets, free ports, tell."""
     for each in ended:
         match each:
@@ -42,7 +44,7 @@ def carry_out(state: ServerState, ended: Iterable[Ended], reason: EndReason, now
 
 
 def end_allocation(
-    state: ServerState, allocation: Allocation, reason: EndReason, now: float
+    state: ServerState, allocation: TurnAllocation, reason: EndReason, now: float
 ) -> None:
     """End an allocation with all it has."""
     carry_out(state, state.table.remove(allocation), reason, now)
@@ -70,13 +72,12 @@ def revoke_refused_peers(state: ServerState) -> None:
                     )
 
 
-def _ended(state: ServerState, allocation: Allocation, reason: EndReason, now: float) -> None:
-    leg: Leg = allocation.leg  # type: ignore[assignment] # opaque to the table
+def _ended(state: ServerState, allocation: TurnAllocation, reason: EndReason, now: float) -> None:
     state.realms[allocation.realm].quotas.release(
         allocation.realm, allocation.quota_user, allocation.client_host
     )
     state.report(
         events.AllocationEnded(
-            leg, allocation.user, allocation.realm, reason, now - allocation.created_at
+            allocation.leg, allocation.user, allocation.realm, reason, now - allocation.created_at
         )
     )

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from turnd.allocations.allocation import Allocation
 from turnd.stun.errors import ErrorCode
 from turnd.turn.request import Refused, Request
+from turnd.turn.turn_allocation import TurnAllocation
 
 
-def owned_allocation(request: Request) -> Allocation:
+def owned_allocation(request: Request) -> TurnAllocation:
     """The allocation of the request's five-tuple.
 
     Raises:

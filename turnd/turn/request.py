@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
-from turnd.allocations.allocation import Allocation
 from turnd.auth.credentials import Credential
 from turnd.engine.base import Leg
-from turnd.stun.attributes import Attribute
 from turnd.stun.errors import ErrorCode
-from turnd.stun.message import Integrity, Message
+from turnd.stun.message import Attributes, Integrity, Message
 from turnd.turn.realm import Realm
+from turnd.turn.turn_allocation import TurnAllocation
 
-Attributes = Sequence[tuple[Attribute[Any], Any]]
-"""Attributes of an answer, in the order they are sent."""
+__all__ = ["Attributes", "Refused", "Request"]
 
 
 @dataclass(slots=True)
@@ -29,7 +25,7 @@ class Request:
     credential: Credential
     integrity: Integrity
     """What the answer is signed with."""
-    allocation: Allocation | None
+    allocation: TurnAllocation | None
 
 
 class Refused(Exception):  # noqa: N818 - it is an answer, not a fault of ours

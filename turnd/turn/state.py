@@ -12,6 +12,7 @@ from turnd.turn.events import Sink
 from turnd.turn.realm import Realm
 from turnd.turn.relay_addresses import RelayAddresses
 from turnd.turn.settings import TurnSettings
+from turnd.turn.turn_allocation import TurnAllocation
 
 
 @dataclass(slots=True)
@@ -19,7 +20,7 @@ class ServerState:
     """The server's tables and its doors to the engine and to whoever counts."""
 
     settings: TurnSettings
-    table: AllocationTable
+    table: AllocationTable[TurnAllocation]
     relays: RelayAddresses
     engine: RelayEngine
     realms: Mapping[str, Realm]
