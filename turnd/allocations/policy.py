@@ -24,13 +24,12 @@ from typing import TYPE_CHECKING
 
 from turnd.allocations.address_ranges import SPECIAL_PURPOSE, AddressRanges
 from turnd.allocations.special_purpose import embedded_ipv4
-from turnd.stun.addresses import TransportAddress, pack_host
+from turnd.stun.addresses import WILDCARDS, TransportAddress, pack_host
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
 _LOOPBACK = ("127.0.0.0/8", "::1")
-_UNSPECIFIED = ("0.0.0.0", "::")  # noqa: S104 - as destinations they are this host
 _IPV4_LENGTH = 4
 
 
@@ -115,7 +114,7 @@ class PeerPolicy:
         return replace(
             self,
             own=AddressRanges.parse(each for each in announced if not ip_address(each).is_loopback),
-            this_host=AddressRanges.parse([*_LOOPBACK, *_UNSPECIFIED, *local, *announced]),
+            this_host=AddressRanges.parse([*_LOOPBACK, *WILDCARDS, *local, *announced]),
             wildcard_ports=frozenset(wildcard_ports),
             endpoints=frozenset(exact),
         )

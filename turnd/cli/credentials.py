@@ -19,7 +19,7 @@ from turnd.cli.realms import find_realm, realm_option
 from turnd.cli.secrets_at_hand import first_secret
 from turnd.cli.settings import config_option, load_config
 from turnd.runtime.first_run import turn_urls
-from turnd.stun.addresses import AddressFamily, TransportAddress, family_of
+from turnd.stun.addresses import WILDCARDS, AddressFamily, TransportAddress, family_of
 from turnd.system import default_route_addresses
 
 if TYPE_CHECKING:
@@ -112,7 +112,7 @@ def urls_of(config: Config, realm: Realm, host: str | None) -> list[str]:
 
 def _reachable(config: Config, endpoint: Endpoint) -> str | None:
     """The endpoint's host; of a wildcard, the address that relays announce or routes prefer."""
-    if endpoint.host not in _WILDCARDS:
+    if endpoint.host not in WILDCARDS:
         return endpoint.host
     family = family_of(endpoint.host)
     for address in config.relay.addresses:
@@ -126,7 +126,6 @@ def _reachable(config: Config, endpoint: Endpoint) -> str | None:
 
 _LOOPBACK = "127.0.0.1"
 """Where a host without any route serves: itself."""
-_WILDCARDS = ("0.0.0.0", "::")  # noqa: S104 - compared, not bound
 
 
 def _plain(made: RestCredentials) -> str:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from turnd.engine.base import Drop
 from turnd.engine.indications import SEND, decode_send_untrusted, encode_data, encode_icmp
+from turnd.stun.attribute_values import MAGIC_COOKIE
 from turnd.stun.errors import DecodeError
 
 if TYPE_CHECKING:
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
     from turnd.stun.addresses import PeerAddress
     from turnd.stun.attributes import IcmpValue
 
-_COOKIE = b"\x21\x12\xa4\x42"
+_COOKIE = MAGIC_COOKIE.to_bytes(4, "big")
 _TOLD_BY_ICMP = frozenset(
     {
         errno.ECONNREFUSED, errno.EHOSTUNREACH, errno.ENETUNREACH, errno.ENOPROTOOPT,

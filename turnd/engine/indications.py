@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 from turnd.stun import attributes
 from turnd.stun.addresses import PeerAddress, pack_host
+from turnd.stun.attribute_values import MAGIC_COOKIE
 from turnd.stun.errors import DecodeError
 from turnd.stun.message import MessageClass, Method, decode_untrusted, encode_message
 
@@ -35,7 +36,6 @@ UNDERSTOOD = frozenset(
 )
 
 _HEADER = struct.Struct("!HHI")
-_COOKIE = 0x2112A442
 _PEER_IPV4 = struct.Struct("!HHBBHI")
 _PEER_IPV6 = struct.Struct("!HHBBH")
 _DATA = struct.Struct("!HH")
@@ -76,10 +76,10 @@ def encode_data(peer: PeerAddress, data: bytes, transaction_id: bytes) -> bytes:
     packed = pack_host(peer.host)
     port = peer.port ^ 0x2112
     if len(packed) == 4:
-        address = int.from_bytes(packed, "big") ^ _COOKIE
+        address = int.from_bytes(packed, "big") ^ MAGIC_COOKIE
         xor_peer = _PEER_IPV4.pack(0x0012, 8, 0, 1, port, address)
     else:
-        mask = int.from_bytes(_COOKIE.to_bytes(4, "big") + transaction_id, "big")
+        mask = int.from_bytes(MAGIC_COOKIE.to_bytes(4, "big") + transaction_id, "big")
         address = int.from_bytes(packed, "big") ^ mask
         xor_peer = _PEER_IPV6.pack(0x0012, 20, 0, 2, port) + address.to_bytes(16, "big")
     padding = _PADDING[len(data) & 3]
@@ -88,7 +88,7 @@ def encode_data(peer: PeerAddress, data: bytes, transaction_id: bytes) -> bytes:
         raise ValueError(f"{len(data)} bytes do not fit into a Data indication")
     return b"".join(
         (
-            _HEADER.pack(0x0017, length, _COOKIE),
+            _HEADER.pack(0x0017, length, MAGIC_COOKIE),
             transaction_id,
             xor_peer,
             _DATA.pack(0x0013, len(data)),

@@ -18,6 +18,7 @@ from turnd.engine.base import EngineCounters, Leg, RelayCounters, RelayId
 from turnd.engine.sockaddr import SockAddr, raw_address, shown_address
 from turnd.engine.tally import Tally, add_counters
 from turnd.stun.addresses import (
+    WILDCARDS,
     AddressFamily,
     ChannelNumber,
     PeerAddress,
@@ -26,8 +27,6 @@ from turnd.stun.addresses import (
 
 Transmit = Callable[[bytes, Any], object]
 """Sends bytes to an address of the transmitter's own kind; raises OSError when it cannot."""
-
-WILDCARDS = frozenset({"0.0.0.0", "::"})  # noqa: S104 - compared with, never bound
 
 _TIDY_BATCH = 2_000
 

@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING, Any
 
 from turnd.engine import sockets
 from turnd.engine.base import ClientMessage, Leg, ListenerId, ListenerSettings, RelayId, Transport
-from turnd.engine.rules import WILDCARDS, Client, Relay, Transmit
+from turnd.engine.rules import Client, Relay, Transmit
 from turnd.engine.sockaddr import SockAddr, raw_address, shown_address
 from turnd.engine.sockets import LARGEST_DATAGRAM
-from turnd.stun.addresses import ClientAddress, ServerAddress, TransportAddress
+from turnd.stun.addresses import WILDCARDS, ClientAddress, ServerAddress, TransportAddress
 
 if TYPE_CHECKING:
     import socket

@@ -11,6 +11,9 @@ from functools import lru_cache
 from ipaddress import IPv4Address, IPv6Address, ip_address
 from typing import NamedTuple, NewType
 
+WILDCARDS = frozenset({"0.0.0.0", "::"})  # noqa: S104 - compared with, never bound
+"""The unspecified hosts: as endpoints every address of this host, as destinations this host."""
+
 
 class AddressFamily(IntEnum):
     """The family byte of every address attribute (RFC 8489 section 14.1)."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from struct import Struct
 
+from turnd.stun.attribute_values import MAGIC_COOKIE
 from turnd.stun.channel_data import CHANNEL_HEADER_SIZE
 from turnd.stun.errors import DecodeError
 from turnd.stun.integrity import HEADER_SIZE
@@ -17,7 +18,7 @@ LARGEST_FRAME = HEADER_SIZE + 0xFFFF
 """Bytes of the longest message that a length field can tell, with its header."""
 
 _HEADER = Struct("!HH")
-_COOKIE = b"\x21\x12\xa4\x42"
+_COOKIE = MAGIC_COOKIE.to_bytes(4, "big")
 _STUN_FIRST_BYTES = range(4)
 _CHANNEL_FIRST_BYTES = range(0x40, 0x50)
 
