@@ -161,10 +161,13 @@ def test_aliases_do_not_nest_deeper() -> None:
     assert problem.endswith(": nested too deeply")
 
 
-TEXT = st.text(st.characters(max_codepoint=0xFFFF, exclude_categories=["Cs"]))
+CHARACTERS = st.characters(max_codepoint=0xFFFF, exclude_categories=["Cs"])
+TEXT = st.text(CHARACTERS)
+# YAML 1.2 section 7.4.2: a key has at most 1024 characters, and JSON may write six for one.
+KEY = st.text(CHARACTERS, max_size=150)
 PLAIN = st.recursive(
     st.none() | st.booleans() | st.integers(-(10**30), 10**30) | TEXT,
-    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(TEXT, inner, max_size=4),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(KEY, inner, max_size=4),
     max_leaves=10,
 )
 
