@@ -25,7 +25,8 @@ from aiohttp import hdrs, web
 
 from turnd.admin.connections import BoundedConnections
 from turnd.admin.metrics import CONTENT_TYPE
-from turnd.stun.addresses import AddressFamily, TransportAddress
+from turnd.listeners.accept import bind_tcp
+from turnd.stun.addresses import TransportAddress
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping
@@ -83,7 +84,7 @@ class AdminServer:
         """
         app = _application(self._check_host)
         app.add_routes(self._looking())
-        bound = _bind_tcp(endpoint)
+        bound = bind_tcp(endpoint)
         await self._serve(app, bound, self._limits.lifetime)
         return TransportAddress(endpoint.host, bound.getsockname()[1])
 
@@ -180,20 +181,6 @@ def _is_address(name: str) -> bool:
     except ValueError:
         return False
     return True
-
-
-def _bind_tcp(endpoint: TransportAddress) -> socket.socket:
-    v6 = endpoint.family is AddressFamily.IPV6
-    bound = socket.socket(socket.AF_INET6 if v6 else socket.AF_INET, socket.SOCK_STREAM)
-    try:
-        if v6:
-            bound.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
-        bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        bound.bind(endpoint)
-    except OSError:
-        bound.close()
-        raise
-    return bound
 
 
 def _bind_unix(path: Path) -> socket.socket:

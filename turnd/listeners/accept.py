@@ -189,19 +189,29 @@ def _listening_socket(endpoint: StreamEndpoint) -> socket.socket:
     if endpoint.fd is not None:
         listening = socket.socket(fileno=endpoint.fd)
     else:
-        v6 = endpoint.address.family is AddressFamily.IPV6
-        listening = socket.socket(socket.AF_INET6 if v6 else socket.AF_INET, socket.SOCK_STREAM)
-        try:
-            if v6:
-                listening.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
-            listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            listening.bind(endpoint.address)
-        except OSError:
-            listening.close()
-            raise
+        listening = bind_tcp(endpoint.address)
     listening.setblocking(False)
     listening.listen(BACKLOG)
     return listening
+
+
+def bind_tcp(endpoint: TransportAddress) -> socket.socket:
+    """A TCP socket at an endpoint; one at `::` takes IPv6 alone.
+
+    Raises:
+        OSError: it cannot be bound.
+    """
+    v6 = endpoint.family is AddressFamily.IPV6
+    bound = socket.socket(socket.AF_INET6 if v6 else socket.AF_INET, socket.SOCK_STREAM)
+    try:
+        if v6:
+            bound.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+        bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        bound.bind(endpoint)
+    except OSError:
+        bound.close()
+        raise
+    return bound
 
 
 @lru_cache(maxsize=4096)
