@@ -9,8 +9,7 @@ import asyncio
 import gc
 import os
 import sys
-from collections.abc import Mapping
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 from turnd import logs, system
 from turnd.config import Config, ConfigError, find_config_file, load
@@ -19,6 +18,10 @@ from turnd.runtime.ending import Signals
 from turnd.runtime.endpoints import BindError
 from turnd.runtime.examine import examine
 from turnd.runtime.server import Server
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
 
 EX_OK, EX_UNAVAILABLE, EX_NOPERM, EX_CONFIG = 0, 69, 77, 78
 

@@ -1,7 +1,7 @@
 from __future__ import annotations
 
-from collections.abc import Callable
 from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
+from typing import TYPE_CHECKING
 
 import pytest
 from hypothesis import example, given
@@ -9,6 +9,9 @@ from hypothesis import strategies as st
 
 from turnd.allocations.policy import PeerPolicy, Refusal
 from turnd.stun.addresses import TransportAddress
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 Address = IPv4Address | IPv6Address
 

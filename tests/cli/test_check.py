@@ -5,12 +5,10 @@ import sys
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tests.cli.conftest import Run
-from tests.e2e.certificates import Authority
 from tests.e2e.server import PASSWORD, SECRET, USER, Server
 from turnd.auth.rest import rest_password
 from turnd.cli import check as check_module
@@ -18,6 +16,10 @@ from turnd.client.check import CheckSettings
 from turnd.client.report import Report, Status, Step
 from turnd.client.uri import Server as ServerUri
 from turnd.client.uri import Transport
+
+if TYPE_CHECKING:
+    from tests.cli.conftest import Run
+    from tests.e2e.certificates import Authority
 
 Write = Callable[..., Path]
 OK = Step("binding", Status.OK, "1 ms", values={"time_ms": 1.0})

@@ -6,12 +6,15 @@ import subprocess
 import sys
 from importlib import import_module
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 import pytest
 
-from tests.cli.conftest import Run
 from turnd.cli.commands import COMMANDS, turnd
+
+if TYPE_CHECKING:
+    from tests.cli.conftest import Run
 
 HEAVY = ("aiohttp", "pydantic", "cryptography", "redis", "rich", "asyncio", "yaml", "structlog")
 DOCUMENT = Path(__file__).parents[2] / "docs" / "commands.md"

@@ -1,9 +1,13 @@
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import pytest
 
-from tests.cli.conftest import Run
 from turnd.cli import completion
+
+if TYPE_CHECKING:
+    from tests.cli.conftest import Run
 
 
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])

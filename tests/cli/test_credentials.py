@@ -6,12 +6,15 @@ import time
 from base64 import b64encode
 from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.cli.conftest import Run
 from turnd.cli import credentials
 from turnd.system import RouteAddresses
+
+if TYPE_CHECKING:
+    from tests.cli.conftest import Run
 
 Write = Callable[..., Path]
 SECRET = "north"

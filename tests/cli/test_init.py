@@ -4,12 +4,15 @@ import errno
 import os
 import subprocess
 import sys
+from typing import TYPE_CHECKING
 
 import click
 import pytest
 
-from tests.cli.conftest import Run
 from turnd.cli.commands import turnd
+
+if TYPE_CHECKING:
+    from tests.cli.conftest import Run
 
 
 def fails_with(monkeypatch: pytest.MonkeyPatch, error: BaseException) -> None:

@@ -3,13 +3,16 @@ from __future__ import annotations
 import socket
 from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.cli.conftest import Run
 from turnd.cli.realms import find_realm
 from turnd.cli.redis_access import day, redis_address
 from turnd.config.loader import load_text
+
+if TYPE_CHECKING:
+    from tests.cli.conftest import Run
 
 Write = Callable[..., Path]
 

@@ -7,12 +7,13 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tests.cli.conftest import Run
-from tests.e2e.server import Server
+if TYPE_CHECKING:
+    from tests.cli.conftest import Run
+    from tests.e2e.server import Server
 
 Write = Callable[..., Path]
 CHANGED = {"ok": True, "live": ["auth.users"], "restart": ["listen"], "problems": []}

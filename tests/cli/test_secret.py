@@ -1,15 +1,18 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tests.auth.redis_server import RedisServer
-from tests.cli.conftest import Run
 from tests.cli.redis_config import config_for, redis_server
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from tests.auth.redis_server import RedisServer
+    from tests.cli.conftest import Run
 
 
 @pytest.fixture(scope="module")

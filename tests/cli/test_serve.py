@@ -1,11 +1,14 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.cli.conftest import Run
 from turnd.cli import serve
+
+if TYPE_CHECKING:
+    from tests.cli.conftest import Run
 
 
 @pytest.mark.parametrize(

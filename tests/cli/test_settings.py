@@ -1,12 +1,15 @@
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
 from turnd.cli.errors import CommandError
 from turnd.cli.settings import load_config, path_of
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 
 def test_the_file_that_is_named(config: Callable[..., Path]) -> None:

@@ -1,14 +1,18 @@
 from __future__ import annotations
 
-from collections.abc import Iterator
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.auth.redis_server import RedisServer
-from tests.cli.conftest import Run
 from tests.cli.redis_config import REALM, config_for, redis_server
 from turnd.stun.keys import PasswordAlgorithm, long_term_key
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from tests.auth.redis_server import RedisServer
+    from tests.cli.conftest import Run
 
 
 @pytest.fixture(scope="module")

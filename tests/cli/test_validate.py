@@ -2,10 +2,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import pytest
+if TYPE_CHECKING:
+    import pytest
 
-from tests.cli.conftest import Run
+    from tests.cli.conftest import Run
 
 Write = Callable[..., Path]
 

@@ -3,8 +3,10 @@ from __future__ import annotations
 import platform
 import tomllib
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from tests.cli.conftest import Run
+if TYPE_CHECKING:
+    from tests.cli.conftest import Run
 
 PROJECT = Path(__file__).parents[2] / "pyproject.toml"
 

@@ -2,11 +2,14 @@ from __future__ import annotations
 
 import ssl
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.e2e.certificates import Authority
 from tests.e2e.conftest import authority, folders, server
+
+if TYPE_CHECKING:
+    from tests.e2e.certificates import Authority
 
 __all__ = ["authority", "context_of", "folders", "server", "server_tls"]
 

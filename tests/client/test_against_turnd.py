@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import pytest
 
-from tests.e2e.certificates import Authority
 from tests.e2e.server import PASSWORD, SECRET, USER, Server
 from turnd.auth.rest import rest_password
 from turnd.client.check import CheckSettings, check
@@ -17,6 +18,9 @@ from turnd.client.uri import Server as ServerUri
 from turnd.client.uri import Transport
 from turnd.stun.addresses import AddressFamily
 from turnd.stun.keys import PasswordAlgorithm
+
+if TYPE_CHECKING:
+    from tests.e2e.certificates import Authority
 
 
 def by(server: Server, transport: Transport, host: str = "127.0.0.1") -> ServerUri:

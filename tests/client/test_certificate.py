@@ -3,12 +3,15 @@ from __future__ import annotations
 import ssl
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.e2e.certificates import Authority
 from tests.listeners.pems import make_pair
 from turnd.client.certificate import CertificateFacts, certificate_facts, today
+
+if TYPE_CHECKING:
+    from tests.e2e.certificates import Authority
 
 
 def der(path: Path | str) -> bytes:

@@ -1,18 +1,15 @@
 from __future__ import annotations
 
 import socket
-import ssl
-from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from tests.client.conftest import context_of
 from tests.client.relaying import Relaying
 from tests.client.scripted import FAST, Exchange, Script, mapped, scripted
-from tests.e2e.certificates import Authority
 from turnd.client.check import CheckSettings, check
 from turnd.client.echo import Probes
 from turnd.client.report import Report, Status, Step
@@ -20,6 +17,12 @@ from turnd.client.uri import Server, Transport
 from turnd.stun import attributes as a
 from turnd.stun.addresses import TransportAddress
 from turnd.stun.message import Method
+
+if TYPE_CHECKING:
+    import ssl
+    from collections.abc import AsyncIterator, Callable
+
+    from tests.e2e.certificates import Authority
 
 PROBES = Probes(count=10, interval=0, patience=0.2)
 

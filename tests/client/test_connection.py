@@ -3,14 +3,17 @@ from __future__ import annotations
 import asyncio
 import socket
 import ssl
+from typing import TYPE_CHECKING
 
 import pytest
 
 from tests.client.scripted import REQUEST, closed_port, echo, scripted
-from tests.e2e.certificates import Authority
 from turnd.client.connection import ConnectOptions, client_tls, connect
 from turnd.client.errors import UnreachableError
 from turnd.client.uri import Server, Transport
+
+if TYPE_CHECKING:
+    from tests.e2e.certificates import Authority
 
 
 def trusting(authority: Authority, name: str | None = None) -> ConnectOptions:

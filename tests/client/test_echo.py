@@ -1,8 +1,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING
 
 import asyncio_dgram
 import pytest
@@ -18,6 +18,9 @@ from turnd.client.uri import Transport
 from turnd.stun import attributes as a
 from turnd.stun.addresses import TransportAddress
 from turnd.stun.message import MessageClass, Method, encode_message
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
 
 PROBES = Probes(count=10, interval=0.001, patience=0.05)
 

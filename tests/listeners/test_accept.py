@@ -5,9 +5,8 @@ import errno
 import os
 import resource
 import socket
-from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import pytest
 
@@ -16,6 +15,9 @@ from turnd.listeners import accept
 from turnd.listeners.accept import StreamAcceptor, StreamEndpoint
 from turnd.listeners.caps import StreamCaps, StreamRefusal
 from turnd.stun.addresses import ClientAddress, ServerAddress, TransportAddress
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 LISTENER = ListenerId(7)
 

@@ -6,7 +6,6 @@ import asyncio
 import io
 import json
 import socket
-from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -25,6 +24,7 @@ from turnd.runtime.server import Server
 from turnd.stun.addresses import TransportAddress
 
 if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Mapping
     from pathlib import Path
 
 REALM = "test.example"

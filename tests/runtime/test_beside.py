@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import logging
-
-import pytest
+from typing import TYPE_CHECKING
 
 from tests.waiting import eventually
 from turnd.runtime.beside import Beside
+
+if TYPE_CHECKING:
+    import pytest
 
 
 async def test_what_is_done_is_forgotten() -> None:

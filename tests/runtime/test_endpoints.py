@@ -15,13 +15,13 @@ from turnd.engine.portable import PortableEngine
 from turnd.listeners.caps import StreamCaps
 from turnd.listeners.deadlines import AuthenticationDeadlines
 from turnd.runtime.endpoints import BindError, Endpoints
-from turnd.stun.addresses import TransportAddress
 from turnd.system import InheritedSocket
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from turnd.config.values import EndpointTransport
+    from turnd.stun.addresses import TransportAddress
 
 PLAIN = ListenerSettings()
 

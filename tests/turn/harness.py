@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from turnd.allocations.policy import PeerPolicy
 from turnd.allocations.quotas import Quotas
@@ -13,7 +13,6 @@ from turnd.allocations.relay_ports import RelayPorts
 from turnd.allocations.reservations import Reservations
 from turnd.allocations.table import AllocationTable
 from turnd.auth.chain import CredentialChain
-from turnd.auth.credentials import Name, Outcome
 from turnd.auth.nonce import Nonces, mac_length_for
 from turnd.auth.rest import RestSecrets, rest_password
 from turnd.auth.static import StaticUsers
@@ -46,13 +45,16 @@ from turnd.stun.message import (
     encode_message,
 )
 from turnd.turn.budget import AnswerBudget
-from turnd.turn.events import Event
 from turnd.turn.realm import Realm
 from turnd.turn.relay_addresses import RelayAddress, RelayAddresses
 from turnd.turn.server import TurnServer
 from turnd.turn.settings import TurnSettings
 from turnd.turn.state import ServerState
 from turnd.turn.waiting import NeedKey, WaitingRequests
+
+if TYPE_CHECKING:
+    from turnd.auth.credentials import Name, Outcome
+    from turnd.turn.events import Event
 
 REALM = "example.org"
 USERS = {"alice": "wonderland", "bob": "builder"}

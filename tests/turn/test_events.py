@@ -2,13 +2,11 @@ from __future__ import annotations
 
 import re
 from dataclasses import FrozenInstanceError
-from enum import StrEnum
-from typing import get_args
+from typing import TYPE_CHECKING, get_args
 
 import pytest
 
 from tests.turn.harness import World
-from turnd.engine.base import Leg
 from turnd.turn.events import (
     AuthenticationFailed,
     Challenged,
@@ -18,6 +16,11 @@ from turnd.turn.events import (
     FailureReason,
     MessageDropped,
 )
+
+if TYPE_CHECKING:
+    from enum import StrEnum
+
+    from turnd.engine.base import Leg
 
 
 @pytest.mark.parametrize("reasons", [FailureReason, EndReason, Dropped])

@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -11,7 +11,9 @@ from turnd.stun.errors import ErrorCode
 from turnd.stun.message import Method, decode_untrusted
 from turnd.turn.ownership import owned_allocation
 from turnd.turn.request import Refused, Request
-from turnd.turn.turn_allocation import TurnAllocation
+
+if TYPE_CHECKING:
+    from turnd.turn.turn_allocation import TurnAllocation
 
 REQUESTS: list[tuple[Method, Any]] = [
     (Method.REFRESH, ()),

@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from hypothesis import given, settings
@@ -21,7 +21,6 @@ from tests.turn.harness import (
 )
 from turnd.allocations.policy import PeerPolicy
 from turnd.auth.credentials import Credential, DerivedKeys, Found
-from turnd.engine.base import Leg
 from turnd.stun import attributes as a
 from turnd.stun.addresses import AddressFamily, TransportAddress
 from turnd.stun.message import (
@@ -44,6 +43,9 @@ from turnd.turn.events import (
 )
 from turnd.turn.settings import TurnSettings
 from turnd.turn.waiting import NeedKey, WaitingRequests
+
+if TYPE_CHECKING:
+    from turnd.engine.base import Leg
 
 TRANSPORT = (a.REQUESTED_TRANSPORT, 17)
 DAVE = Credential("dave", "dave", DerivedKeys("dave", REALM, "davit"), source="redis")

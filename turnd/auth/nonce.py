@@ -14,13 +14,16 @@ from __future__ import annotations
 
 import hmac
 from base64 import urlsafe_b64encode
-from collections.abc import Callable
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from turnd.auth.credentials import ALGORITHMS, Offers
-from turnd.stun.addresses import ClientAddress
 from turnd.stun.keys import PasswordAlgorithm
 from turnd.stun.nonce_cookie import COOKIE_LENGTH, add_cookie
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from turnd.stun.addresses import ClientAddress
 
 SHORTEST_MAC, LONGEST_MAC = 6, 16  # characters of 6 bits
 _TICKS = 16

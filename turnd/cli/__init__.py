@@ -12,12 +12,15 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import click
 
 from turnd.cli.commands import COMPLETE_VARIABLE, turnd
 from turnd.cli.errors import describe, status_of
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 INTERRUPTED = 130
 """128 and SIGINT, as shells have it."""

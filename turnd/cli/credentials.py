@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
@@ -23,6 +22,8 @@ from turnd.stun.addresses import WILDCARDS, AddressFamily, TransportAddress, fam
 from turnd.system import default_route_addresses
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
     from turnd.config.model import Config, Realm
     from turnd.config.values import Endpoint
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, TypedDict, Unpack
 
@@ -26,6 +25,8 @@ from turnd.stun.errors import DecodeError
 from turnd.stun.message import Attributes, Message, MessageClass, decode_untrusted, encode_message
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from turnd.client.uri import Server
 
 MAX_CHALLENGES = 4

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import ssl
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from turnd.client.errors import UnreachableError, system_words
 from turnd.client.sockaddr import shown_address
@@ -12,6 +12,9 @@ from turnd.stun.addresses import ChannelNumber, TransportAddress
 from turnd.stun.channel_data import encode_channel_data
 from turnd.stun.errors import DecodeError
 from turnd.stun.framing import StreamFramer
+
+if TYPE_CHECKING:
+    import ssl
 
 READ_SIZE = 65536
 CLOSE_LIMIT = 2.0

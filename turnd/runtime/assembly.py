@@ -8,11 +8,10 @@ from __future__ import annotations
 import dataclasses
 import secrets
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from ipaddress import ip_address
+from typing import TYPE_CHECKING
 
-from turnd import config as configuration
 from turnd.allocations.allocation import AllocationLimits
 from turnd.allocations.policy import PeerPolicy
 from turnd.allocations.quotas import Quotas
@@ -27,7 +26,6 @@ from turnd.auth.redis_store import RedisStore
 from turnd.auth.rest import RestSecrets
 from turnd.auth.static import StaticUsers
 from turnd.auth.store_cache import CacheLimits, StoreHooks
-from turnd.config import Config
 from turnd.engine.base import ListenerSettings
 from turnd.listeners.certificates import Certificates
 from turnd.stun.addresses import TransportAddress
@@ -35,6 +33,12 @@ from turnd.system import default_route_addresses, host_addresses
 from turnd.turn.realm import Realm
 from turnd.turn.relay_addresses import RelayAddress
 from turnd.turn.settings import TurnSettings
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping, Sequence
+
+    from turnd import config as configuration
+    from turnd.config import Config
 
 NO_OPTIONS = RealmOptions()
 """Where Redis says nothing."""

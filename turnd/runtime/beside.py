@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Coroutine
+from typing import TYPE_CHECKING
 
 from turnd import logs
+
+if TYPE_CHECKING:
+    from collections.abc import Coroutine
 
 log = logs.get_logger("turnd.runtime.beside")
 

@@ -6,10 +6,9 @@ import errno
 import os
 import socket
 from collections import Counter
-from collections.abc import Iterable
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
-from turnd.config import Endpoint
 from turnd.engine.base import (
     CloseReason,
     Leg,
@@ -20,10 +19,15 @@ from turnd.engine.base import (
     Transport,
 )
 from turnd.listeners.accept import Report, StreamAcceptor, StreamEndpoint
-from turnd.listeners.caps import StreamCaps
-from turnd.listeners.deadlines import AuthenticationDeadlines
 from turnd.stun.addresses import TransportAddress
-from turnd.system import InheritedSocket
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from turnd.config import Endpoint
+    from turnd.listeners.caps import StreamCaps
+    from turnd.listeners.deadlines import AuthenticationDeadlines
+    from turnd.system import InheritedSocket
 
 _NO_IPV6 = frozenset({errno.EAFNOSUPPORT, errno.EADDRNOTAVAIL})
 """What binding [::] says on a host without IPv6, where "every IPv6 address" is none."""

@@ -8,8 +8,7 @@ from __future__ import annotations
 
 import ssl
 import time
-from collections.abc import Collection, Iterator, Mapping
-from pathlib import Path as FileName
+from typing import TYPE_CHECKING
 
 from turnd.allocations.policy import PeerPolicy
 from turnd.auth.chain import CredentialChain
@@ -22,6 +21,10 @@ from turnd.config import AuthSection, Config, ConfigError, Problem, Realm
 from turnd.config.origins import origin_of
 from turnd.config.problems import Path
 from turnd.listeners.certificates import CertificateError, Certificates
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterator, Mapping
+    from pathlib import Path as FileName
 
 Finding = tuple[Path, str]
 

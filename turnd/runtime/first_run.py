@@ -6,12 +6,16 @@ import json
 import os
 import secrets
 import time
-from collections.abc import Iterable, Mapping
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 from turnd.auth.rest import rest_password
-from turnd.stun.addresses import TransportAddress
 from turnd.system import current_identity, make_directory
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+    from pathlib import Path
+
+    from turnd.stun.addresses import TransportAddress
 
 SECRET_FILE = "secret"  # noqa: S105 - its name
 _DAY = 86400

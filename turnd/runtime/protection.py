@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import socket
-from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from turnd.runtime import assembly
 from turnd.stun.addresses import TransportAddress
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from turnd.runtime.server import Server
 
 PATIENCE = 2.0

@@ -4,22 +4,23 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from turnd import logs
 from turnd.auth.credentials import NeedLookup, Outcome, Unavailable
 from turnd.engine.base import ClientMessage, Event, LegClosed, LegOpened, RelayEngine
 from turnd.runtime.beside import Beside
-from turnd.runtime.endpoints import Endpoints
 from turnd.runtime.event_log import EventLog
 from turnd.turn.events import Authenticated
 from turnd.turn.events import Event as TurnEvent
-from turnd.turn.server import TurnServer
 from turnd.turn.waiting import NeedKey
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from turnd.auth.redis_store import RedisStore
+    from turnd.runtime.endpoints import Endpoints
+    from turnd.turn.server import TurnServer
 
 log = logs.get_logger("turnd.runtime.pump")
 

@@ -8,17 +8,18 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Mapping
 from typing import TYPE_CHECKING, NamedTuple
 
 from turnd import logs, system
 from turnd.admin.snapshot import Reload
 from turnd.config import Changes, Config, ConfigError, compare, load, until_restart
-from turnd.listeners.certificates import Certificates
 from turnd.runtime import assembly
 from turnd.runtime.examine import bad_certificates, examine
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from turnd.listeners.certificates import Certificates
     from turnd.runtime.server import Server
 
 log = logs.get_logger("turnd.runtime.reload")

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import secrets
 import time
-from collections.abc import Mapping
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 from turnd import logs, system
 from turnd.admin.http import AdminHooks, AdminServer
@@ -14,8 +13,6 @@ from turnd.admin.snapshot import Reload
 from turnd.allocations.quotas import Quotas
 from turnd.allocations.reservations import Reservations
 from turnd.allocations.table import AllocationTable
-from turnd.config import Config
-from turnd.engine.base import ListenerSettings
 from turnd.engine.choose import choose_engine
 from turnd.listeners.caps import StreamCaps
 from turnd.listeners.deadlines import AuthenticationDeadlines
@@ -34,8 +31,15 @@ from turnd.runtime.sources import Sources
 from turnd.runtime.ticker import Ticker
 from turnd.stun.addresses import TransportAddress
 from turnd.turn.relay_addresses import RelayAddresses
-from turnd.turn.server import TurnServer
-from turnd.turn.turn_allocation import TurnAllocation
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+    from turnd.config import Config
+    from turnd.engine.base import ListenerSettings
+    from turnd.turn.server import TurnServer
+    from turnd.turn.turn_allocation import TurnAllocation
 
 log = logs.get_logger("turnd.runtime.server")
 

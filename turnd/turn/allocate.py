@@ -7,23 +7,25 @@ was opened is closed again when a later step fails.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from turnd.allocations.allocation import Relay
 from turnd.allocations.quotas import QuotaRefusal
-from turnd.allocations.reservations import Reservation
 from turnd.engine.base import RelayError, RelayId
 from turnd.stun import attributes as a
 from turnd.stun.addresses import AddressFamily
 from turnd.stun.errors import DecodeError, ErrorCode
-from turnd.stun.message import Message
 from turnd.turn.events import AllocationCreated
 from turnd.turn.lifetime import desired_lifetime
 from turnd.turn.redirect import no_room
-from turnd.turn.relay_addresses import OpenedRelay
 from turnd.turn.request import Attributes, Refused, Request
-from turnd.turn.state import ServerState
 from turnd.turn.turn_allocation import TurnAllocation
+
+if TYPE_CHECKING:
+    from turnd.allocations.reservations import Reservation
+    from turnd.stun.message import Message
+    from turnd.turn.relay_addresses import OpenedRelay
+    from turnd.turn.state import ServerState
 
 _UDP = 17
 _FAMILIES = (AddressFamily.IPV4, AddressFamily.IPV6)

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from turnd.engine.base import Leg
 from turnd.stun import attributes as a
 from turnd.stun.addresses import AddressFamily
 from turnd.stun.errors import ErrorCode
 from turnd.stun.message import Message, MessageClass, encode_message
 from turnd.turn.request import Refused
+
+if TYPE_CHECKING:
+    from turnd.engine.base import Leg
 
 _IP_AND_UDP = {AddressFamily.IPV4: 28, AddressFamily.IPV6: 48}
 """Bytes of the headers below STUN, without options."""

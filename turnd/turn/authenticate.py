@@ -17,6 +17,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import lru_cache
 from hmac import compare_digest
+from typing import TYPE_CHECKING
 
 from turnd.auth.credentials import (
     Credential,
@@ -30,16 +31,18 @@ from turnd.auth.credentials import (
     UsernameQuery,
     decoy_keys,
 )
-from turnd.auth.nonce import Nonces
-from turnd.engine.base import Leg
 from turnd.stun import attributes as a
 from turnd.stun.errors import DecodeError, ErrorCode
 from turnd.stun.keys import PasswordAlgorithm, userhash
 from turnd.stun.message import Integrity, IntegrityAlgorithm, Message
 from turnd.turn.events import AuthenticationFailed, FailureReason, Sink
-from turnd.turn.realm import Realm
 from turnd.turn.request import Attributes, Refused
-from turnd.turn.turn_allocation import TurnAllocation
+
+if TYPE_CHECKING:
+    from turnd.auth.nonce import Nonces
+    from turnd.engine.base import Leg
+    from turnd.turn.realm import Realm
+    from turnd.turn.turn_allocation import TurnAllocation
 
 _ALGORITHMS = frozenset(PasswordAlgorithm)
 

@@ -6,12 +6,16 @@ a signed answer: it discards any other (section 9.2.5).
 
 from __future__ import annotations
 
-from turnd.engine.base import Leg
+from typing import TYPE_CHECKING
+
 from turnd.stun import attributes as a
-from turnd.stun.message import Message
 from turnd.turn.events import BindingAnswered
-from turnd.turn.request import Attributes, Request
-from turnd.turn.state import ServerState
+
+if TYPE_CHECKING:
+    from turnd.engine.base import Leg
+    from turnd.stun.message import Message
+    from turnd.turn.request import Attributes, Request
+    from turnd.turn.state import ServerState
 
 
 def binding(leg: Leg) -> Attributes:

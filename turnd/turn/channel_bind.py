@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from turnd.allocations.allocation import BindRefusal
 from turnd.engine.base import RelayId
 from turnd.stun import attributes as a
@@ -9,7 +11,9 @@ from turnd.stun.addresses import ChannelNumber, PeerAddress
 from turnd.stun.errors import ErrorCode
 from turnd.turn.ownership import owned_allocation
 from turnd.turn.request import Attributes, Refused, Request
-from turnd.turn.state import ServerState
+
+if TYPE_CHECKING:
+    from turnd.turn.state import ServerState
 
 _CODES = {
     BindRefusal.INVALID_NUMBER: ErrorCode.BAD_REQUEST,

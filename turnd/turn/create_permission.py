@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from turnd.allocations.allocation import PermitRefusal
 from turnd.engine.base import RelayId
 from turnd.stun import attributes as a
 from turnd.stun.errors import ErrorCode
 from turnd.turn.ownership import owned_allocation
 from turnd.turn.request import Attributes, Refused, Request
-from turnd.turn.state import ServerState
+
+if TYPE_CHECKING:
+    from turnd.turn.state import ServerState
 
 
 def create_permission(state: ServerState, request: Request) -> Attributes:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from typing import TYPE_CHECKING
 
 from turnd.allocations.table import (
     AllocationEnded,
@@ -15,8 +15,12 @@ from turnd.allocations.table import (
 from turnd.engine.base import RelayId
 from turnd.turn import events
 from turnd.turn.events import EndReason
-from turnd.turn.state import ServerState
-from turnd.turn.turn_allocation import TurnAllocation
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from turnd.turn.state import ServerState
+    from turnd.turn.turn_allocation import TurnAllocation
 
 _LONG_AGO = float("-inf")
 

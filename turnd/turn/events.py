@@ -9,10 +9,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import TYPE_CHECKING
 
-from turnd.engine.base import Leg
-from turnd.stun.addresses import RelayedAddress
-from turnd.stun.errors import ErrorCode
+if TYPE_CHECKING:
+    from turnd.engine.base import Leg
+    from turnd.stun.addresses import RelayedAddress
+    from turnd.stun.errors import ErrorCode
 
 
 class FailureReason(StrEnum):

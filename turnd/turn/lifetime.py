@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from turnd.stun import attributes as a
-from turnd.stun.message import Message
-from turnd.turn.settings import TurnSettings
+
+if TYPE_CHECKING:
+    from turnd.stun.message import Message
+    from turnd.turn.settings import TurnSettings
 
 
 def desired_lifetime(message: Message, settings: TurnSettings) -> float:

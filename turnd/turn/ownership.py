@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from turnd.stun.errors import ErrorCode
 from turnd.turn.request import Refused, Request
-from turnd.turn.turn_allocation import TurnAllocation
+
+if TYPE_CHECKING:
+    from turnd.turn.turn_allocation import TurnAllocation
 
 
 def owned_allocation(request: Request) -> TurnAllocation:

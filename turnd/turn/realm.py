@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-from turnd.allocations.policy import PeerPolicy
-from turnd.allocations.quotas import Quotas
-from turnd.auth.chain import CredentialChain
+if TYPE_CHECKING:
+    from turnd.allocations.policy import PeerPolicy
+    from turnd.allocations.quotas import Quotas
+    from turnd.auth.chain import CredentialChain
 
 
 @dataclass(slots=True)

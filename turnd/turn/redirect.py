@@ -7,12 +7,16 @@ a reservation is nowhere else.
 
 from __future__ import annotations
 
-from turnd.engine.base import Leg
+from typing import TYPE_CHECKING
+
 from turnd.stun import attributes as a
-from turnd.stun.addresses import TransportAddress
 from turnd.stun.errors import ErrorCode
 from turnd.turn.request import Refused, Request
-from turnd.turn.settings import TurnSettings
+
+if TYPE_CHECKING:
+    from turnd.engine.base import Leg
+    from turnd.stun.addresses import TransportAddress
+    from turnd.turn.settings import TurnSettings
 
 
 def no_room(settings: TurnSettings, request: Request, code: ErrorCode, why: str) -> Refused:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from turnd.engine.base import RelayId
 from turnd.stun import attributes as a
 from turnd.stun.errors import ErrorCode
@@ -10,7 +12,9 @@ from turnd.turn.events import EndReason
 from turnd.turn.lifetime import desired_lifetime
 from turnd.turn.ownership import owned_allocation
 from turnd.turn.request import Attributes, Refused, Request
-from turnd.turn.state import ServerState
+
+if TYPE_CHECKING:
+    from turnd.turn.state import ServerState
 
 
 def refresh(state: ServerState, request: Request) -> Attributes:

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-from turnd.allocations.relay_ports import RelayPorts
 from turnd.engine.base import Leg, RelayEngine, RelayError, RelayId
 from turnd.stun.addresses import AddressFamily, RelayedAddress, TransportAddress, family_of
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+
+    from turnd.allocations.relay_ports import RelayPorts
 
 _TRIES = 32
 """Ports tried for one relay: other programs may hold some of the range."""

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-from turnd.auth.credentials import Credential
-from turnd.engine.base import Leg
-from turnd.stun.errors import ErrorCode
 from turnd.stun.message import Attributes, Integrity, Message
-from turnd.turn.realm import Realm
-from turnd.turn.turn_allocation import TurnAllocation
+
+if TYPE_CHECKING:
+    from turnd.auth.credentials import Credential
+    from turnd.engine.base import Leg
+    from turnd.stun.errors import ErrorCode
+    from turnd.turn.realm import Realm
+    from turnd.turn.turn_allocation import TurnAllocation
 
 __all__ = ["Attributes", "Refused", "Request"]
 

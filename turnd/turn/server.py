@@ -14,10 +14,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from turnd.auth.credentials import NeedLookup, Outcome
-from turnd.auth.nonce import Nonces
-from turnd.engine.base import Leg, ListenerId
 from turnd.stun import attributes as a
 from turnd.stun.errors import DecodeError, ErrorCode
 from turnd.stun.message import (
@@ -31,7 +30,6 @@ from turnd.turn.allocate import allocate
 from turnd.turn.answers import error_response, unknown_attributes
 from turnd.turn.authenticate import Attempt, authenticate, check_nonce, is_first_request
 from turnd.turn.binding import binding, has_long_term_credential, signed_binding
-from turnd.turn.budget import AnswerBudget
 from turnd.turn.channel_bind import channel_bind
 from turnd.turn.create_permission import create_permission
 from turnd.turn.ending import end_allocation, forget_expired, revoke_refused_peers
@@ -45,12 +43,17 @@ from turnd.turn.events import (
     MessageDropped,
     RequestRefused,
 )
-from turnd.turn.realm import Realm
 from turnd.turn.refresh import refresh
 from turnd.turn.request import Attributes, Refused, Request
 from turnd.turn.state import ServerState
 from turnd.turn.understood import UNDERSTOOD
 from turnd.turn.waiting import NeedKey, WaitingRequests
+
+if TYPE_CHECKING:
+    from turnd.auth.nonce import Nonces
+    from turnd.engine.base import Leg, ListenerId
+    from turnd.turn.budget import AnswerBudget
+    from turnd.turn.realm import Realm
 
 Handler = Callable[[ServerState, Request], Attributes]
 

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-from turnd.stun.addresses import TransportAddress
+if TYPE_CHECKING:
+    from turnd.stun.addresses import TransportAddress
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-from turnd.allocations.table import AllocationTable
-from turnd.auth.credentials import WallClock
-from turnd.engine.base import RelayEngine
-from turnd.turn.events import Sink
-from turnd.turn.realm import Realm
-from turnd.turn.relay_addresses import RelayAddresses
-from turnd.turn.settings import TurnSettings
-from turnd.turn.turn_allocation import TurnAllocation
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from turnd.allocations.table import AllocationTable
+    from turnd.auth.credentials import WallClock
+    from turnd.engine.base import RelayEngine
+    from turnd.turn.events import Sink
+    from turnd.turn.realm import Realm
+    from turnd.turn.relay_addresses import RelayAddresses
+    from turnd.turn.settings import TurnSettings
+    from turnd.turn.turn_allocation import TurnAllocation
 
 
 @dataclass(slots=True)

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from turnd.allocations.allocation import Allocation
-from turnd.auth.credentials import Credential
-from turnd.engine.base import Leg
-from turnd.stun.message import Attributes
+
+if TYPE_CHECKING:
+    from turnd.auth.credentials import Credential
+    from turnd.engine.base import Leg
+    from turnd.stun.message import Attributes
 
 
 @dataclass(slots=True, eq=False, kw_only=True)

@@ -7,10 +7,12 @@ which is within what a slow store takes.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-from turnd.auth.credentials import Name
-from turnd.engine.base import Leg
-from turnd.stun.message import Message
+if TYPE_CHECKING:
+    from turnd.auth.credentials import Name
+    from turnd.engine.base import Leg
+    from turnd.stun.message import Message
 
 
 @dataclass(frozen=True, slots=True)
