@@ -5,20 +5,16 @@ import ssl
 import pytest
 
 from tests.engine.worlds import tls_contexts
-from turnd.engine.tls import TlsSession, keep_names
+from turnd.engine.tls import TlsSession
 
 
 class Client:
     """The other end of a session, in memory."""
 
-    def __init__(self, name: str | None = "localhost") -> None:
+    def __init__(self) -> None:
         context = tls_contexts()[1]
-        if name is None:
-            context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-            context.check_hostname = False
-            context.verify_mode = ssl.CERT_NONE
         self.incoming, self.outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
-        self.tls = context.wrap_bio(self.incoming, self.outgoing, server_hostname=name)
+        self.tls = context.wrap_bio(self.incoming, self.outgoing, server_hostname="localhost")
 
     def shake_hands(self, session: TlsSession) -> None:
         for _ in range(5):
@@ -101,34 +97,3 @@ def test_what_is_no_handshake() -> None:
     with pytest.raises(ssl.SSLError):
         session.handshake()
     assert session.outgoing()
-
-
-def test_the_name_that_was_asked_for() -> None:
-    keep_names(tls_contexts()[0])
-    session, _ = connected()
-    assert session.server_name == "localhost"
-    assert session.alpn == "stun.turn"
-    assert session.version == "TLSv1.3"
-    nameless, client = TlsSession(tls_contexts()[0]), Client(name=None)
-    client.shake_hands(nameless)
-    assert nameless.server_name is None
-    assert nameless.alpn is None
-
-
-def test_keeping_names_leaves_the_choice_of_certificates_alone() -> None:
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    asked: list[str | None] = []
-
-    def choose(
-        connection: ssl.SSLObject | ssl.SSLSocket, name: str | None, _context: ssl.SSLContext
-    ) -> None:
-        asked.append(name)
-        connection.context = tls_contexts()[0]
-
-    context.sni_callback = choose
-    keep_names(context)
-    keep_names(context)
-    session, client = TlsSession(context), Client()
-    client.shake_hands(session)
-    assert asked == ["localhost"]
-    assert session.server_name == "localhost"

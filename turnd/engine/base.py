@@ -132,9 +132,6 @@ class LegOpened:
     """A stream is ready: at once for TCP, after the handshake for TLS."""
 
     leg: Leg
-    server_name: str | None = None
-    alpn: str | None = None
-    tls_version: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -138,10 +138,10 @@ class FakeNetwork:
         self._close_stream(leg, CloseReason.CLIENT)
         self._wake_up()
 
-    def handshake_done(self, leg: Leg, server_name: str | None = None) -> None:
+    def handshake_done(self, leg: Leg) -> None:
         """A TLS stream is ready."""
         self._streams[leg].handshake_deadline = None
-        self._hand_up.leg_event(LegOpened(leg, server_name, None, "TLSv1.3"))
+        self._hand_up.leg_event(LegOpened(leg))
         self._wake_up()
 
     def handshake_failed(self, leg: Leg) -> None:

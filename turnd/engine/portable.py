@@ -34,7 +34,6 @@ from turnd.engine.legs import Legs
 from turnd.engine.pump import Pump
 from turnd.engine.rules import Client, Rules
 from turnd.engine.streams import Stream, StreamDoors
-from turnd.engine.tls import keep_names
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -109,21 +108,16 @@ class PortableEngine:
     def stream_listener(self, settings: ListenerSettings) -> ListenerId:
         """A handle under which streams are adopted."""
         listener_id = ListenerId(next(self._handles))
-        self._set_stream_settings(listener_id, settings)
+        self._legs.stream_settings[listener_id] = settings
         return listener_id
 
     def configure(self, listener: ListenerId, settings: ListenerSettings) -> None:
         """New settings for the listener."""
         if listener in self._legs.stream_settings:
-            self._set_stream_settings(listener, settings)
+            self._legs.stream_settings[listener] = settings
         elif (udp_listener := self._legs.udp_listeners.get(listener)) is not None:
             udp_listener.settings = settings
             sockets.set_buffers(udp_listener.sock, settings)
-
-    def _set_stream_settings(self, listener: ListenerId, settings: ListenerSettings) -> None:
-        if settings.tls is not None:
-            keep_names(settings.tls)
-        self._legs.stream_settings[listener] = settings
 
     def close_listener(self, listener: ListenerId) -> None:
         """No new clients by this listener."""

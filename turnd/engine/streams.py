@@ -167,8 +167,7 @@ class Stream:
                 if not complete:
                     return
                 self._handshake_deadline = None
-                opened = LegOpened(self.leg, tls.server_name, tls.alpn, tls.version)
-                self._doors.hand_up.leg_event(opened)
+                self._doors.hand_up.leg_event(LegOpened(self.leg))
             plain, ended = tls.read()
         except ssl.SSLError:
             self._send_records(tls)  # the alert that says why

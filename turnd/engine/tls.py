@@ -8,39 +8,8 @@ only bytes that wait, never a call to be repeated with the same arguments.
 from __future__ import annotations
 
 import ssl
-from typing import TYPE_CHECKING, cast
-from weakref import WeakKeyDictionary
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    Connection = ssl.SSLObject | ssl.SSLSocket
-    SniCallback = Callable[[Connection, str | None, ssl.SSLContext], int | None]
 
 _CHUNK = 65_536
-
-_asked_names: WeakKeyDictionary[Connection, str] = WeakKeyDictionary()
-
-
-class _NameKeeper:
-    """A context's SNI callback that notes the name, then does what was there before it."""
-
-    def __init__(self, chooser: SniCallback | None) -> None:
-        self._chooser = chooser
-
-    def __call__(
-        self, connection: Connection, name: str | None, context: ssl.SSLContext
-    ) -> int | None:
-        if name is not None:
-            _asked_names[connection] = name
-        return None if self._chooser is None else self._chooser(connection, name, context)
-
-
-def keep_names(context: ssl.SSLContext) -> None:
-    """Make sessions of this context know the name that was asked for; more than once is fine."""
-    chooser = cast("SniCallback | None", context.sni_callback)  # typeshed: never for a socket
-    if not isinstance(chooser, _NameKeeper):
-        context.sni_callback = _NameKeeper(chooser)
 
 
 class TlsSession:
@@ -104,18 +73,3 @@ class TlsSession:
         except ssl.SSLError:
             # The client's own farewell is not waited for, and after an error there is none.
             return
-
-    @property
-    def server_name(self) -> str | None:
-        """The name that the client asked for by SNI."""
-        return _asked_names.get(self._object)
-
-    @property
-    def alpn(self) -> str | None:
-        """The protocol agreed on."""
-        return self._object.selected_alpn_protocol()
-
-    @property
-    def version(self) -> str | None:
-        """The protocol's version, such as `TLSv1.3`."""
-        return self._object.version()
