@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from turnd.client.certificate import SOON, certificate_facts
+from turnd.client.certificate import SOON, certificate_facts, today
 from turnd.client.echo import EchoResult
 from turnd.client.report import Status
 from turnd.client.steps import certificate_step, echo_step
@@ -65,3 +65,10 @@ def test_a_tenth_of_the_echoes_may_be_lost(back: int, status: Status) -> None:
 def test_times_are_milliseconds() -> None:
     values = echo_step(EchoResult(2, (0.001, 0.0025))).values
     assert (values["min_ms"], values["avg_ms"], values["max_ms"]) == (1.0, 1.75, 2.5)
+
+
+def test_a_certificate_that_cannot_be_read_fails_and_no_more() -> None:
+    broken = TlsDetails("TLSv1.3", b"\x30\x00", None)
+    step = certificate_step(broken, today(), None)
+    assert step.status is Status.FAILED
+    assert "cannot be read" in step.text

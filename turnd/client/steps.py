@@ -20,7 +20,11 @@ TOLERATED_LOSS = 0.1
 
 def certificate_step(tls: TlsDetails, now: datetime, distrust: str | None) -> Step:
     """The certificate's names and days, and `distrust`: why it could not be verified, if so."""
-    facts = certificate_facts(tls.certificate)
+    try:
+        facts = certificate_facts(tls.certificate)
+    except ValueError as error:  # OpenSSL takes some that are not quite as X.509 wants them
+        text = f"{tls.version}, a certificate that cannot be read: {error}"
+        return Step("certificate", Status.FAILED, text, advice.UNTRUSTED)
     days = facts.days_left(now)
     values = {
         "tls_version": tls.version,
