@@ -37,14 +37,17 @@ def error_response(message: Message, leg: Leg, refused: Refused, software: str =
     request of less than `_SMALLEST_FIRST_REQUEST` at all: no client begins with such a one, and it
     gets the bare code.
     """
+    phrase = refused.code.reason
     signed = refused.integrity is not None
-    answer = _encode(message, refused, refused.code.reason, software if signed else "")
     if signed or leg.transport.is_stream:
-        return answer
+        return _encode(message, refused, phrase, software if signed else "")
     headers = _IP_AND_UDP[leg.client.family]
     room = 2 * (headers + message.size) - headers
-    if len(answer) > room:
-        answer = _encode(message, refused, "", "")
+    # Without the phrase first: the answer that strangers ask for most, the challenge, has no room
+    # for it, and would be encoded twice the other way round.
+    answer = _encode(message, refused, "", "")
+    if len(answer) + (len(phrase) + 3 & ~3) <= room:
+        return _encode(message, refused, phrase, "")
     first_request = _SMALLEST_FIRST_REQUEST + 8 * message.has_fingerprint
     if len(answer) > room and message.size < first_request:
         answer = _encode(message, Refused(refused.code), "", "")
