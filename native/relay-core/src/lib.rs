@@ -1,0 +1,3 @@
+//! The relay engine of turnd: moves the packets by rules that Python decides.
+
+pub mod wire;
