@@ -1,0 +1,215 @@
+//! What a worker asks of the kernel, whichever way it is asked.
+//!
+//! One turn of a worker: [`Driver::receive`] fills the arrivals, everything in them is handled,
+//! [`Driver::send`] empties the outbox and so gives the slots back. Nothing received in one turn is
+//! looked at in a later one.
+
+use std::io;
+use std::net::{IpAddr, SocketAddr};
+use std::os::fd::BorrowedFd;
+use std::time::Duration;
+
+use self::arena::Arena;
+use self::outbox::Outbox;
+use crate::time::Nanos;
+
+pub mod arena;
+pub mod outbox;
+
+/// What a socket is to its worker: a place in one of its tables, and which tenant of the place.
+/// What arrives for a former tenant finds that the generation differs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Token(u64);
+
+/// What a token names.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// The descriptor that wakes the worker.
+    Wake,
+    /// A UDP endpoint of clients.
+    Listener,
+    /// A relayed transport address.
+    Relay,
+    /// A TCP or TLS connection.
+    Stream,
+}
+
+impl Token {
+    /// The descriptor that wakes the worker.
+    pub const WAKE: Self = Self::new(0, 0, 0);
+    const GENERATIONS: u32 = 1 << 24;
+
+    const fn new(kind: u64, place: u32, generation: u32) -> Self {
+        Self(kind << 56 | ((generation % Self::GENERATIONS) as u64) << 32 | place as u64)
+    }
+
+    /// A UDP endpoint of clients.
+    #[must_use]
+    pub const fn listener(place: u32) -> Self {
+        Self::new(1, place, 0)
+    }
+
+    /// A relayed transport address.
+    #[must_use]
+    pub const fn relay(place: u32, generation: u32) -> Self {
+        Self::new(2, place, generation)
+    }
+
+    /// A TCP or TLS connection.
+    #[must_use]
+    pub const fn stream(place: u32, generation: u32) -> Self {
+        Self::new(3, place, generation)
+    }
+
+    /// What it names.
+    #[must_use]
+    pub const fn kind(self) -> Kind {
+        match self.0 >> 56 & 3 {
+            0 => Kind::Wake,
+            1 => Kind::Listener,
+            2 => Kind::Relay,
+            _ => Kind::Stream,
+        }
+    }
+
+    /// The place in its table.
+    #[must_use]
+    pub const fn place(self) -> usize {
+        (self.0 & 0xFFFF_FFFF) as usize
+    }
+
+    /// Which tenant of the place.
+    #[must_use]
+    pub const fn generation(self) -> u32 {
+        (self.0 >> 32) as u32 % Self::GENERATIONS
+    }
+
+    /// As a number that a kernel interface carries along (below 2^58).
+    #[must_use]
+    pub const fn to_bits(self) -> u64 {
+        self.0
+    }
+
+    /// From that number.
+    #[must_use]
+    pub const fn from_bits(bits: u64) -> Self {
+        Self(bits)
+    }
+}
+
+/// One datagram, or several of one sender that the kernel merged (UDP_GRO).
+#[derive(Clone, Copy, Debug)]
+pub struct Datagram {
+    /// The socket it came by.
+    pub socket: Token,
+    /// The slot its bytes are in.
+    pub slot: u32,
+    /// Where in the slot they begin.
+    pub start: u32,
+    /// How many bytes.
+    pub len: u32,
+    /// Bytes of each datagram but the last, which may be shorter; `len` when there is one.
+    pub segment: u32,
+    /// Who sent it.
+    pub from: SocketAddr,
+    /// Which address of ours it was sent to, where the socket is bound to all of them.
+    pub to: Option<IpAddr>,
+    /// When the kernel received it (CLOCK_REALTIME), if the socket was asked to tell; else 0.
+    pub received: Nanos,
+}
+
+/// What a descriptor is ready for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Ready {
+    /// Whose descriptor.
+    pub socket: Token,
+    /// It can be read, or has ended.
+    pub readable: bool,
+    /// It takes bytes again.
+    pub writable: bool,
+    /// Its error queue has something (relays: an ICMP error).
+    pub error: bool,
+}
+
+/// What one `receive` brought.
+#[derive(Debug, Default)]
+pub struct Arrivals {
+    /// Datagrams; those of one socket in the order of their arrival.
+    pub datagrams: Vec<Datagram>,
+    /// Streams that are ready, relays with errors, the wake-up.
+    pub ready: Vec<Ready>,
+}
+
+impl Arrivals {
+    /// Forgets all.
+    pub fn clear(&mut self) {
+        self.datagrams.clear();
+        self.ready.clear();
+    }
+}
+
+/// A way to move packets: epoll with recvmmsg and sendmmsg, or io_uring.
+pub trait Driver {
+    /// For the first line and the metric: `epoll` or `io_uring`.
+    const NAME: &'static str;
+
+    /// Slots of the arena that the driver needs, from 0 on; those behind it are the worker's.
+    const SLOTS: usize;
+
+    /// Sees to a socket: datagrams of listeners and relays are received, streams and the wake-up
+    /// are told when they are ready.
+    ///
+    /// # Errors
+    /// What the kernel says; the socket is not watched then.
+    fn watch(&mut self, socket: BorrowedFd<'_>, token: Token) -> io::Result<()>;
+
+    /// Sees to a socket no more. To be called before it is closed; nothing of it is held open
+    /// when this returns, so that closing it frees its port.
+    fn unwatch(&mut self, socket: BorrowedFd<'_>, token: Token);
+
+    /// Whether to tell as well when a stream takes bytes again.
+    ///
+    /// # Errors
+    /// What the kernel says.
+    fn want_write(&mut self, socket: BorrowedFd<'_>, token: Token, wanted: bool) -> io::Result<()>;
+
+    /// Waits until there is something, at most so long (`None`: however long), and takes it: a
+    /// bounded batch, of each socket a bounded part, so that a flood on one starves no other.
+    /// Interrupted or timed out, it brings nothing.
+    ///
+    /// # Errors
+    /// The driver has broken; it can not go on.
+    fn receive(
+        &mut self,
+        arena: &mut Arena,
+        arrivals: &mut Arrivals,
+        timeout: Option<Duration>,
+    ) -> io::Result<()>;
+
+    /// Sends everything now, without waiting for room: what the kernel does not take is noted in
+    /// its message (`lost`, `errno`). An error of an earlier packet that the kernel tells at this
+    /// one's cost (ICMP) is no reason: it is tried once more. A run that the path refuses is sent
+    /// datagram by datagram, and `refused_run` says so. The outbox is not cleared.
+    fn send(&mut self, outbox: &mut Outbox, arena: &Arena);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_token_tells_kind_place_and_tenant() {
+        let token = Token::relay(u32::MAX, 5);
+        assert_eq!((token.kind(), token.place(), token.generation()), (Kind::Relay, u32::MAX as usize, 5));
+        assert_eq!(Token::from_bits(token.to_bits()), token);
+        assert_eq!(Token::listener(3).kind(), Kind::Listener);
+        assert_eq!(Token::stream(3, 1).kind(), Kind::Stream);
+        assert_eq!(Token::WAKE.kind(), Kind::Wake);
+    }
+
+    #[test]
+    fn generations_wrap() {
+        assert_eq!(Token::stream(1, 1 << 24), Token::stream(1, 0));
+        assert_ne!(Token::stream(1, 1), Token::stream(1, 0));
+    }
+}
