@@ -17,7 +17,9 @@ impl RawAddress {
     pub const SIZE: usize = 28;
 
     /// Room for the kernel to write an address to.
-    pub const EMPTY: Self = Self { bytes: [0; Self::SIZE] };
+    pub const EMPTY: Self = Self {
+        bytes: [0; Self::SIZE],
+    };
 
     /// Where the kernel reads the address, or writes one of at most [`RawAddress::SIZE`] bytes.
     pub fn as_mut_ptr(&mut self) -> *mut u8 {
@@ -70,7 +72,12 @@ impl RawAddress {
                 host.copy_from_slice(&b[8..24]);
                 let scope = u32::from_ne_bytes([b[24], b[25], b[26], b[27]]);
                 // The flow label is no part of who somebody is.
-                Some(SocketAddr::V6(SocketAddrV6::new(Ipv6Addr::from(host), port, 0, scope)))
+                Some(SocketAddr::V6(SocketAddrV6::new(
+                    Ipv6Addr::from(host),
+                    port,
+                    0,
+                    scope,
+                )))
             }
             _ => None,
         }
@@ -96,7 +103,6 @@ impl From<SocketAddr> for RawAddress {
     }
 }
 
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -107,7 +113,10 @@ mod tests {
             let address: SocketAddr = text.parse().unwrap();
             let raw = RawAddress::from(address);
             assert_eq!(raw.get(), Some(address));
-            assert_eq!(RawAddress::from_bytes(&raw.bytes[..raw.len() as usize]), raw);
+            assert_eq!(
+                RawAddress::from_bytes(&raw.bytes[..raw.len() as usize]),
+                raw
+            );
         }
     }
 

@@ -1,3 +1,11 @@
 //! The relay engine of turnd: moves the packets by rules that Python decides.
 
+pub mod address;
+pub mod counters;
+pub mod histogram;
+pub mod io;
+pub mod leg;
+pub mod places;
+pub mod rules;
+pub mod time;
 pub mod wire;

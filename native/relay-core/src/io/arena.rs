@@ -33,12 +33,21 @@ impl Arena {
     /// If the sizes overflow.
     #[must_use]
     pub fn new(slots: usize) -> Self {
-        #[expect(clippy::expect_used, reason = "a number of slots that our own code chose")]
+        #[expect(
+            clippy::expect_used,
+            reason = "a number of slots that our own code chose"
+        )]
         let layout = Layout::from_size_align(slots.max(1) * STRIDE, 4_096).expect("a sane size");
         // SAFETY: the layout's size is not zero.
         let memory = unsafe { alloc_zeroed(layout) };
-        let Some(memory) = NonNull::new(memory) else { handle_alloc_error(layout) };
-        Self { memory, layout, slots }
+        let Some(memory) = NonNull::new(memory) else {
+            handle_alloc_error(layout)
+        };
+        Self {
+            memory,
+            layout,
+            slots,
+        }
     }
 
     /// How many slots there are.
@@ -117,7 +126,12 @@ mod tests {
         }
         arena.prepend(1, 0, &[9; HEADROOM]);
         for slot in 0..3 {
-            assert!(arena.bytes(slot, SLOT_SIZE).iter().all(|byte| *byte == slot as u8 + 1));
+            assert!(
+                arena
+                    .bytes(slot, SLOT_SIZE)
+                    .iter()
+                    .all(|byte| *byte == slot as u8 + 1)
+            );
         }
     }
 

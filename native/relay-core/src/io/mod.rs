@@ -200,7 +200,10 @@ mod tests {
     #[test]
     fn a_token_tells_kind_place_and_tenant() {
         let token = Token::relay(u32::MAX, 5);
-        assert_eq!((token.kind(), token.place(), token.generation()), (Kind::Relay, u32::MAX as usize, 5));
+        assert_eq!(
+            (token.kind(), token.place(), token.generation()),
+            (Kind::Relay, u32::MAX as usize, 5)
+        );
         assert_eq!(Token::from_bits(token.to_bits()), token);
         assert_eq!(Token::listener(3).kind(), Kind::Listener);
         assert_eq!(Token::stream(3, 1).kind(), Kind::Stream);

@@ -38,7 +38,11 @@ impl Piece {
     /// Bytes of a slot; `start` may be negative, within the headroom.
     #[must_use]
     pub fn of_slot(slot: u32, start: i32, len: usize) -> Self {
-        Self { slot, start, len: len as u32 }
+        Self {
+            slot,
+            start,
+            len: len as u32,
+        }
     }
 
     /// How many bytes.
@@ -151,7 +155,11 @@ impl Outbox {
     pub fn scratch(&mut self, bytes: &[u8]) -> Piece {
         let start = self.scratch.len() as i32;
         self.scratch.extend_from_slice(bytes);
-        Piece { slot: SCRATCH, start, len: bytes.len() as u32 }
+        Piece {
+            slot: SCRATCH,
+            start,
+            len: bytes.len() as u32,
+        }
     }
 
     /// A header of four bytes; equal ones in a row, as runs have them, share their memory.
@@ -179,7 +187,10 @@ impl Outbox {
         let index = if mark.flush == self.flush && self.joins(mark.index, envelope, bytes) {
             mark.index as usize
         } else {
-            *mark = RunMark { flush: self.flush, index: self.transmits.len() as u32 };
+            *mark = RunMark {
+                flush: self.flush,
+                index: self.transmits.len() as u32,
+            };
             self.transmits.push(Transmit {
                 envelope: *envelope,
                 segment: bytes,
@@ -219,7 +230,10 @@ impl Outbox {
     fn append(&mut self, index: usize, pieces: &[Piece]) {
         for piece in pieces {
             let link = self.links.len() as u32;
-            self.links.push(Link { piece: *piece, next: END });
+            self.links.push(Link {
+                piece: *piece,
+                next: END,
+            });
             let run = &mut self.transmits[index];
             match run.last {
                 END => run.first = link,
@@ -259,7 +273,9 @@ impl Outbox {
             let start = piece.start as usize;
             return self.scratch[start..start + piece.len as usize].as_ptr();
         }
-        arena.address(piece.slot).wrapping_offset(piece.start as isize)
+        arena
+            .address(piece.slot)
+            .wrapping_offset(piece.start as isize)
     }
 
     /// Forgets all; every mark is out of date.
@@ -305,12 +321,21 @@ mod tests {
         let (mut one, mut other) = (RunMark::default(), RunMark::default());
         for start in [0, 3] {
             outbox.push(&mut one, &envelope(1), &[Piece::of_slot(0, start, 3)], 3, 0);
-            outbox.push(&mut other, &envelope(2), &[Piece::of_slot(0, start, 2)], 2, 0);
+            outbox.push(
+                &mut other,
+                &envelope(2),
+                &[Piece::of_slot(0, start, 2)],
+                2,
+                0,
+            );
         }
         outbox.push(&mut one, &envelope(1), &[Piece::of_slot(0, 6, 2)], 2, 0);
         assert_eq!(outbox.transmits().len(), 2);
         let run = &outbox.transmits()[0];
-        assert_eq!((run.packets, run.segment, run.bytes, run.payload), (3, 3, 8, 8));
+        assert_eq!(
+            (run.packets, run.segment, run.bytes, run.payload),
+            (3, 3, 8, 8)
+        );
         assert_eq!(bytes(&outbox, 0, &arena), b"abcdefgh");
         assert_eq!(bytes(&outbox, 1, &arena), b"abde");
     }
@@ -321,7 +346,13 @@ mod tests {
         let mut outbox = Outbox::default();
         let mut mark = RunMark::default();
         for len in [3, 2, 3, 4, 0, 4] {
-            outbox.push(&mut mark, &envelope(1), &[Piece::of_slot(0, 0, len)], len, 0);
+            outbox.push(
+                &mut mark,
+                &envelope(1),
+                &[Piece::of_slot(0, 0, len)],
+                len,
+                0,
+            );
         }
         let packets: Vec<u32> = outbox.transmits().iter().map(|run| run.packets).collect();
         assert_eq!(packets, [2, 1, 1, 1, 1]);
@@ -336,7 +367,13 @@ mod tests {
             outbox.push(&mut mark, &envelope(1), &[Piece::of_slot(0, 0, 10)], 10, 0);
         }
         for _ in 0..3 {
-            outbox.push(&mut mark, &envelope(1), &[Piece::of_slot(0, 0, 30_000)], 30_000, 0);
+            outbox.push(
+                &mut mark,
+                &envelope(1),
+                &[Piece::of_slot(0, 0, 30_000)],
+                30_000,
+                0,
+            );
         }
         let packets: Vec<u32> = outbox.transmits().iter().map(|run| run.packets).collect();
         assert_eq!(packets, [LONGEST_RUN, 1, 2, 1]);
@@ -346,7 +383,16 @@ mod tests {
     fn a_path_without_runs_gets_single_packets() {
         let mut outbox = Outbox::default();
         let mut mark = RunMark::default();
-        for different in [Envelope { runs: false, ..envelope(1) }, Envelope { dont_fragment: true, ..envelope(1) }] {
+        for different in [
+            Envelope {
+                runs: false,
+                ..envelope(1)
+            },
+            Envelope {
+                dont_fragment: true,
+                ..envelope(1)
+            },
+        ] {
             outbox.clear();
             for _ in 0..2 {
                 outbox.push(&mut mark, &different, &[Piece::of_slot(0, 0, 10)], 10, 0);
@@ -363,9 +409,18 @@ mod tests {
         for round in 0..2 {
             let header = outbox.header([round; 4]);
             assert_eq!(outbox.header([round; 4]), header);
-            outbox.push(&mut mark, &envelope(1), &[header, Piece::of_slot(0, 0, 2)], 2, 0);
+            outbox.push(
+                &mut mark,
+                &envelope(1),
+                &[header, Piece::of_slot(0, 0, 2)],
+                2,
+                0,
+            );
             assert_eq!(outbox.transmits().len(), 1);
-            assert_eq!(bytes(&outbox, 0, &arena), [round, round, round, round, 0, 0]);
+            assert_eq!(
+                bytes(&outbox, 0, &arena),
+                [round, round, round, round, 0, 0]
+            );
             outbox.clear();
             assert!(outbox.is_empty());
         }
