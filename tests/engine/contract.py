@@ -485,11 +485,12 @@ class Failures:
         allocation.send(send_indication(allocation.peer.address, b"three"))
         await allocation.peer.receive()
         expected = RelayCounters(2, 7, 1, 4)
-        await world.until(lambda: world.engine.relay_counters(allocation.relay) == expected)
+        await world.until(lambda: world.relayed(allocation.relay) == expected)
         counters = world.engine.counters()
         assert counters.totals == expected
         assert counters.by_transport[Transport.UDP] == expected
         assert counters.by_transport[Transport.TCP] == RelayCounters()
+        assert counters.by_listener[world.listener] == expected
 
     async def test_sums_never_go_down(self, world: World) -> None:
         allocation = Allocation(world)

@@ -48,7 +48,7 @@ class Streams:
             peer.send(data, relayed)
             assert await stream.receive() == channel_data(data)
         expected = RelayCounters(6, 1_210, 6, 1_210)
-        await world.until(lambda: world.engine.relay_counters(relay) == expected)
+        await world.until(lambda: world.relayed(relay) == expected)
         assert world.engine.counters().by_transport[transport] == expected
         assert world.engine.counters().streams == 1
 

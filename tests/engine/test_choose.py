@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from turnd.engine.choose import EngineUnavailableError, choose_engine
+from turnd.engine.choose import EngineOptions, EngineUnavailableError, choose_engine
 
 
 @pytest.mark.parametrize(
@@ -10,7 +10,7 @@ from turnd.engine.choose import EngineUnavailableError, choose_engine
     [("portable", "as configured"), ("auto", "no native engine is installed")],
 )
 def test_the_portable_engine_always_works(wanted: str, reason: str) -> None:
-    choice = choose_engine(wanted)
+    choice = choose_engine(EngineOptions(wanted))
     try:
         assert choice.engine.name == "portable"
         assert choice.reason == reason
@@ -20,4 +20,4 @@ def test_the_portable_engine_always_works(wanted: str, reason: str) -> None:
 
 def test_there_is_no_native_engine_to_ask_for() -> None:
     with pytest.raises(EngineUnavailableError, match="say auto or portable"):
-        choose_engine("native")
+        choose_engine(EngineOptions("native"))

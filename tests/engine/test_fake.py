@@ -64,7 +64,7 @@ async def test_it_writes_down_the_verbs(world: FakeWorld) -> None:
     engine.extend(relay, 5)
     engine.close_relay(relay)
     assert engine.calls[-3:] == [
-        ("open_relay", (None, bound, world.clock.now + 600)),
+        ("open_relay", (None, bound, world.clock.now + 600, ())),
         ("extend", (relay, 5)),
         ("close_relay", (relay,)),
     ]

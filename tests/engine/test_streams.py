@@ -14,8 +14,16 @@ import pytest
 
 from tests.engine.contract import ANSWER, BINDING, channel_data
 from tests.engine.contract_streams import BOTH, padded, with_channel
-from tests.engine.worlds import SETTINGS, PortableWorld, tls_contexts
-from turnd.engine.base import ClientMessage, CloseReason, Drop, LegClosed, LegOpened, Transport
+from tests.engine.worlds import SETTINGS, PortableWorld, tls_sides
+from turnd.engine.base import (
+    ClientMessage,
+    CloseReason,
+    Drop,
+    LegClosed,
+    LegOpened,
+    TlsSettings,
+    Transport,
+)
 from turnd.engine.streams import ANSWER_RESERVE
 from turnd.engine.tls import TlsSession
 from turnd.stun.addresses import ClientAddress, ServerAddress, TransportAddress
@@ -41,7 +49,7 @@ class TlsByHand:
 
     def __init__(self, context: ssl.SSLContext | None = None) -> None:
         self._incoming, self._outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
-        self.tls = (context or tls_contexts()[1]).wrap_bio(
+        self.tls = (context or tls_sides()[1]).wrap_bio(
             self._incoming, self._outgoing, server_hostname="localhost"
         )
         self.done = self.step()
@@ -91,9 +99,7 @@ async def test_a_slow_client_loses_its_newest_media_whole(
     while (frame := await stream.receive()) != ANSWER:
         frames.append(int.from_bytes(frame[4:8], "big"))
         assert frame == channel_data(frame[4:8] + bytes(1_197))
-    counters = world.engine.relay_counters(relay)
-    assert counters is not None
-    assert len(frames) == counters.packets_to_client
+    assert len(frames) == world.relayed(relay).packets_to_client
     assert frames == sorted(frames)
     # The oldest were kept, and what waited was about as much as the bound.
     assert frames[: len(frames) // 2] == list(range(len(frames) // 2))
@@ -102,9 +108,7 @@ async def test_a_slow_client_loses_its_newest_media_whole(
 
 
 def _has_handled(world: PortableWorld, relay: RelayId, number: int) -> bool:
-    counters = world.engine.relay_counters(relay)
-    assert counters is not None
-    return counters.packets_to_client + world.drops().get(Drop.QUEUE_FULL, 0) == number
+    return world.relayed(relay).packets_to_client + world.drops().get(Drop.QUEUE_FULL, 0) == number
 
 
 @BOTH
@@ -244,7 +248,7 @@ async def test_a_farewell_by_tls_ends_the_stream(world: PortableWorld) -> None:
 
 async def test_new_certificates_are_for_new_streams(world: PortableWorld) -> None:
     stream = await world.connect(Transport.TLS)
-    settings = replace(SETTINGS, tls=ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER))
+    settings = replace(SETTINGS, tls=TlsSettings(ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER), ()))
     world.engine.configure(stream.leg.listener, settings)
     stream.send(BINDING)
     assert await world.events(1) == [ClientMessage(stream.leg, BINDING)]

@@ -4,7 +4,7 @@ import ssl
 
 import pytest
 
-from tests.engine.worlds import tls_contexts
+from tests.engine.worlds import tls_sides
 from turnd.engine.tls import TlsSession
 
 
@@ -12,7 +12,7 @@ class Client:
     """The other end of a session, in memory."""
 
     def __init__(self) -> None:
-        context = tls_contexts()[1]
+        context = tls_sides()[1]
         self.incoming, self.outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
         self.tls = context.wrap_bio(self.incoming, self.outgoing, server_hostname="localhost")
 
@@ -32,7 +32,7 @@ class Client:
 
 
 def connected() -> tuple[TlsSession, Client]:
-    session, client = TlsSession(tls_contexts()[0]), Client()
+    session, client = TlsSession(tls_sides()[0].context), Client()
     client.shake_hands(session)
     client.incoming.write(session.outgoing())
     return session, client
@@ -92,7 +92,7 @@ def test_a_record_that_is_wrong() -> None:
 
 
 def test_what_is_no_handshake() -> None:
-    session = TlsSession(tls_contexts()[0])
+    session = TlsSession(tls_sides()[0].context)
     session.feed(b"\x16\x03\x01\x00\x05hello")
     with pytest.raises(ssl.SSLError):
         session.handshake()

@@ -24,6 +24,8 @@ from turnd.engine.base import (
     LegOpened,
     ListenerSettings,
     RelayError,
+    TlsIdentity,
+    TlsSettings,
     Transport,
 )
 from turnd.engine.fake import FakeEngine
@@ -41,7 +43,7 @@ from turnd.stun.framing import StreamFramer
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from turnd.engine.base import Event, ListenerId, RelayEngine, RelayId
+    from turnd.engine.base import Event, ListenerId, RelayCounters, RelayEngine, RelayId
 
 LOOPBACK = "127.0.0.1"
 LIMIT = 5.0
@@ -173,6 +175,12 @@ class World(ABC):
         await self.until(enough)
         assert len(new) == number
         return new
+
+    def relayed(self, relay: RelayId) -> RelayCounters:
+        """What an open relay has relayed."""
+        report = self.engine.relay_counters(relay)
+        assert report is not None
+        return report.counters
 
     def drops(self) -> dict[Drop, int]:
         """What was dropped, without the reasons that did not occur."""
@@ -317,7 +325,7 @@ class FakeWorld(World):
 
 
 @lru_cache(maxsize=1)
-def tls_contexts() -> tuple[ssl.SSLContext, ssl.SSLContext]:
+def tls_sides() -> tuple[TlsSettings, ssl.SSLContext]:
     """A server's and a client's, made once a test run."""
     with tempfile.TemporaryDirectory() as folder:
         authority = Authority(Path(folder))
@@ -327,7 +335,8 @@ def tls_contexts() -> tuple[ssl.SSLContext, ssl.SSLContext]:
         server.set_alpn_protocols(["stun.turn"])
         client = ssl.create_default_context(cafile=authority.file)
         client.set_alpn_protocols(["stun.turn"])
-    return server, client
+        files = [Path(each).read_bytes() for each in (pair.certificate, pair.key)]
+    return TlsSettings(server, (TlsIdentity(("localhost",), *files),)), client
 
 
 class SocketParty(Party):
@@ -427,7 +436,7 @@ class PortableWorld(World):
     ) -> tuple[Leg, socket.socket]:
         """A leg, and the client's end of its connection."""
         if transport is Transport.TLS and settings.tls is None:
-            settings = replace(settings, tls=tls_contexts()[0])
+            settings = replace(settings, tls=tls_sides()[0])
         return self._connect_to(self.engine.stream_listener(settings), transport, first_bytes)
 
     def adopt_by(self, listener: ListenerId) -> Leg:
@@ -452,7 +461,7 @@ class PortableWorld(World):
         leg, theirs = self.adopt(transport, settings, first_bytes)
         tls: dict[str, Any] = {}
         if transport is Transport.TLS:
-            tls = {"ssl": tls_contexts()[1], "server_hostname": "localhost"}
+            tls = {"ssl": tls_sides()[1], "server_hostname": "localhost"}
         reader, writer = await asyncio.open_connection(sock=theirs, **tls)
         self._streams[-1] = writer
         opened = (await self.until(self.engine.poll))[0]

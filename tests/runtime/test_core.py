@@ -54,6 +54,6 @@ async def test_numbers(tmp_path: Path) -> None:
     limits = {"unauthenticated_per_second": 7, "allocations": 9}
     async with running(tmp_path, limits=limits, auth={"nonce_lifetime": 60}) as run:
         turn = build_turn(run.server)
-        assert turn.budget.per_second == 7
+        assert [run.server.engine.draw("192.0.2.1") for _ in range(8)] == [True] * 7 + [False]
         assert turn.nonces.lifetime == 60
         assert turn.state.table.quotas.total == 9

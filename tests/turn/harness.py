@@ -44,7 +44,6 @@ from turnd.stun.message import (
     decode_untrusted,
     encode_message,
 )
-from turnd.turn.budget import AnswerBudget
 from turnd.turn.realm import Realm
 from turnd.turn.relay_addresses import RelayAddress, RelayAddresses
 from turnd.turn.server import TurnServer
@@ -105,6 +104,7 @@ class World:
         self.events: list[Event] = []
         self.engine = FakeEngine(lambda: self.now)
         self.engine.hosts = None
+        self.engine.budget(answers_per_second)
         self.listener = self.engine.listen(SERVER, ListenerSettings())
         self.streams = self.engine.stream_listener(ListenerSettings())
         self.random = itertools.count(1)
@@ -119,7 +119,6 @@ class World:
         self.server = TurnServer(
             state=self.state,
             nonces=Nonces(nonce_lifetime, self.random_bytes, mac_length_for(realm)),
-            budget=AnswerBudget(answers_per_second),
             waiting=WaitingRequests() if waiting is None else waiting,
             decoy_salt=b"salt",
             default_realm=self.realm,

@@ -139,7 +139,7 @@ def test_a_pair_is_an_even_port_and_the_next_as_a_reservation() -> None:
     assert first.port % 2 == 0
     assert second.port == first.port + 1
     opened = [call.arguments for call in host.engine.calls if call.verb == "open_relay"]
-    assert [(leg is None, deadline) for leg, _, deadline in opened] == [(False, 600), (True, 30)]
+    assert [(leg is None, deadline) for leg, _, deadline, _ in opened] == [(False, 600), (True, 30)]
     assert host.in_use() == [2]
 
 

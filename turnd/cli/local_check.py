@@ -16,7 +16,7 @@ from turnd.client.report import Status, Step
 from turnd.config.loader import find_config_file, load
 from turnd.config.model import Config
 from turnd.config.problems import ConfigError
-from turnd.engine.choose import EngineUnavailableError, choose_engine
+from turnd.engine.choose import EngineOptions, EngineUnavailableError, choose_engine
 from turnd.listeners.certificates import CertificateError, CertificateInfo, Certificates
 
 if TYPE_CHECKING:
@@ -82,7 +82,7 @@ def _config(config_file: str | None, machine: Machine) -> tuple[Step, Config]:
 
 def _engine(config: Config) -> Step:
     try:
-        engine, reason = choose_engine(config.engine)
+        engine, reason = choose_engine(EngineOptions(config.engine))
     except EngineUnavailableError as error:
         return Step("engine", Status.FAILED, str(error), "Set engine: auto in the config.")
     return Step("engine", Status.OK, f"{engine.name}: {reason}", values={"engine": engine.name})

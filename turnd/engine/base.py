@@ -10,10 +10,13 @@ Rules of the house
     4.  A UDP leg is a plain value. The engine remembers a UDP client only from `open_relay` on.
         Handles (`RelayId`, `Leg.stream`, `ListenerId`) are never used twice.
     5.  Every queue has a bound; at the bound a packet is dropped and counted by reason.
+    6.  Bandwidth is a matter of packets, never of requests: one that finds no room in a token
+        bucket of its relay is dropped and counted, and no verb is refused for it.
 
 The engine relays by itself what needs no decision: ChannelData and Send indications from a client
-to its peers, peers' datagrams to their client as ChannelData or Data indications. All else that a
-client sends is handed up by `poll`.
+to its peers, peers' datagrams to their client as ChannelData or Data indications. It may answer
+plain Binding requests (no long-term credential, no unknown required attribute) itself, over UDP
+under the budget. All else that a client sends is handed up by `poll`.
 """
 
 from __future__ import annotations
@@ -37,6 +40,8 @@ if TYPE_CHECKING:
 
 ListenerId = NewType("ListenerId", int)
 RelayId = NewType("RelayId", int)
+BucketId = NewType("BucketId", int)
+"""A token bucket. Whoever names it in `limit` and `open_relay` chooses the number."""
 
 
 class Transport(StrEnum):
@@ -89,6 +94,7 @@ class Drop(StrEnum):
     QUEUE_FULL = "queue_full"  # the kernel's or our queue towards the receiver is full
     HAND_UP_FULL = "hand_up_full"  # more messages waiting for a decision than the bound allows
     EXPIRED = "expired"  # the allocation has ended, its relay is about to close
+    BANDWIDTH = "bandwidth"  # over the rate of its allocation, of its user or of the server
 
 
 class CloseReason(StrEnum):
@@ -104,6 +110,29 @@ class CloseReason(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
+class TlsIdentity:
+    """A certificate that a client can ask for by name (SNI, RFC 6066 section 3)."""
+
+    names: tuple[str, ...]
+    """DNS names, lower case; `*.example.org` stands for one label more. A name that an identity
+    has itself goes before such a pattern of another."""
+    certificate: bytes
+    """The chain in PEM, the server's own first."""
+    key: bytes = field(repr=False)
+    """The private key in PEM, not encrypted."""
+
+
+@dataclass(frozen=True, slots=True)
+class TlsSettings:
+    """What TLS streams are served with, twice: an engine takes what it understands."""
+
+    context: ssl.SSLContext
+    """For engines that use OpenSSL; chooses among the identities itself."""
+    identities: tuple[TlsIdentity, ...]
+    """For engines that bring a TLS of their own; the first is for clients that name none."""
+
+
+@dataclass(frozen=True, slots=True)
 class ListenerSettings:
     """What holds for one endpoint and the streams that came in by it."""
 
@@ -115,8 +144,20 @@ class ListenerSettings:
     handshake_timeout: float = 10.0
     frame_timeout: float = 10.0
     """Seconds from a frame's first byte to its last."""
-    tls: ssl.SSLContext | None = None
-    """Needed to adopt TLS streams; chooses certificates by SNI itself."""
+    tls: TlsSettings | None = None
+    """Needed to adopt TLS streams."""
+
+
+@dataclass(frozen=True, slots=True)
+class NonceKeys:
+    """What it takes to know a nonce of ours; `turnd/auth/nonce.py` says how one is made."""
+
+    tick: float
+    """Seconds; a nonce's tick is its monotonic time in these."""
+    mac_length: int
+    """Characters of a nonce's HMAC."""
+    keys: Mapping[int, bytes] = field(repr=False)
+    """Of the HMAC, by epoch."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,7 +188,7 @@ Event = ClientMessage | LegOpened | LegClosed
 
 @dataclass(slots=True)
 class RelayCounters:
-    """Packets and payload bytes of one relay, by direction."""
+    """Relayed packets and payload bytes by direction: of one relay, or sums over many."""
 
     packets_from_client: int = 0
     bytes_from_client: int = 0
@@ -155,15 +196,49 @@ class RelayCounters:
     bytes_to_client: int = 0
 
 
+@dataclass(frozen=True, slots=True)
+class RelayReport:
+    """One relay by itself."""
+
+    counters: RelayCounters
+    last_from_client: float
+    """When the last packet of this direction was relayed, in monotonic seconds; 0.0: never."""
+    last_to_client: float
+    drops: Mapping[Drop, int]
+    """Packets that met this relay's rules or its sockets' and went no further; reasons that never
+    came up may be missing."""
+
+
+@dataclass(frozen=True, slots=True)
+class LatencyHistogram:
+    """How long relayed packets spend inside, of those that were measured."""
+
+    bounds: tuple[float, ...]
+    """Upper bounds in seconds, ascending; a packet is counted below the first that it is within."""
+    counts: tuple[int, ...]
+    """One a bound, and one more for what took longer than all."""
+    total: float
+    """The sum of all times in seconds."""
+
+
 @dataclass(slots=True)
 class EngineCounters:
-    """A snapshot; sums never go down, also when relays close."""
+    """A snapshot; sums never go down, also when relays close and listeners do."""
 
     totals: RelayCounters = field(default_factory=RelayCounters)
     by_transport: dict[Transport, RelayCounters] = field(default_factory=dict)
+    """By the transport of the client's leg."""
+    by_listener: dict[ListenerId, RelayCounters] = field(default_factory=dict)
+    """By the listener of the client's leg; one that has relayed nothing may be missing."""
     drops: dict[Drop, int] = field(default_factory=dict)
     relays: int = 0
     streams: int = 0
+    bindings_answered: int = 0
+    """Plain Binding requests that the engine answered itself."""
+    bindings_over_budget: int = 0
+    """Those that it left without an answer, since the budget was used up."""
+    latency: LatencyHistogram | None = None
+    """None: the engine does not measure."""
 
 
 class RelayEngine(Protocol):
@@ -171,6 +246,10 @@ class RelayEngine(Protocol):
 
     name: str
     """`portable`, `native`, `fake`: for the first line, the metric and `turnd check`."""
+
+    details: Mapping[str, str]
+    """How it works, for the first line and as labels of the metric: `io` (`epoll`, `uring`) and
+    `workers` (threads that move packets). Fixed from `start` on."""
 
     def start(self, wake: Callable[[], None]) -> None:
         """Begin to move packets. `wake` is called in the loop's thread when `poll` has events."""
@@ -196,7 +275,11 @@ class RelayEngine(Protocol):
         ...
 
     def configure(self, listener: ListenerId, settings: ListenerSettings) -> None:
-        """New settings for the listener; open streams keep their TLS session."""
+        """New settings for the listener, buffers of open relays aside.
+
+        A TLS handshake that begins afterwards meets the new identities, open streams keep their
+        session.
+        """
         ...
 
     def close_listener(self, listener: ListenerId) -> None:
@@ -228,16 +311,36 @@ class RelayEngine(Protocol):
         ...
 
     def open_relay(
-        self, leg: Leg | None, bound: TransportAddress, deadline: float
+        self,
+        leg: Leg | None,
+        bound: TransportAddress,
+        deadline: float,
+        buckets: Sequence[BucketId] = (),
     ) -> RelayId | RelayError:
         """Bind a relayed transport address for a leg; without a leg it is a reservation.
 
-        A leg has one relay a family at most.
+        A leg has one relay a family at most. `buckets` are those that its packets have to find
+        room in, see `limit`.
         """
         ...
 
-    def move(self, relay: RelayId, leg: Leg, deadline: float) -> None:
-        """Give a reserved relay to the leg that claimed it."""
+    def move(
+        self, relay: RelayId, leg: Leg, deadline: float, buckets: Sequence[BucketId] = ()
+    ) -> None:
+        """Give a reserved relay to the leg that claimed it, with the buckets of that leg."""
+        ...
+
+    def limit(self, bucket: BucketId, bits_per_second: int | None) -> None:
+        """Set a token bucket's rate. 0: no limit; None: forget it, its number may come again.
+
+        A relayed packet passes when every bucket of its relay has room for its payload, and then
+        is drawn from all of them; else it is dropped as `Drop.BANDWIDTH`. Each direction has an
+        account of its own in each bucket. An account is as deep as a quarter of a second of the
+        rate, but at least 64 KiB, and full at first.
+
+        A bucket exists from the first time that it is named here or with a relay, without limit
+        until it is given one. Relays that still name a forgotten one are not limited by it.
+        """
         ...
 
     def permit(self, relay: RelayId, peer_host: str, deadline: float) -> None:
@@ -271,12 +374,44 @@ class RelayEngine(Protocol):
         """
         ...
 
+    def budget(self, answers_per_second: int) -> None:
+        """Set how many answers that any stranger can provoke by UDP a network gets; 0: no limit.
+
+        A network is an IPv4 /24 or an IPv6 /56. The budget is one second deep, and one for the
+        answers that the engine gives and for those that are drawn by `draw`.
+        """
+        ...
+
+    def draw(self, host: str) -> bool:
+        """Whether one more answer that any stranger can provoke may go to the host's network.
+
+        If so it is taken from the budget.
+        """
+        ...
+
+    def know_nonces(self, keys: NonceKeys) -> None:
+        """The keys of the nonces that are good now; replaces what was said before.
+
+        Lets the engine prefer requests with a nonce of ours when more waits than is decided on;
+        an engine to which looking is dearer than deciding may ignore it.
+        """
+        ...
+
     def send_to_client(self, leg: Leg, data: bytes) -> None:
         """Send a STUN message to a client, from the address it came to."""
         ...
 
     def poll(self) -> Sequence[Event]:
-        """All events since the last call, oldest first, a bounded batch."""
+        """A bounded batch of what waits for a decision.
+
+        First what became of streams, messages of legs with relays and, in engines that look at
+        nonces, messages with one of ours; then messages of strangers. Within each of the two every
+        network (IPv4 /24, IPv6 /56) has its turn, and within a network the oldest comes first; so
+        a stranger's last message may come after his `LegClosed`.
+
+        At most 4,096 messages wait, of a stranger's network at most 256; beyond they are dropped
+        as `Drop.HAND_UP_FULL`. What became of streams is never dropped.
+        """
         ...
 
     def tick(self) -> None:
@@ -290,26 +425,32 @@ class RelayEngine(Protocol):
         """Totals over all relays."""
         ...
 
-    def relay_counters(self, relay: RelayId) -> RelayCounters | None:
-        """One relay's counters; None when it is closed."""
+    def relay_counters(self, relay: RelayId) -> RelayReport | None:
+        """One relay's own; None when it is closed."""
         ...
 
 
 __all__ = [
+    "BucketId",
     "ClientMessage",
     "CloseReason",
     "Drop",
     "EngineCounters",
     "Event",
+    "LatencyHistogram",
     "Leg",
     "LegClosed",
     "LegOpened",
     "ListenerId",
     "ListenerSettings",
+    "NonceKeys",
     "RelayCounters",
     "RelayEngine",
     "RelayError",
     "RelayId",
+    "RelayReport",
     "RelayedAddress",
+    "TlsIdentity",
+    "TlsSettings",
     "Transport",
 ]

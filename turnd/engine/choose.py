@@ -2,12 +2,25 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
 from turnd.engine.portable import PortableEngine
 
 if TYPE_CHECKING:
     from turnd.engine.base import RelayEngine
+
+
+@dataclass(frozen=True, slots=True)
+class EngineOptions:
+    """What the configuration says about the engine, worked out for this host."""
+
+    wanted: str = "auto"
+    """`auto`, `native` or `portable`."""
+    workers: int = 1
+    """Threads that move packets, of an engine that has such; at least 1."""
+    cpus: tuple[int, ...] = ()
+    """What workers are pinned to: worker i to `cpus[i % len(cpus)]`; without any they roam."""
 
 
 class Choice(NamedTuple):
@@ -21,15 +34,15 @@ class EngineUnavailableError(Exception):
     """The engine that was asked for is not installed."""
 
 
-def choose_engine(wanted: str) -> Choice:
-    """The engine for the configuration's `auto`, `native` or `portable`.
+def choose_engine(options: EngineOptions) -> Choice:
+    """The engine for the configuration's wishes.
 
     Raises:
         EngineUnavailableError: `native`, and there is none.
     """
-    if wanted == "native":
+    if options.wanted == "native":
         raise EngineUnavailableError(
             "engine: native is not part of this installation; say auto or portable"
         )
-    reason = "as configured" if wanted == "portable" else "no native engine is installed"
+    reason = "as configured" if options.wanted == "portable" else "no native engine is installed"
     return Choice(PortableEngine(), reason)

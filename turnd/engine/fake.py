@@ -9,8 +9,8 @@ which they were called (`calls`). What the network would do (`datagram_from_clie
 from __future__ import annotations
 
 import errno
-from dataclasses import replace
 from itertools import count
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from turnd.engine.base import (
@@ -22,16 +22,18 @@ from turnd.engine.base import (
     LegOpened,
     ListenerId,
     ListenerSettings,
-    RelayCounters,
     RelayError,
     RelayId,
+    RelayReport,
     Transport,
 )
+from turnd.engine.budget import AnswerBudget
 from turnd.engine.fake_network import FakeNetwork, FakeRelay, FakeStream
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
 
+    from turnd.engine.base import BucketId, NonceKeys
     from turnd.stun.addresses import (
         ChannelNumber,
         ClientAddress,
@@ -52,6 +54,7 @@ class FakeEngine(FakeNetwork):
     """See `RelayEngine`, whose verbs these are. Descriptors are numbers that it never touches."""
 
     name = "fake"
+    details: Mapping[str, str] = MappingProxyType({})
 
     def __init__(self, clock: Callable[[], float]) -> None:
         super().__init__(clock)
@@ -59,6 +62,7 @@ class FakeEngine(FakeNetwork):
         self.started = False
         self._handles = count(1)
         self._ports = count(20_000)
+        self._answers = AnswerBudget(0)
 
     def start(self, wake: Callable[[], None]) -> None:
         """Begin to move packets; `wake` is called at once for whatever the network did."""
@@ -143,10 +147,14 @@ class FakeEngine(FakeNetwork):
         self._close_stream(leg, reason)
 
     def open_relay(
-        self, leg: Leg | None, bound: TransportAddress, deadline: float
+        self,
+        leg: Leg | None,
+        bound: TransportAddress,
+        deadline: float,
+        buckets: Sequence[BucketId] = (),
     ) -> RelayId | RelayError:
         """Bind a relayed transport address."""
-        self._note("open_relay", leg, bound, deadline)
+        self._note("open_relay", leg, bound, deadline, tuple(buckets))
         client = None
         if leg is not None:
             client = self._client(leg)
@@ -160,19 +168,22 @@ class FakeEngine(FakeNetwork):
         if bound in self.taken or any(r.bound == bound for r in self._rules.relays.values()):
             return RelayError.PORT_TAKEN
         relay = FakeRelay(RelayId(next(self._handles)), bound, deadline, self)
-        self._rules.add(relay)
+        self._rules.add(relay, buckets)
         if client is not None:
             self._assign(relay, client)
         return relay.relay_id
 
-    def move(self, relay: RelayId, leg: Leg, deadline: float) -> None:
+    def move(
+        self, relay: RelayId, leg: Leg, deadline: float, buckets: Sequence[BucketId] = ()
+    ) -> None:
         """Give a relay to another leg."""
-        self._note("move", relay, leg, deadline)
+        self._note("move", relay, leg, deadline, tuple(buckets))
         moved = self._rules.relays.get(relay)
         client = self._client(leg)
         if not isinstance(moved, FakeRelay) or client is None:
             return
         moved.deadline = deadline
+        self._rules.name_buckets(moved, buckets)
         self._assign(moved, client)
         waiting, moved.waiting = moved.waiting, []
         for data, source in waiting:
@@ -199,6 +210,24 @@ class FakeEngine(FakeNetwork):
         """Forget a relay and all its rules."""
         self._note("close_relay", relay)
         self._close_relay(relay)
+
+    def limit(self, bucket: BucketId, bits_per_second: int | None) -> None:
+        """Set a token bucket's rate."""
+        self._note("limit", bucket, bits_per_second)
+        self._rules.buckets.limit(bucket, bits_per_second)
+
+    def budget(self, answers_per_second: int) -> None:
+        """Set how many answers a stranger's network gets."""
+        self._note("budget", answers_per_second)
+        self._answers.per_second = answers_per_second
+
+    def draw(self, host: str) -> bool:
+        """Whether one more answer may go to the host's network."""
+        return self._answers.draw(host, self._clock())
+
+    def know_nonces(self, keys: NonceKeys) -> None:
+        """The keys of the nonces that are good now."""
+        self._note("know_nonces", keys)
 
     def protect(
         self, endpoints: Iterable[TransportAddress], own_addresses: Mapping[str, str]
@@ -236,10 +265,10 @@ class FakeEngine(FakeNetwork):
         """Totals over all relays."""
         return self._rules.counters(len(self._streams))
 
-    def relay_counters(self, relay: RelayId) -> RelayCounters | None:
-        """One relay's counters, a snapshot."""
+    def relay_counters(self, relay: RelayId) -> RelayReport | None:
+        """One relay's own, a snapshot."""
         found = self._rules.relays.get(relay)
-        return None if found is None else replace(found.counters)
+        return None if found is None else found.report()
 
     def _note(self, verb: str, *arguments: Any) -> None:
         self.calls.append(Call(verb, arguments))

@@ -11,7 +11,9 @@ from os import urandom
 from typing import TYPE_CHECKING
 
 from turnd.engine.base import Drop
+from turnd.engine.buckets import Direction, admit
 from turnd.engine.indications import SEND, decode_send_untrusted, encode_data, encode_icmp
+from turnd.engine.tally import reason_of
 from turnd.stun.attribute_values import MAGIC_COOKIE
 from turnd.stun.errors import DecodeError
 
@@ -23,6 +25,7 @@ if TYPE_CHECKING:
     from turnd.stun.addresses import PeerAddress
     from turnd.stun.attributes import IcmpValue
 
+UP, DOWN = Direction
 _COOKIE = MAGIC_COOKIE.to_bytes(4, "big")
 _TOLD_BY_ICMP = frozenset(
     {
@@ -38,6 +41,7 @@ class Forwarder:
     def __init__(self, rules: Rules, random_bytes: Callable[[int], bytes] = urandom) -> None:
         self._rules = rules
         self._tally = rules.tally
+        self._buckets = rules.buckets
         self._random_bytes = random_bytes
 
     def from_client(self, client: Client | None, data: bytes, now: float) -> bool:
@@ -56,15 +60,18 @@ class Forwarder:
             or now >= channel.relay.deadline
             or length > len(data) - 4
             or (channel.guarded and self._rules.is_forbidden(channel.peer, now))
+            or (self._buckets.limiting and not admit(channel.relay.buckets, UP, length, now))
         ):
-            self._tally.drop(_why_dropped(client, channel, length > len(data) - 4, now))
+            self._drop_channel_data(client, channel, length > len(data) - 4, now)
             return True
         relay = channel.relay
         try:
             relay.transmit(data[4 : 4 + length], channel.target)
         except OSError as error:
-            if not self._sent_again(relay.transmit, data[4 : 4 + length], channel.target, error):
+            payload = data[4 : 4 + length]
+            if not self._sent_again(relay, relay.transmit, payload, channel.target, error):
                 return True
+        relay.last_from_client = now
         counters = relay.counters
         counters.packets_from_client += 1
         counters.bytes_from_client += length
@@ -95,23 +102,26 @@ class Forwarder:
             return
         relay = client.relay_for(peer.family)
         if relay is None or now >= relay.permissions.get(peer.host, now):
-            self._tally.drop(Drop.NO_PERMISSION)
+            self._drop(relay, Drop.NO_PERMISSION)
         elif now >= relay.deadline:
-            self._tally.drop(Drop.EXPIRED)
+            self._drop(relay, Drop.EXPIRED)
         elif (target := self._rules.send_target(peer, now)) is None:
-            self._tally.drop(Drop.FORBIDDEN_PEER)
+            self._drop(relay, Drop.FORBIDDEN_PEER)
+        elif self._buckets.limiting and not admit(relay.buckets, UP, len(payload), now):
+            self._drop(relay, Drop.BANDWIDTH)
         else:
             transmit = relay.transmit_unfragmented if dont_fragment else relay.transmit
             try:
                 transmit(payload, target)
             except OSError as error:
-                if not self._sent_again(transmit, payload, target, error):
+                if not self._sent_again(relay, transmit, payload, target, error):
                     return
+            relay.last_from_client = now
             relay.counters.packets_from_client += 1
             relay.counters.bytes_from_client += len(payload)
 
     def _sent_again(
-        self, transmit: Transmit, payload: bytes, target: SockAddr, error: OSError
+        self, relay: Relay, transmit: Transmit, payload: bytes, target: SockAddr, error: OSError
     ) -> bool:
         """Whether it was sent after all: an error may be that of an earlier packet, to anybody."""
         if error.errno in _TOLD_BY_ICMP:
@@ -121,7 +131,7 @@ class Forwarder:
                 error = again
             else:
                 return True
-        self._tally.send_failed(error)
+        self._drop(relay, reason_of(error))
         return False
 
     def icmp_from_peer(self, relay: Relay, target: SockAddr, icmp: IcmpValue, now: float) -> None:
@@ -129,14 +139,14 @@ class Forwarder:
         peer = self._rules.peer_of(target)
         client = relay.client
         if client is None or now >= relay.deadline:
-            self._tally.drop(Drop.EXPIRED)
+            self._drop(relay, Drop.EXPIRED)
         elif now >= relay.permissions.get(peer.host, now):
-            self._tally.drop(Drop.NO_PERMISSION)
+            self._drop(relay, Drop.NO_PERMISSION)
         else:
             try:
                 client.transmit(encode_icmp(peer, icmp, self._random_bytes(12)), client.address)
             except OSError as error:
-                self._tally.send_failed(error)
+                self._drop(relay, reason_of(error))
 
     def from_peer(self, relay: Relay, data: bytes, source: SockAddr, now: float) -> None:
         """Handle a datagram that reached a relayed transport address (sections 11.3, 12.7)."""
@@ -146,12 +156,15 @@ class Forwarder:
         peer = self._rules.peer_of(source) if channel is None else channel.peer
         client = relay.client
         if client is None or now >= relay.deadline:
-            self._tally.drop(Drop.EXPIRED)
+            self._drop(relay, Drop.EXPIRED)
             return
         if now >= relay.permissions.get(peer.host, now):
-            self._tally.drop(Drop.NO_PERMISSION)
+            self._drop(relay, Drop.NO_PERMISSION)
             return
         length = len(data)
+        if self._buckets.limiting and not admit(relay.buckets, DOWN, length, now):
+            self._drop(relay, Drop.BANDWIDTH)
+            return
         try:
             if channel is not None:
                 frame = channel.header + length.to_bytes(2, "big") + data
@@ -159,8 +172,9 @@ class Forwarder:
                 frame = self._data_indication(peer, data)
             client.transmit(frame, client.address)
         except OSError as error:
-            self._tally.send_failed(error)
+            self._drop(relay, reason_of(error))
             return
+        relay.last_to_client = now
         counters = relay.counters
         counters.packets_to_client += 1
         counters.bytes_to_client += length
@@ -171,12 +185,26 @@ class Forwarder:
         except ValueError as error:
             raise OSError(errno.EMSGSIZE, str(error)) from error
 
+    def _drop_channel_data(
+        self, client: Client | None, channel: Channel | None, lies: bool, now: float
+    ) -> None:
+        relay = None if channel is None else channel.relay
+        if lies:
+            self._drop(relay, Drop.NOT_STUN)
+        elif client is None:
+            self._drop(relay, Drop.NO_ALLOCATION)
+        elif channel is None or now >= channel.deadline:
+            self._drop(relay, Drop.NO_CHANNEL)
+        elif now >= channel.relay.deadline:
+            self._drop(relay, Drop.EXPIRED)
+        elif channel.guarded and self._rules.is_forbidden(channel.peer, now):
+            self._drop(relay, Drop.FORBIDDEN_PEER)
+        else:
+            self._drop(relay, Drop.BANDWIDTH)
 
-def _why_dropped(client: Client | None, channel: Channel | None, lies: bool, now: float) -> Drop:
-    if lies:
-        return Drop.NOT_STUN
-    if client is None:
-        return Drop.NO_ALLOCATION
-    if channel is None or now >= channel.deadline:
-        return Drop.NO_CHANNEL
-    return Drop.EXPIRED if now >= channel.relay.deadline else Drop.FORBIDDEN_PEER
+    def _drop(self, relay: Relay | None, reason: Drop) -> None:
+        """Count a packet that went no further, at its relay too where it met one."""
+        self._tally.drop(reason)
+        if relay is not None:
+            drops = relay.drops = relay.drops or {}
+            drops[reason] = drops.get(reason, 0) + 1

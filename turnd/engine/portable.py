@@ -10,8 +10,8 @@ from __future__ import annotations
 
 import socket
 import time
-from dataclasses import replace
 from itertools import count
+from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from turnd.engine import sockets, udp
@@ -23,11 +23,12 @@ from turnd.engine.base import (
     LegClosed,
     ListenerId,
     ListenerSettings,
-    RelayCounters,
     RelayError,
     RelayId,
+    RelayReport,
     Transport,
 )
+from turnd.engine.budget import AnswerBudget
 from turnd.engine.forwarding import Forwarder
 from turnd.engine.handup import HandUp
 from turnd.engine.legs import Legs
@@ -38,6 +39,7 @@ from turnd.engine.streams import Stream, StreamDoors
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
 
+    from turnd.engine.base import BucketId, NonceKeys
     from turnd.stun.addresses import (
         ChannelNumber,
         ClientAddress,
@@ -51,12 +53,14 @@ class PortableEngine:
     """See `RelayEngine`, whose verbs these are."""
 
     name = "portable"
+    details: Mapping[str, str] = MappingProxyType({"io": "epoll", "workers": "1"})
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
         self._local_addresses = sockets.LocalAddresses()
         self._rules = Rules(self._local_addresses)
         self._forwarder = Forwarder(self._rules)
+        self._answers = AnswerBudget(0)
         self._hand_up = HandUp(self._rules.tally)
         self._pump = Pump(clock, self._hand_up, self._flush)
         self._legs = Legs(self._rules)
@@ -180,7 +184,11 @@ class PortableEngine:
         self._pump.want_write(stream.sock.fileno(), wanted)
 
     def open_relay(
-        self, leg: Leg | None, bound: TransportAddress, deadline: float
+        self,
+        leg: Leg | None,
+        bound: TransportAddress,
+        deadline: float,
+        buckets: Sequence[BucketId] = (),
     ) -> RelayId | RelayError:
         """Bind a relayed transport address."""
         client = None
@@ -194,7 +202,7 @@ class PortableEngine:
             relay = udp.UdpRelay(relay_id, bound, deadline, settings, self._forwarder)
         except OSError as error:
             return sockets.relay_error(error)
-        self._rules.add(relay)
+        self._rules.add(relay, buckets)
         if client is not None:
             self._assign(relay, client)
         return relay_id
@@ -212,12 +220,15 @@ class PortableEngine:
         for relay in client.relays:
             self.close_relay(relay.relay_id)
 
-    def move(self, relay: RelayId, leg: Leg, deadline: float) -> None:
+    def move(
+        self, relay: RelayId, leg: Leg, deadline: float, buckets: Sequence[BucketId] = ()
+    ) -> None:
         """Give a relay to another leg."""
         moved = self._rules.relays.get(relay)
         client = self._legs.client(leg)
         if isinstance(moved, udp.UdpRelay) and client is not None:
             moved.deadline = deadline
+            self._rules.name_buckets(moved, buckets)
             sockets.set_buffers(moved.sock, self._legs.settings_for(leg))
             self._assign(moved, client)
 
@@ -242,6 +253,21 @@ class PortableEngine:
             self._close(removed.sock)
         if idle is not None:
             self._legs.forget(idle)
+
+    def limit(self, bucket: BucketId, bits_per_second: int | None) -> None:
+        """Set a token bucket's rate."""
+        self._rules.buckets.limit(bucket, bits_per_second)
+
+    def budget(self, answers_per_second: int) -> None:
+        """Set how many answers a stranger's network gets."""
+        self._answers.per_second = answers_per_second
+
+    def draw(self, host: str) -> bool:
+        """Whether one more answer may go to the host's network."""
+        return self._answers.draw(host, self._clock())
+
+    def know_nonces(self, keys: NonceKeys) -> None:
+        """Ignored: to look at a nonce costs as much as to refuse its request."""
 
     def protect(
         self, endpoints: Iterable[TransportAddress], own_addresses: Mapping[str, str]
@@ -284,7 +310,7 @@ class PortableEngine:
         """Totals over all relays."""
         return self._rules.counters(len(self._streams))
 
-    def relay_counters(self, relay: RelayId) -> RelayCounters | None:
-        """One relay's counters, a snapshot."""
+    def relay_counters(self, relay: RelayId) -> RelayReport | None:
+        """One relay's own, a snapshot."""
         found = self._rules.relays.get(relay)
-        return None if found is None else replace(found.counters)
+        return None if found is None else found.report()

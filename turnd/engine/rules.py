@@ -12,11 +12,21 @@ Rules of the house
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
 from typing import Any
 
-from turnd.engine.base import EngineCounters, Leg, RelayCounters, RelayId
+from turnd.engine.base import (
+    BucketId,
+    Drop,
+    EngineCounters,
+    Leg,
+    RelayCounters,
+    RelayId,
+    RelayReport,
+)
+from turnd.engine.buckets import Bucket, Buckets
 from turnd.engine.sockaddr import SockAddr, raw_address, shown_address
-from turnd.engine.tally import Tally, add_counters
+from turnd.engine.tally import Tally
 from turnd.stun.addresses import (
     WILDCARDS,
     AddressFamily,
@@ -73,10 +83,14 @@ class Relay:
 
     __slots__ = (
         "bound",
+        "buckets",
         "channels",
         "client",
         "counters",
         "deadline",
+        "drops",
+        "last_from_client",
+        "last_to_client",
         "permissions",
         "relay_id",
         "transmit",
@@ -98,7 +112,20 @@ class Relay:
         """Deadlines by shown host."""
         self.channels: dict[SockAddr, Channel] = {}
         """By raw address of the peer."""
+        self.buckets: tuple[Bucket, ...] = ()
+        """Where every packet has to find room."""
         self.counters = RelayCounters()
+        self.last_from_client = self.last_to_client = 0.0
+        self.drops: dict[Drop, int] | None = None
+
+    def report(self) -> RelayReport:
+        """What was counted here, a snapshot."""
+        return RelayReport(
+            replace(self.counters),
+            self.last_from_client,
+            self.last_to_client,
+            dict(self.drops or ()),
+        )
 
     def transmit_unfragmented(self, data: bytes, target: SockAddr) -> None:
         """Send to a raw address with the Don't Fragment bit; raises OSError when it cannot."""
@@ -111,6 +138,7 @@ class Rules:
     def __init__(self, is_local: Callable[[str], bool]) -> None:
         """`is_local` says whether a host in canonical text is an address of this machine."""
         self.tally = Tally()
+        self.buckets = Buckets()
         self.clients: dict[Leg, Client] = {}
         self.relays: dict[RelayId, Relay] = {}
         self._relayed: dict[TransportAddress, Relay] = {}
@@ -122,17 +150,21 @@ class Rules:
         self._announced_of: dict[str, str] = {}
         self._untidied: list[RelayId] = []
 
-    def add(self, relay: Relay) -> None:
+    def add(self, relay: Relay, buckets: Iterable[BucketId] = ()) -> None:
         """A relayed transport address is bound."""
         self.relays[relay.relay_id] = relay
         self._relayed[relay.bound] = relay
+        self.name_buckets(relay, buckets)
+
+    def name_buckets(self, relay: Relay, buckets: Iterable[BucketId]) -> None:
+        """Where the relay's packets have to find room from now on."""
+        relay.buckets = self.buckets.named(buckets)
 
     def assign(self, relay: Relay, client: Client) -> Client | None:
         """Give a relay to a client. Returns the client that lost its last relay by that."""
         former = relay.client
         if former is not None:
-            old, new = former.leg.transport, client.leg.transport
-            self.tally.transfer(old, new, relay.counters)
+            self.tally.transfer(former.leg, client.leg, relay.counters)
             former = self._leave(relay, former)
         relay.client = client
         self.clients[client.leg] = client
@@ -149,7 +181,7 @@ class Rules:
         del self._relayed[relay.bound]
         client = relay.client
         if client is not None:
-            self.tally.retire(client.leg.transport, relay.counters)
+            self.tally.retire(client.leg, relay.counters)
             client = self._leave(relay, client)
         return relay, client
 
@@ -294,14 +326,16 @@ class Rules:
 
     def counters(self, streams: int) -> EngineCounters:
         """A snapshot over all relays, those that are gone included."""
-        by_transport = self.tally.by_transport(
-            (relay.client.leg.transport, relay.counters)
+        totals, by_transport, by_listener = self.tally.sums(
+            (relay.client.leg, relay.counters)
             for relay in self.relays.values()
             if relay.client is not None
         )
-        totals = RelayCounters()
-        for counters in by_transport.values():
-            add_counters(totals, counters)
         return EngineCounters(
-            totals, by_transport, dict(self.tally.drops), len(self.relays), streams
+            totals,
+            by_transport,
+            by_listener,
+            dict(self.tally.drops),
+            relays=len(self.relays),
+            streams=streams,
         )

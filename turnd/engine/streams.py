@@ -101,7 +101,7 @@ class Stream:
         self._tls: TlsSession | None = None
         self._handshake_deadline: float | None = None
         if leg.transport is Transport.TLS and settings.tls is not None:
-            self._tls = TlsSession(settings.tls)
+            self._tls = TlsSession(settings.tls.context)
             self._handshake_deadline = now + settings.handshake_timeout
         _tune(sock, self._bound)
 

@@ -1,11 +1,11 @@
-"""What is counted: per relay, per transport, and dropped packets by reason. Sums never go down."""
+"""What is counted: per relay, transport and listener, and what was dropped. Sums never go down."""
 
 from __future__ import annotations
 
 import errno
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
-from turnd.engine.base import Drop, RelayCounters, Transport
+from turnd.engine.base import Drop, Leg, ListenerId, RelayCounters, Transport
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -18,7 +18,7 @@ class Tally:
 
     def __init__(self) -> None:
         self.drops: dict[Drop, int] = dict.fromkeys(Drop, 0)
-        self._retired = {transport: RelayCounters() for transport in Transport}
+        self._retired: dict[tuple[ListenerId, Transport], RelayCounters] = {}
 
     def drop(self, reason: Drop) -> None:
         """A packet went no further."""
@@ -26,32 +26,49 @@ class Tally:
 
     def send_failed(self, error: OSError) -> None:
         """A packet went no further because a socket refused it: one lost packet, no more."""
-        if error.errno in _FULL:
-            self.drop(Drop.QUEUE_FULL)
-        elif error.errno == errno.EMSGSIZE:
-            self.drop(Drop.TOO_BIG)
-        else:
-            self.drop(Drop.REFUSED)
+        self.drop(reason_of(error))
 
-    def retire(self, transport: Transport, counters: RelayCounters) -> None:
-        """A relay has closed."""
-        add_counters(self._retired[transport], counters)
+    def retire(self, leg: Leg, counters: RelayCounters) -> None:
+        """A relay of a leg has closed."""
+        add_counters(self._retired_of(leg), counters)
 
-    def transfer(self, old: Transport, new: Transport, counters: RelayCounters) -> None:
-        """A relay goes on with a client of another transport: what it has counted stays behind."""
-        add_counters(self._retired[old], counters)
-        add_counters(self._retired[new], counters, -1)
+    def transfer(self, old: Leg, new: Leg, counters: RelayCounters) -> None:
+        """A relay goes on with another leg: what it has counted stays with the old one."""
+        add_counters(self._retired_of(old), counters)
+        add_counters(self._retired_of(new), counters, -1)
 
-    def by_transport(
-        self, live: Iterable[tuple[Transport, RelayCounters]]
-    ) -> dict[Transport, RelayCounters]:
-        """Sums over relays that are gone and those given."""
-        sums = {transport: RelayCounters() for transport in Transport}
-        for transport, counters in self._retired.items():
-            add_counters(sums[transport], counters)
-        for transport, counters in live:
-            add_counters(sums[transport], counters)
+    def sums(self, live: Iterable[tuple[Leg, RelayCounters]]) -> Sums:
+        """Over relays that are gone and those given."""
+        sums = Sums(RelayCounters(), {transport: RelayCounters() for transport in Transport}, {})
+        for (listener, transport), counters in self._retired.items():
+            sums.add(listener, transport, counters)
+        for leg, counters in live:
+            sums.add(leg.listener, leg.transport, counters)
         return sums
+
+    def _retired_of(self, leg: Leg) -> RelayCounters:
+        return self._retired.setdefault((leg.listener, leg.transport), RelayCounters())
+
+
+class Sums(NamedTuple):
+    """What was relayed, three times: in all, by the client's transport, by its listener."""
+
+    totals: RelayCounters
+    by_transport: dict[Transport, RelayCounters]
+    by_listener: dict[ListenerId, RelayCounters]
+
+    def add(self, listener: ListenerId, transport: Transport, counters: RelayCounters) -> None:
+        """Add what was relayed for a leg."""
+        add_counters(self.totals, counters)
+        add_counters(self.by_transport[transport], counters)
+        add_counters(self.by_listener.setdefault(listener, RelayCounters()), counters)
+
+
+def reason_of(error: OSError) -> Drop:
+    """Why a packet went no further that a socket refused."""
+    if error.errno in _FULL:
+        return Drop.QUEUE_FULL
+    return Drop.TOO_BIG if error.errno == errno.EMSGSIZE else Drop.REFUSED
 
 
 def add_counters(total: RelayCounters, counters: RelayCounters, sign: int = 1) -> None:

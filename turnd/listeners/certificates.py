@@ -7,6 +7,7 @@ Rules of the house
     2.  A pair is replaced whole or not at all. What cannot be read, does not match or is out of its
         dates is refused with a text that says how to mend it, and the pair in use stays.
     3.  `context` stays the same object for ever; connections that are open keep what they have.
+        For engines with a TLS of their own there are `settings`, which have to be told again.
 """
 
 from __future__ import annotations
@@ -25,6 +26,8 @@ from cryptography.hazmat.primitives.serialization import (
     PublicFormat,
     load_pem_private_key,
 )
+
+from turnd.engine.base import TlsIdentity, TlsSettings
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -66,6 +69,7 @@ class CertificateInfo:
 class _Served:
     info: CertificateInfo
     context: ssl.SSLContext
+    identity: TlsIdentity
 
 
 _FileState = tuple[int, int, int] | None
@@ -88,6 +92,10 @@ class Certificates:
         self._served = [self._load(pair) for pair in self._pairs]
         self.context = _new_context()
         self.context.sni_callback = self._choose
+
+    def settings(self) -> TlsSettings:
+        """What an engine serves by: of now, while its context goes with every reload."""
+        return TlsSettings(self.context, tuple(served.identity for served in self._served))
 
     def changed(self) -> bool:
         """Whether a file is another than at the last (re)load, successful or not.
@@ -136,7 +144,7 @@ class Certificates:
 
     def _load(self, pair: Pair) -> _Served:
         certificate, key = pair
-        info = _examine(certificate, key, self._wall_clock())
+        info, identity = _examine(certificate, key, self._wall_clock())
         context = _new_context()
         try:
             context.load_cert_chain(certificate, key)
@@ -146,7 +154,7 @@ class Certificates:
                 f"{certificate}: OpenSSL refuses it with the key {key} ({reason}): "
                 "make a certificate with an ECDSA P-256 or RSA 2048 key"
             ) from error
-        return _Served(info, context)
+        return _Served(info, context, identity)
 
     def _file_states(self) -> list[_FileState]:
         return [_file_state(Path(path)) for pair in self._pairs for path in pair]
@@ -172,9 +180,10 @@ def _file_state(path: Path) -> _FileState:
     return found.st_mtime_ns, found.st_ino, found.st_size
 
 
-def _examine(certificate: str, key: str, now: float) -> CertificateInfo:
-    leaf = _read_leaf(certificate)
-    if _read_public_key(key) != leaf.public_key().public_bytes(
+def _examine(certificate: str, key: str, now: float) -> tuple[CertificateInfo, TlsIdentity]:
+    chain_pem, key_pem = _read(certificate, "certificate"), _read(key, "private key")
+    leaf = _leaf(certificate, chain_pem)
+    if _public_key(key, key_pem) != leaf.public_key().public_bytes(
         Encoding.DER, PublicFormat.SubjectPublicKeyInfo
     ):
         raise CertificateError(
@@ -193,7 +202,11 @@ def _examine(certificate: str, key: str, now: float) -> CertificateInfo:
             f"{certificate}: not valid before {_date(not_before)}: this host's clock says "
             f"{_date(now)}, is it right?"
         )
-    return CertificateInfo(certificate, _dns_names(leaf), not_before, not_after)
+    names = _dns_names(leaf)
+    return (
+        CertificateInfo(certificate, names, not_before, not_after),
+        TlsIdentity(names, chain_pem, key_pem),
+    )
 
 
 def _read(path: str, what: str) -> bytes:
@@ -210,11 +223,9 @@ def _read(path: str, what: str) -> bytes:
         ) from error
 
 
-def _read_leaf(path: str) -> x509.Certificate:
+def _leaf(path: str, pem: bytes) -> x509.Certificate:
     try:
-        return x509.load_pem_x509_certificates(_read(path, "certificate"))[0]
-    except CertificateError:
-        raise
+        return x509.load_pem_x509_certificates(pem)[0]
     except ValueError as error:
         raise CertificateError(
             f"{path}: holds no certificate: a PEM file with BEGIN CERTIFICATE is needed, the "
@@ -222,10 +233,9 @@ def _read_leaf(path: str) -> x509.Certificate:
         ) from error
 
 
-def _read_public_key(path: str) -> bytes:
-    data = _read(path, "private key")
+def _public_key(path: str, pem: bytes) -> bytes:
     try:
-        key = load_pem_private_key(data, password=None)
+        key = load_pem_private_key(pem, password=None)
     except TypeError as error:
         raise CertificateError(
             f"{path}: the private key is encrypted: store it without a passphrase (openssl pkey "

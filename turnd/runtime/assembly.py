@@ -6,6 +6,7 @@ Lower layers get plain values: this is where the configuration's model ends.
 from __future__ import annotations
 
 import dataclasses
+import os
 import secrets
 import time
 from dataclasses import dataclass
@@ -27,6 +28,7 @@ from turnd.auth.rest import RestSecrets
 from turnd.auth.static import StaticUsers
 from turnd.auth.store_cache import CacheLimits, StoreHooks
 from turnd.engine.base import ListenerSettings
+from turnd.engine.choose import EngineOptions
 from turnd.listeners.certificates import Certificates
 from turnd.stun.addresses import TransportAddress
 from turnd.system import default_route_addresses, host_addresses
@@ -57,6 +59,12 @@ class OwnAddresses:
     """Announced host → bound host of the relay addresses, loopback left out."""
     host: tuple[str, ...]
     """Every address of this host."""
+
+
+def engine_options(config: Config) -> EngineOptions:
+    """Which engine, and for one with workers: how many, on which CPUs of those we may run on."""
+    ours = sorted(os.sched_getaffinity(0))
+    return EngineOptions(wanted=config.engine, workers=config.workers or len(ours))
 
 
 def turn_settings(config: Config) -> TurnSettings:
@@ -93,7 +101,7 @@ def listener_settings(config: Config, certificates: Certificates | None = None) 
         stream_backlog=config.streams.backlog,
         handshake_timeout=config.streams.handshake_timeout,
         frame_timeout=config.streams.frame_timeout,
-        tls=None if certificates is None else certificates.context,
+        tls=None if certificates is None else certificates.settings(),
     )
 
 

@@ -7,7 +7,6 @@ import time
 from typing import TYPE_CHECKING
 
 from turnd.runtime import assembly
-from turnd.turn.budget import AnswerBudget
 from turnd.turn.server import TurnServer
 from turnd.turn.state import ServerState
 from turnd.turn.waiting import WaitingRequests
@@ -21,6 +20,7 @@ if TYPE_CHECKING:
 def build_turn(server: Server) -> TurnServer:
     """The core of a server whose endpoints are bound and whose sources are made."""
     config = server.config
+    server.engine.budget(config.limits.unauthenticated_per_second)
     own = assembly.own_addresses([], [])  # `Protection` tells the policies the rest
     realms: dict[str, Realm] = {}
     by_endpoint: dict[Endpoint, Realm] = {}
@@ -39,7 +39,6 @@ def build_turn(server: Server) -> TurnServer:
             wall_clock=time.time,
         ),
         nonces=assembly.nonces(config),
-        budget=AnswerBudget(config.limits.unauthenticated_per_second),
         waiting=WaitingRequests(),
         decoy_salt=secrets.token_bytes(32),
         default_realm=realms[config.realm],

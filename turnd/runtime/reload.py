@@ -101,7 +101,11 @@ class Reloader:
     def renew_certificates(self) -> None:
         """Load what has changed on disk."""
         certificates = self._server.certificates
-        if certificates is not None and not _renew(certificates):
+        if certificates is None:
+            return
+        problems = _renew(certificates)
+        self._server.endpoints.configure(*self._server.listener_settings())
+        if not problems:
             log.info("certificates_loaded", paths=list(certificates.expiry()))
 
     async def _apply(self, plan: Plan) -> list[str]:
@@ -117,7 +121,7 @@ class Reloader:
         server.sources.set_quotas()
         state.settings = assembly.turn_settings(config)
         state.table.limits = assembly.allocation_limits(config)
-        server.turn.budget.per_second = config.limits.unauthenticated_per_second
+        server.engine.budget(config.limits.unauthenticated_per_second)
         if server.turn.nonces.lifetime != config.auth.nonce_lifetime:
             server.turn.nonces = assembly.nonces(config)
         endpoints.caps.per_client = config.limits.connections_per_client

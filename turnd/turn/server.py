@@ -52,7 +52,6 @@ from turnd.turn.waiting import NeedKey, WaitingRequests
 if TYPE_CHECKING:
     from turnd.auth.nonce import Nonces
     from turnd.engine.base import Leg, ListenerId
-    from turnd.turn.budget import AnswerBudget
     from turnd.turn.realm import Realm
 
 Handler = Callable[[ServerState, Request], Attributes]
@@ -72,7 +71,6 @@ class TurnServer:
 
     state: ServerState
     nonces: Nonces
-    budget: AnswerBudget
     waiting: WaitingRequests
     decoy_salt: bytes
     """Random bytes for the work done in vain for users that do not exist."""
@@ -94,7 +92,7 @@ class TurnServer:
         if message.message_class is not MessageClass.REQUEST:
             return None  # an indication for keeping a NAT open, or nobody's response
         if message.method == Method.BINDING and not has_long_term_credential(message):
-            return self._binding(message, leg, now)
+            return self._binding(message, leg)
         if message.method not in _HANDLERS:
             self._dropped(leg, Dropped.UNKNOWN_METHOD)
             return None
@@ -138,8 +136,8 @@ class TurnServer:
         """The realm that serves clients of this listener."""
         return self.realms.get(leg.listener, self.default_realm)
 
-    def _binding(self, message: Message, leg: Leg, now: float) -> bytes | None:
-        if not self._within_budget(leg, now):
+    def _binding(self, message: Message, leg: Leg) -> bytes | None:
+        if not self._within_budget(leg):
             return None
         unknown = message.unknown_required(UNDERSTOOD)
         if unknown:
@@ -165,7 +163,7 @@ class TurnServer:
             return self._challenge(attempt)
         offers = check_nonce(attempt)
         drawn = outcome is not None  # when it began to wait
-        if not (attempt.nonce_is_valid or drawn or self._within_budget(leg, now)):
+        if not (attempt.nonce_is_valid or drawn or self._within_budget(leg)):
             return None
         try:
             identity = authenticate(attempt, offers, outcome)
@@ -183,7 +181,7 @@ class TurnServer:
         return self._answer(request, attempt)
 
     def _challenge(self, attempt: Attempt) -> bytes | None:
-        if not self._within_budget(attempt.leg, attempt.now):
+        if not self._within_budget(attempt.leg):
             return None
         self.state.report(Challenged(attempt.leg))
         refused = Refused(ErrorCode.UNAUTHENTICATED, "no credentials yet", attempt.challenge())
@@ -252,8 +250,8 @@ class TurnServer:
         refused.integrity = request.integrity
         return error_response(request.message, request.leg, refused, self.state.settings.software)
 
-    def _within_budget(self, leg: Leg, now: float) -> bool:
-        if leg.transport.is_stream or self.budget.draw(leg.client.host, now):
+    def _within_budget(self, leg: Leg) -> bool:
+        if leg.transport.is_stream or self.state.engine.draw(leg.client.host):
             return True
         self._dropped(leg, Dropped.OVER_BUDGET)
         return False

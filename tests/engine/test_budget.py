@@ -4,7 +4,7 @@ import sys
 
 import pytest
 
-from turnd.turn.budget import AnswerBudget
+from turnd.engine.budget import AnswerBudget
 
 
 def drawn(budget: AnswerBudget, host: str, now: float, times: int = 1000) -> int:

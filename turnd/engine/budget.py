@@ -1,7 +1,7 @@
 """A bound on what a spoofed source can make us send (promise 1 of the design).
 
-Answers that any stranger can provoke by UDP are drawn from a token bucket per IPv4 /24 or IPv6
-/56 of the claimed source. The buckets are a fixed array: a flood of invented sources costs no
+Answers that any stranger can provoke by UDP are drawn from a token bucket per network
+of the claimed source. The buckets are a fixed array: a flood of invented sources costs no
 memory. Two networks that share a bucket share its rate; the hash is seeded per process, so nobody
 can choose whom to share with.
 """
@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from array import array
 
-from turnd.stun.addresses import pack_host
+from turnd.engine.networks import network_of
 
 _BUCKETS = 1 << 14
 
@@ -28,8 +28,7 @@ class AnswerBudget:
         """Whether one more answer may go to the host's network."""
         if not self.per_second:
             return True
-        packed = pack_host(host)
-        slot = hash(packed[:3] if len(packed) == 4 else packed[:7]) % len(self._spent)
+        slot = hash(network_of(host)) % len(self._spent)
         refill = (now - self._filled_at[slot]) * self.per_second
         spent = max(0.0, self._spent[slot] - refill)
         within = spent + 1.0 <= self.per_second
