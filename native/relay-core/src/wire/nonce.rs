@@ -1,0 +1,127 @@
+//! Whether a request carries a nonce of ours: such requests are handed up before all strangers'.
+//!
+//! This sorts, it does not judge: Python checks every nonce itself. A nonce is the cookie with its
+//! feature bits, one character of time, and an HMAC over the time, what the challenge offered, and
+//! the client's address and port (`turnd/auth/nonce.py` explains why).
+
+use std::net::SocketAddr;
+
+use ring::hmac;
+use subtle::ConstantTimeEq;
+
+use crate::wire::attributes::number;
+use crate::wire::message::Stun;
+
+const COOKIE_LENGTH: usize = 13;
+/// A lifetime in ticks.
+const TICKS: i64 = 16;
+/// Ticks for which one key mints.
+const EPOCH: i64 = 2 * TICKS;
+/// Of URL-safe base64, and of the time.
+const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
+const SHORTEST_MAC: usize = 6;
+const LONGEST_MAC: usize = 16;
+
+/// What challenges can offer, by the cookie that says so: password algorithms (MD5 1, SHA-256 2)
+/// and username anonymity (0x80).
+const OFFERS: [(&[u8; COOKIE_LENGTH], [u8; 3]); 2] =
+    [(b"obMatJos2gAAA", [0x03, 0x01, 0x02]), (b"obMatJos2wAAA", [0x83, 0x81, 0x82])];
+
+/// What Python's nonces are made with at present.
+#[derive(Debug)]
+pub struct NonceKeys {
+    tick: f64,
+    mac_length: usize,
+    keys: Vec<(i64, hmac::Key)>,
+}
+
+impl NonceKeys {
+    /// `tick`: seconds, a 16th of a nonce's lifetime. `mac_length`: characters. `keys`: by the epoch
+    /// in which each mints: the present one, and the one before it.
+    ///
+    /// None where these cannot be a nonce's: no positive tick, or an HMAC too short or too long.
+    #[must_use]
+    pub fn new(tick: f64, mac_length: usize, keys: &[(u64, [u8; 32])]) -> Option<Self> {
+        if !(tick > 0.0 && (SHORTEST_MAC..=LONGEST_MAC).contains(&mac_length)) {
+            return None;
+        }
+        let keys = keys
+            .iter()
+            .map(|(epoch, key)| {
+                Some((i64::try_from(*epoch).ok()?, hmac::Key::new(hmac::HMAC_SHA256, key)))
+            })
+            .collect::<Option<_>>()?;
+        Some(Self { tick, mac_length, keys })
+    }
+
+    /// Whether the message is well-formed and its NONCE was minted for this client, not longer ago
+    /// than a nonce is good for. `now`: seconds of the clock that Python mints by.
+    #[must_use]
+    pub fn verifies_untrusted(&self, stun: &Stun<'_>, client: SocketAddr, now: f64) -> bool {
+        let mut nonce = None;
+        for attribute in stun.attributes() {
+            let Ok(attribute) = attribute else { return false };
+            if attribute.number == number::NONCE && nonce.is_none() {
+                nonce = Some(attribute.value);
+            }
+        }
+        nonce.is_some_and(|nonce| self.is_ours(nonce, client, now))
+    }
+
+    fn is_ours(&self, nonce: &[u8], client: SocketAddr, now: f64) -> bool {
+        let Some((cookie, [time, mac @ ..])) = nonce.split_first_chunk::<COOKIE_LENGTH>() else {
+            return false;
+        };
+        let Some((_, offers)) = OFFERS.iter().find(|(known, _)| *known == cookie) else {
+            return false;
+        };
+        let this_tick = (now / self.tick) as i64;
+        let minted = ALPHABET.iter().position(|character| character == time);
+        // What is none of the characters counts as the one before the first, that is, the last.
+        let minted = minted.map_or(-1, |index| index as i64);
+        let age = (this_tick - minted).rem_euclid(ALPHABET.len() as i64);
+        let tick = this_tick - age;
+        if mac.len() != self.mac_length || age >= TICKS {
+            return false;
+        }
+        let epoch = tick.div_euclid(EPOCH);
+        let Some((_, key)) = self.keys.iter().find(|(known, _)| *known == epoch) else {
+            return false;
+        };
+        let matches = |flags: u8, host: &str| {
+            let text = format!("{tick} {flags} {} {host}", client.port());
+            let expected = mac_characters(hmac::sign(key, text.as_bytes()).as_ref());
+            bool::from(expected[..self.mac_length].ct_eq(mac))
+        };
+        hosts(client).iter().any(|host| offers.iter().any(|&flags| matches(flags, host)))
+    }
+}
+
+/// The beginning of the digest in URL-safe base64.
+fn mac_characters(digest: &[u8]) -> [u8; LONGEST_MAC] {
+    let mut characters = [0; LONGEST_MAC];
+    for (three, four) in digest.chunks_exact(3).zip(characters.chunks_exact_mut(4)) {
+        let bits = three.iter().fold(0, |bits, &byte| bits << 8 | usize::from(byte));
+        for (index, character) in four.iter_mut().enumerate() {
+            *character = ALPHABET[bits >> (18 - 6 * index) & 63];
+        }
+    }
+    characters
+}
+
+/// The client's host as Python writes it. IPv4-mapped addresses are written in two ways, by
+/// Python's version: as any other until 3.12, with dots since.
+fn hosts(client: SocketAddr) -> Vec<String> {
+    let SocketAddr::V6(client) = client else { return vec![client.ip().to_string()] };
+    let mut hosts = vec![client.ip().to_string()];
+    if client.ip().to_ipv4_mapped().is_some() {
+        let [.., high, low] = client.ip().segments();
+        hosts.push(format!("::ffff:{high:x}:{low:x}"));
+    }
+    if client.scope_id() != 0 {
+        for host in &mut hosts {
+            host.push_str(&format!("%{}", client.scope_id()));
+        }
+    }
+    hosts
+}
