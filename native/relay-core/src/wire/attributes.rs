@@ -225,3 +225,121 @@ fn check_fingerprint(bytes: &[u8], at: usize, value: &[u8]) -> Result<bool, Deco
         Err(DecodeError::Fingerprint)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::wire::message::{BINDING_REQUEST, Stun};
+    use crate::wire::sample;
+
+    const SHA1: (u16, &[u8]) = (number::MESSAGE_INTEGRITY, &[1; 20]);
+    const SHA256: (u16, &[u8]) = (number::MESSAGE_INTEGRITY_SHA256, &[2; 32]);
+
+    fn walk(message: &[u8]) -> Result<Vec<u16>, DecodeError> {
+        Stun::from_untrusted(message)?
+            .attributes()
+            .map(|attribute| attribute.map(|attribute| attribute.number))
+            .collect()
+    }
+
+    fn numbers(attributes: &[(u16, &[u8])]) -> Result<Vec<u16>, DecodeError> {
+        walk(&sample::message(BINDING_REQUEST, attributes))
+    }
+
+    #[test]
+    fn values_come_without_padding_and_with_their_place() {
+        let message = sample::message(BINDING_REQUEST, &[(0x8022, b"hello"), (0x7FFF, b"")]);
+        let stun = Stun::from_untrusted(&message).unwrap();
+        let found: Vec<_> = stun.attributes().map(Result::unwrap).collect();
+        assert_eq!((found[0].number, found[0].value), (0x8022, &b"hello"[..]));
+        assert_eq!(&message[found[0].range()], b"hello");
+        assert_eq!((found[1].number, found[1].value), (0x7FFF, &b""[..]));
+        assert_eq!(found.len(), 2);
+    }
+
+    #[test]
+    fn vectors_of_the_rfc_are_sound() {
+        for vector in sample::RFC5769 {
+            let numbers = walk(&sample::unhex(vector)).unwrap();
+            assert_eq!(numbers.last(), Some(&number::FINGERPRINT));
+            assert!(numbers.contains(&number::MESSAGE_INTEGRITY));
+        }
+    }
+
+    #[test]
+    fn what_integrity_does_not_cover_is_left_out() {
+        let (sha1, sha256) = (SHA1.0, SHA256.0);
+        let other: (u16, &[u8]) = (0x0001, b"");
+        assert_eq!(numbers(&[other, SHA1, other]), Ok(vec![0x0001, sha1]));
+        assert_eq!(numbers(&[SHA1, SHA256, other, SHA1]), Ok(vec![sha1, sha256]));
+        assert_eq!(numbers(&[SHA1, other, SHA256]), Ok(vec![sha1]));
+        assert_eq!(numbers(&[SHA256, SHA1, SHA256]), Ok(vec![sha256]));
+        assert_eq!(numbers(&[SHA1, SHA1]), Ok(vec![sha1]));
+        let covered = sample::with_fingerprint(sample::message(BINDING_REQUEST, &[SHA1, other]));
+        assert_eq!(walk(&covered), Ok(vec![sha1, number::FINGERPRINT]));
+    }
+
+    #[test]
+    fn integrity_that_counts_has_a_size_it_can_have() {
+        let wrong = Err(DecodeError::IntegritySize);
+        for size in [0, 19, 21, 32] {
+            assert_eq!(numbers(&[(SHA1.0, &[0; 32][..size])]), wrong);
+        }
+        for size in [0, 12, 17, 30, 36] {
+            assert_eq!(numbers(&[(SHA256.0, &[0; 36][..size])]), wrong);
+        }
+        assert_eq!(numbers(&[(SHA256.0, &[0; 16])]), Ok(vec![SHA256.0]));
+        assert_eq!(numbers(&[SHA256, (SHA1.0, b"")]), Ok(vec![SHA256.0]));
+    }
+
+    #[test]
+    fn what_overruns_is_refused_also_where_it_does_not_count() {
+        let mut message = sample::message(BINDING_REQUEST, &[SHA1, (0x8022, b"1234")]);
+        let length = message.len() - 5;
+        message[length] += 1;
+        assert_eq!(walk(&message), Err(DecodeError::Overrun));
+    }
+
+    #[test]
+    fn a_length_is_a_multiple_of_four() {
+        for size in 1..4 {
+            let mut message = sample::message(BINDING_REQUEST, &[(0x8022, &[0; 4][..size])]);
+            message.truncate(24 + size);
+            message[3] = 4 + u8::try_from(size).unwrap();
+            assert_eq!(walk(&message), Err(DecodeError::Length));
+            message.truncate(24 - size);
+            message[3] = 4 - u8::try_from(size).unwrap();
+            assert_eq!(walk(&message), Err(DecodeError::Length));
+        }
+    }
+
+    #[test]
+    fn fingerprint_is_right_and_last() {
+        let refused = Err(DecodeError::Fingerprint);
+        let mut message = sample::with_fingerprint(sample::message(BINDING_REQUEST, &[]));
+        assert_eq!(walk(&message), Ok(vec![number::FINGERPRINT]));
+        message[27] ^= 1;
+        assert_eq!(walk(&message), refused);
+        assert_eq!(numbers(&[(number::FINGERPRINT, &[0; 4]), (0x8022, b"")]), refused);
+        assert_eq!(numbers(&[(number::FINGERPRINT, b"")]), refused);
+    }
+
+    #[test]
+    fn an_error_ends_the_walk() {
+        let message = sample::message(BINDING_REQUEST, &[(SHA1.0, b""), (0x8022, b"")]);
+        let mut attributes = Stun::from_untrusted(&message).unwrap().attributes();
+        assert_eq!(attributes.next(), Some(Err(DecodeError::IntegritySize)));
+        assert_eq!(attributes.next(), None);
+    }
+
+    #[test]
+    fn only_what_must_be_understood_can_be_lacking() {
+        let understood = Understood::BY_ALL.and(&[63]);
+        assert!(!understood.lacks(63));
+        assert!(!understood.lacks(number::USERNAME));
+        assert!(understood.lacks(0));
+        assert!(understood.lacks(64));
+        assert!(understood.lacks(0x7FFF));
+        assert!(!understood.lacks(0x8000));
+    }
+}

@@ -82,3 +82,72 @@ fn append(number: u16, value: &[u8], out: &mut Vec<u8>) {
     out.extend_from_slice(&(value.len() as u16).to_be_bytes());
     out.extend_from_slice(value);
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::wire::address::decode_xor_address;
+    use crate::wire::sample;
+
+    fn plain(attributes: &[(u16, &[u8])]) -> Option<BindingRequest> {
+        plain_binding_untrusted(&sample::message(BINDING_REQUEST, attributes))
+    }
+
+    fn answer_to(request: &BindingRequest, client: SocketAddr) -> Vec<u8> {
+        let mut out = b"before".to_vec();
+        binding_success(request, client, &mut out);
+        out.split_off(6)
+    }
+
+    #[test]
+    fn the_answer_tells_the_client_its_address() {
+        for client in ["192.0.2.1:9", "[2001:db8::1]:65535"] {
+            let client = client.parse().unwrap();
+            let answer = answer_to(&plain(&[]).unwrap(), client);
+            let stun = Stun::from_untrusted(&answer).unwrap();
+            assert_eq!(stun.message_type(), BINDING_SUCCESS);
+            assert_eq!(stun.transaction_id(), sample::TRANSACTION_ID);
+            let attributes: Vec<_> = stun.attributes().map(Result::unwrap).collect();
+            assert_eq!(attributes.len(), 1);
+            assert_eq!(attributes[0].number, number::XOR_MAPPED_ADDRESS);
+            let mapped = decode_xor_address(attributes[0].value, &sample::TRANSACTION_ID);
+            assert_eq!(mapped, Ok(client));
+        }
+    }
+
+    #[test]
+    fn a_request_with_fingerprint_gets_one_back() {
+        let request = sample::with_fingerprint(sample::message(BINDING_REQUEST, &[]));
+        let request = plain_binding_untrusted(&request).unwrap();
+        assert!(request.fingerprint);
+        let answer = answer_to(&request, "192.0.2.1:9".parse().unwrap());
+        let numbers: Vec<_> = Stun::from_untrusted(&answer)
+            .unwrap()
+            .attributes()
+            .map(|attribute| attribute.unwrap().number)
+            .collect();
+        assert_eq!(numbers, [number::XOR_MAPPED_ADDRESS, number::FINGERPRINT]);
+    }
+
+    #[test]
+    fn what_is_understood_or_optional_changes_nothing() {
+        let request = plain(&[(0x8022, b"client"), (number::USERNAME, b"u"), (0xC057, b"")]);
+        assert_eq!(request, plain(&[]));
+        assert!(!request.unwrap().fingerprint);
+    }
+
+    #[test]
+    fn all_else_is_for_python() {
+        assert_eq!(plain(&[(number::MESSAGE_INTEGRITY, &[0; 20])]), None);
+        assert_eq!(plain(&[(number::MESSAGE_INTEGRITY_SHA256, &[0; 32])]), None);
+        let (change_request, response_port, priority) = (0x0003, 0x0027, 0x0024);
+        for number in [change_request, response_port, priority, 0x7FFF] {
+            assert_eq!(plain(&[(number, &[0; 4])]), None);
+        }
+        assert_eq!(plain(&[(number::FINGERPRINT, &[0; 4])]), None);
+        for other in [0x0003, 0x0011, 0x0101, 0x0111] {
+            assert_eq!(plain_binding_untrusted(&sample::message(other, &[])), None);
+        }
+        assert_eq!(plain_binding_untrusted(b"junk"), None);
+    }
+}

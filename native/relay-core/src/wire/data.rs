@@ -96,3 +96,70 @@ fn write_attribute_header(number: u16, length: u16, out: &mut [u8]) {
     out[..2].copy_from_slice(&number.to_be_bytes());
     out[2..].copy_from_slice(&length.to_be_bytes());
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::wire::address::decode_xor_address;
+    use crate::wire::message::Stun;
+    use crate::wire::sample::TRANSACTION_ID;
+
+    const PEERS: [(&str, usize, usize); 2] =
+        [("192.0.2.1:9", 36, 65_516), ("[2001:db8::1]:65535", 48, 65_504)];
+
+    fn assert_says(message: &[u8], peer: SocketAddr, number: u16, value: &[u8]) {
+        let stun = Stun::from_untrusted(message).unwrap();
+        assert_eq!(stun.message_type(), DATA_INDICATION);
+        assert_eq!(stun.transaction_id(), TRANSACTION_ID);
+        let attributes: Vec<_> = stun.attributes().map(Result::unwrap).collect();
+        assert_eq!(attributes.len(), 2);
+        assert_eq!(attributes[0].number, number::XOR_PEER_ADDRESS);
+        assert_eq!(decode_xor_address(attributes[0].value, &TRANSACTION_ID), Ok(peer));
+        assert_eq!((attributes[1].number, attributes[1].value), (number, value));
+    }
+
+    #[test]
+    fn head_payload_and_padding_are_a_data_indication() {
+        for (peer, head_size, _) in PEERS {
+            let peer = peer.parse().unwrap();
+            for size in 0..9 {
+                let mut head = [0xAA; LARGEST_HEAD];
+                let end = data_indication_head(peer, &TRANSACTION_ID, size, &mut head).unwrap();
+                assert_eq!(end, head_size);
+                let payload = vec![7; size];
+                let mut message = [&head[..end], &payload].concat();
+                message.resize(message.len() + padding(size), 0);
+                assert_says(&message, peer, number::DATA, &payload);
+            }
+        }
+    }
+
+    #[test]
+    fn what_is_too_long_does_not_fit() {
+        for (peer, head_size, largest) in PEERS {
+            let (peer, mut head) = (peer.parse().unwrap(), [0; LARGEST_HEAD]);
+            let fits = |size, head: &mut _| data_indication_head(peer, &TRANSACTION_ID, size, head);
+            assert_eq!(fits(largest, &mut head), Some(head_size));
+            assert_eq!(fits(largest + 1, &mut head), None);
+        }
+    }
+
+    #[test]
+    fn icmp_errors_are_told_with_their_data() {
+        for (peer, ..) in PEERS {
+            let peer = peer.parse().unwrap();
+            let message = encode_icmp(peer, 3, 4, 1400, &TRANSACTION_ID);
+            assert_says(&message, peer, number::ICMP, &[0, 0, 6, 4, 0, 0, 5, 0x78]);
+        }
+    }
+
+    #[test]
+    fn a_channel_header_is_number_and_length() {
+        assert_eq!(channel_header(0x4001, 0x0203), [0x40, 1, 2, 3]);
+    }
+
+    #[test]
+    fn padding_ends_on_a_multiple_of_four() {
+        assert_eq!([0, 1, 2, 3, 4].map(padding), [0, 3, 2, 1, 0]);
+    }
+}

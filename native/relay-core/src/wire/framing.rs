@@ -171,3 +171,144 @@ fn frame_size(bytes: &[u8]) -> Result<Option<usize>, LostBorders> {
         _ => Err(LostBorders),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::wire::message::BINDING_REQUEST;
+    use crate::wire::sample;
+
+    const TIMEOUT: Nanos = 10;
+    const CHANNEL_DATA: &[u8] = b"\x40\x00\x00\x05hello\0\0\0";
+
+    /// One read of these bytes: the frames it completes, where the stream still has borders.
+    fn read(framer: &mut Framer, bytes: &[u8], now: Nanos) -> Result<Vec<Vec<u8>>, LostBorders> {
+        let mut buffer = vec![0xEE; READ_BUFFER];
+        let kept = framer.resume(&mut buffer);
+        let filled = kept + bytes.len();
+        buffer[kept..filled].copy_from_slice(bytes);
+        let (mut at, mut frames) = (0, Vec::new());
+        while let Some(frame) = framer.next_frame_untrusted(&buffer[..filled], &mut at)? {
+            frames.push(buffer[frame].to_vec());
+        }
+        framer.keep(&buffer[..filled], at, now);
+        Ok(frames)
+    }
+
+    fn channel_data(size: u16) -> Vec<u8> {
+        let mut frame = [&[0x40, 0][..], &size.to_be_bytes()].concat();
+        frame.resize(frame.len() + padded(size.into()), 7);
+        frame
+    }
+
+    #[test]
+    fn any_split_gives_the_same_frames() {
+        let binding = sample::message(BINDING_REQUEST, &[(0x8022, b"client")]);
+        let stream = [&binding, CHANNEL_DATA, CHANNEL_DATA, &binding].concat();
+        let expected = [&binding[..], &CHANNEL_DATA[..9], &CHANNEL_DATA[..9], &binding];
+        for size in 1..=stream.len() {
+            let mut framer = Framer::new(TIMEOUT);
+            let frames: Vec<_> = stream
+                .chunks(size)
+                .flat_map(|chunk| read(&mut framer, chunk, 0).unwrap())
+                .collect();
+            assert_eq!(frames, expected);
+            assert_eq!(framer.deadline(), None);
+        }
+    }
+
+    #[test]
+    fn an_idle_stream_holds_nothing() {
+        let mut framer = Framer::new(TIMEOUT);
+        read(&mut framer, &CHANNEL_DATA[..7], 0).unwrap();
+        assert!(framer.kept.capacity() > 0);
+        read(&mut framer, &CHANNEL_DATA[7..], 0).unwrap();
+        assert_eq!(framer.kept.capacity(), 0);
+    }
+
+    #[test]
+    fn only_the_frame_that_was_cut_is_kept() {
+        let mut framer = Framer::new(TIMEOUT);
+        read(&mut framer, &[CHANNEL_DATA, &CHANNEL_DATA[..7]].concat(), 0).unwrap();
+        assert_eq!(framer.kept, CHANNEL_DATA[..7]);
+        let frames = read(&mut framer, &[&CHANNEL_DATA[7..], &CHANNEL_DATA[..3]].concat(), 0);
+        assert_eq!(frames, Ok(vec![CHANNEL_DATA[..9].to_vec()]));
+        assert_eq!(framer.kept, CHANNEL_DATA[..3]);
+    }
+
+    #[test]
+    fn a_frame_under_way_has_a_deadline_from_its_beginning_on() {
+        let mut framer = Framer::new(TIMEOUT);
+        assert!(!framer.is_overdue(Nanos::MAX));
+        read(&mut framer, &CHANNEL_DATA[..3], 100).unwrap();
+        read(&mut framer, &CHANNEL_DATA[3..5], 105).unwrap();
+        assert_eq!(framer.deadline(), Some(110));
+        assert!(!framer.is_overdue(109));
+        assert!(framer.is_overdue(110));
+        read(&mut framer, &[&CHANNEL_DATA[5..], &CHANNEL_DATA[..1]].concat(), 109).unwrap();
+        assert_eq!(framer.deadline(), Some(119));
+        read(&mut framer, &CHANNEL_DATA[1..], 110).unwrap();
+        assert_eq!(framer.deadline(), None);
+    }
+
+    #[test]
+    fn reading_nothing_changes_nothing() {
+        let mut framer = Framer::new(TIMEOUT);
+        assert_eq!(read(&mut framer, b"", 1), Ok(vec![]));
+        assert_eq!(framer.deadline(), None);
+        read(&mut framer, &CHANNEL_DATA[..2], 1).unwrap();
+        assert_eq!(read(&mut framer, b"", 5), Ok(vec![]));
+        assert_eq!(framer.deadline(), Some(11));
+    }
+
+    #[test]
+    fn garbage_is_told_by_its_first_bytes() {
+        for garbage in [
+            &b"\x04"[..],
+            b"\x3F",
+            b"\x50",
+            b"\xFF\0\0",
+            b"\x16\x03\x01\0",
+            b"\0\x01\0\x03",
+            b"\0\x01\0\0\x22",
+            b"\0\x01\0\0\x21\x12\xA4\x43",
+        ] {
+            let mut framer = Framer::new(TIMEOUT);
+            assert_eq!(read(&mut framer, garbage, 0), Err(LostBorders), "{garbage:?}");
+            assert_eq!(read(&mut framer, CHANNEL_DATA, 0), Err(LostBorders));
+        }
+    }
+
+    #[test]
+    fn frames_before_garbage_are_given() {
+        let data = [CHANNEL_DATA, b"\xFF"].concat();
+        let (mut framer, mut at) = (Framer::new(TIMEOUT), 0);
+        assert_eq!(framer.next_frame_untrusted(&data, &mut at), Ok(Some(0..9)));
+        assert_eq!(framer.next_frame_untrusted(&data, &mut at), Err(LostBorders));
+    }
+
+    #[test]
+    fn only_a_client_with_a_relay_sends_long_frames() {
+        let (fits, too_long) = (channel_data(4092), channel_data(4093));
+        let mut framer = Framer::new(TIMEOUT);
+        assert_eq!(read(&mut framer, &fits, 0).unwrap().len(), 1);
+        assert_eq!(read(&mut framer, &too_long[..4], 0), Err(LostBorders));
+        let mut framer = Framer::new(TIMEOUT);
+        framer.expect_media();
+        assert_eq!(read(&mut framer, &too_long, 0).unwrap()[0].len(), 4097);
+    }
+
+    #[test]
+    fn the_longest_frames_fit_however_they_are_split() {
+        let mut framer = Framer::new(TIMEOUT);
+        framer.expect_media();
+        let mut stun = sample::message(BINDING_REQUEST, &[(0x8022, &[7; 0xFFFC - 4])]);
+        assert_eq!(stun.len(), 20 + 0xFFFC);
+        stun.extend_from_slice(&channel_data(0xFFFF));
+        for size in [1021, 65_535, 65_536] {
+            let frames: Vec<_> =
+                stun.chunks(size).flat_map(|chunk| read(&mut framer, chunk, 0).unwrap()).collect();
+            assert_eq!(frames.iter().map(Vec::len).collect::<Vec<_>>(), [65_552, 65_539]);
+        }
+    }
+}

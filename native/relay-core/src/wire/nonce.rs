@@ -125,3 +125,105 @@ fn hosts(client: SocketAddr) -> Vec<String> {
     }
     hosts
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::wire::message::BINDING_REQUEST;
+    use crate::wire::sample;
+
+    const TICK: f64 = 225.0;
+    /// Half a tick into the epoch 7, tick 3.
+    const MINTED_AT: f64 = 51_187.5;
+    const NONCE: &str = "obMatJos2gAAAj7kiRhD6dJsUFXzle";
+    const CLIENT: &str = "192.0.2.1:5000";
+
+    fn keys(mac_length: usize) -> NonceKeys {
+        let key = std::array::from_fn(|index| u8::try_from(index).unwrap());
+        NonceKeys::new(TICK, mac_length, &[(6, [0xAA; 32]), (7, key)]).unwrap()
+    }
+
+    fn verifies(keys: &NonceKeys, nonce: &str, client: &str, now: f64) -> bool {
+        let message = sample::message(BINDING_REQUEST, &[(number::NONCE, nonce.as_bytes())]);
+        let stun = Stun::from_untrusted(&message).unwrap();
+        keys.verifies_untrusted(&stun, client.parse().unwrap(), now)
+    }
+
+    #[test]
+    fn nonces_that_python_minted_verify() {
+        for (client, nonce) in [
+            (CLIENT, NONCE),
+            ("[2001:db8::1]:5000", "obMatJos2wAAAjh7DHZHa_ffgg5lS3"),
+            ("[fe80::1%3]:5000", "obMatJos2gAAAjgfgPVahqG-wneuoP"),
+            (CLIENT, "obMatJos2wAAAjilvmOYDCB1NYf2jp"),
+            ("[::ffff:192.0.2.1]:5000", "obMatJos2gAAAj5v0NKIBIerQ0ZsNW"),
+            ("[::ffff:192.0.2.1]:5000", "obMatJos2gAAAj7hzJ3a-UsdUlFw2-"),
+        ] {
+            assert!(verifies(&keys(16), nonce, client, MINTED_AT), "{client} {nonce}");
+        }
+        assert!(verifies(&keys(6), &NONCE[..20], CLIENT, MINTED_AT));
+    }
+
+    #[test]
+    fn a_nonce_is_good_for_a_lifetime_and_no_longer() {
+        assert!(verifies(&keys(16), NONCE, CLIENT, MINTED_AT + 15.0 * TICK));
+        assert!(!verifies(&keys(16), NONCE, CLIENT, MINTED_AT + 16.0 * TICK));
+        assert!(!verifies(&keys(16), NONCE, CLIENT, MINTED_AT - TICK));
+        assert!(!verifies(&keys(16), NONCE, CLIENT, 0.0));
+    }
+
+    #[test]
+    fn a_nonce_is_good_for_one_client() {
+        for client in ["192.0.2.1:5001", "192.0.2.2:5000", "[2001:db8::1]:5000"] {
+            assert!(!verifies(&keys(16), NONCE, client, MINTED_AT));
+        }
+    }
+
+    #[test]
+    fn every_character_counts() {
+        for index in 0..NONCE.len() {
+            let mut nonce = NONCE.as_bytes().to_vec();
+            nonce[index] = b'!';
+            let nonce = String::from_utf8(nonce).unwrap();
+            assert!(!verifies(&keys(16), &nonce, CLIENT, MINTED_AT), "{nonce}");
+        }
+        for nonce in [&NONCE[1..], &NONCE[..29], &format!("{NONCE}0"), &NONCE[..13], ""] {
+            assert!(!verifies(&keys(16), nonce, CLIENT, MINTED_AT));
+        }
+    }
+
+    #[test]
+    fn the_key_of_the_epoch_is_needed() {
+        let keys = NonceKeys::new(TICK, 16, &[(6, [0; 32]), (8, [0; 32])]).unwrap();
+        assert!(!verifies(&keys, NONCE, CLIENT, MINTED_AT));
+    }
+
+    #[test]
+    fn a_message_without_a_sound_nonce_is_a_strangers() {
+        let client = CLIENT.parse().unwrap();
+        let nonce: (u16, &[u8]) = (number::NONCE, NONCE.as_bytes());
+        let integrity: (u16, &[u8]) = (number::MESSAGE_INTEGRITY, &[0; 20]);
+        let verifies = |attributes: &[_]| {
+            let message = sample::message(BINDING_REQUEST, attributes);
+            let stun = Stun::from_untrusted(&message).unwrap();
+            keys(16).verifies_untrusted(&stun, client, MINTED_AT)
+        };
+        assert!(verifies(&[nonce, integrity]));
+        assert!(verifies(&[nonce, (number::NONCE, b"second")]));
+        assert!(!verifies(&[(number::NONCE, b"first"), nonce]));
+        assert!(!verifies(&[integrity, nonce]));
+        assert!(!verifies(&[nonce, (number::MESSAGE_INTEGRITY, b"short")]));
+        assert!(!verifies(&[]));
+    }
+
+    #[test]
+    fn keys_that_cannot_be_are_refused() {
+        for tick in [0.0, -1.0, f64::NAN] {
+            assert!(NonceKeys::new(tick, 16, &[]).is_none());
+        }
+        for mac_length in [0, 5, 17] {
+            assert!(NonceKeys::new(TICK, mac_length, &[]).is_none());
+        }
+        assert!(NonceKeys::new(TICK, 16, &[(u64::MAX, [0; 32])]).is_none());
+    }
+}

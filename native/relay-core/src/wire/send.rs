@@ -45,3 +45,69 @@ pub fn decode_send_untrusted(bytes_untrusted: &[u8]) -> Result<SendIndication, D
     let peer = decode_xor_address(peer, &stun.transaction_id())?;
     Ok(SendIndication { peer, data, dont_fragment })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::wire::message::SEND_INDICATION;
+    use crate::wire::sample;
+
+    /// 192.0.2.1:9
+    const PEER: (u16, &[u8]) =
+        (number::XOR_PEER_ADDRESS, &[0, 1, 0x21, 0x1B, 0xE1, 0x12, 0xA6, 0x43]);
+    const DATA: (u16, &[u8]) = (number::DATA, b"hello");
+
+    fn decode(attributes: &[(u16, &[u8])]) -> Result<SendIndication, DecodeError> {
+        decode_send_untrusted(&sample::message(SEND_INDICATION, attributes))
+    }
+
+    #[test]
+    fn peer_and_data_are_enough() {
+        let message = sample::message(SEND_INDICATION, &[PEER, DATA]);
+        let send = decode_send_untrusted(&message).unwrap();
+        assert_eq!(send.peer, "192.0.2.1:9".parse().unwrap());
+        assert_eq!(&message[send.data], b"hello");
+        assert!(!send.dont_fragment);
+    }
+
+    #[test]
+    fn empty_data_is_data() {
+        assert_eq!(decode(&[PEER, (number::DATA, b"")]).unwrap().data, 36..36);
+    }
+
+    #[test]
+    fn dont_fragment_is_a_flag() {
+        for value in [&b""[..], b"odd"] {
+            let send = decode(&[PEER, (number::DONT_FRAGMENT, value), DATA]).unwrap();
+            assert!(send.dont_fragment);
+        }
+    }
+
+    #[test]
+    fn the_first_of_two_counts() {
+        let send = decode(&[PEER, DATA, (PEER.0, b"malformed"), (DATA.0, b"other")]).unwrap();
+        assert_eq!((send.data, send.peer.port()), (36..41, 9));
+    }
+
+    #[test]
+    fn neither_peer_nor_data_may_be_missing() {
+        assert_eq!(decode(&[PEER]), Err(DecodeError::Incomplete));
+        assert_eq!(decode(&[DATA]), Err(DecodeError::Incomplete));
+        let integrity = (number::MESSAGE_INTEGRITY, &[0; 20][..]);
+        assert_eq!(decode(&[PEER, integrity, DATA]), Err(DecodeError::Incomplete));
+    }
+
+    #[test]
+    fn what_must_be_understood_is() {
+        assert!(decode(&[PEER, DATA, (0x8022, b"client"), (number::USERNAME, b"u")]).is_ok());
+        for number in [number::LIFETIME, number::CHANNEL_NUMBER, 0x0003, 0x7FFF] {
+            assert_eq!(decode(&[PEER, DATA, (number, b"")]), Err(DecodeError::UnknownRequired));
+        }
+    }
+
+    #[test]
+    fn malformed_is_refused() {
+        assert_eq!(decode(&[(PEER.0, b""), DATA]), Err(DecodeError::Address));
+        assert_eq!(decode_send_untrusted(b"\0\x16"), Err(DecodeError::NotStun));
+    }
+}
