@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from functools import partial
 from typing import TYPE_CHECKING
 
 import pytest
@@ -27,7 +26,10 @@ if TYPE_CHECKING:
     from typing import Any
 
     from tests.engine.worlds import World
+    from turnd.engine.base import Event
 
+REQUEST = encode_message(Method.ALLOCATE, MessageClass.REQUEST, bytes(12), [])
+"""One that no engine answers itself."""
 BINDING = encode_message(Method.BINDING, MessageClass.REQUEST, bytes(12), [])
 ANSWER = encode_message(Method.BINDING, MessageClass.SUCCESS, bytes(12), [])
 DATA_INDICATION = b"\x00\x17"
@@ -80,15 +82,15 @@ class Allocation:
 class HandingUp:
     async def test_what_needs_a_decision_is_handed_up_with_its_leg(self, world: World) -> None:
         client = world.client()
-        client.send(BINDING, world.engine.endpoint(world.listener))
-        assert await world.events(1) == [ClientMessage(world.leg(client), BINDING)]
+        client.send(REQUEST, world.engine.endpoint(world.listener))
+        assert await world.events(1) == [ClientMessage(world.leg(client), REQUEST)]
         assert world.woken
 
     async def test_messages_come_oldest_first(self, world: World) -> None:
         clients = [world.client() for _ in range(5)]
         for client in clients:
-            client.send(BINDING, world.engine.endpoint(world.listener))
-        expected = [ClientMessage(world.leg(client), BINDING) for client in clients]
+            client.send(REQUEST, world.engine.endpoint(world.listener))
+        expected = [ClientMessage(world.leg(client), REQUEST) for client in clients]
         assert await world.events(5) == expected
 
     async def test_an_answer_comes_from_the_address_that_was_asked(self, world: World) -> None:
@@ -109,9 +111,9 @@ class HandingUp:
             b"",
             b"\x00",
             b"\x00\x01\x00\x00",
-            BINDING[:19],
-            BINDING + b"\0\0\0\0",
-            BINDING[:4] + b"\x21\x12\xa4\x43" + BINDING[8:],
+            REQUEST[:19],
+            REQUEST + b"\0\0\0\0",
+            REQUEST[:4] + b"\x21\x12\xa4\x43" + REQUEST[8:],
             b"\x40\x00\x00",
             b"\x40\x00\x00\x05four",
             b"\x50\x00\x00\x04four",
@@ -137,32 +139,28 @@ class HandingUp:
 
     async def test_other_messages_of_a_client_are_handed_up(self, world: World) -> None:
         allocation = Allocation(world)
-        allocation.send(BINDING)
-        allocation.send(DATA_INDICATION + BINDING[2:])
+        allocation.send(REQUEST)
+        allocation.send(DATA_INDICATION + REQUEST[2:])
         for event in await world.events(2):
             assert isinstance(event, ClientMessage)
             assert event.leg == allocation.leg
 
-    async def test_what_waits_for_a_decision_is_bounded(self, world: World) -> None:
+    async def test_a_plain_binding_request_is_answered_or_handed_up(self, world: World) -> None:
         client = world.client()
-        server = world.engine.endpoint(world.listener)
-        for burst in range(1, 44):
-            for _ in range(100):
-                client.send(BINDING, server)
-            client.send(b"\xff", server)
-            # The last packet of the burst has been seen, so all before it were.
-            await world.until(partial(self._has_dropped, world, burst))
-        assert world.drops() == {Drop.NOT_STUN: 43, Drop.HAND_UP_FULL: 4_300 - 4_096}
-        seen = 0
-        while events := world.engine.poll():
-            assert len(events) <= 256
-            seen += len(events)
-        assert seen == 4_096
-        client.send(BINDING, server)
-        assert len(await world.events(1)) == 1
+        client.send(BINDING, world.engine.endpoint(world.listener))
+        seen: list[Event] = []
 
-    def _has_dropped(self, world: World, number: int) -> bool:
-        return world.drops().get(Drop.NOT_STUN) == number
+        def is_done() -> bool:
+            seen.extend(world.engine.poll())
+            return bool(seen or world.engine.counters().bindings_answered)
+
+        await world.until(is_done)
+        if seen:
+            assert seen == [ClientMessage(world.leg(client), BINDING)]
+        else:
+            answer = decode_untrusted((await client.receive())[0])
+            assert (answer.method, answer.message_class) == (Method.BINDING, MessageClass.SUCCESS)
+            assert answer.get(attributes.XOR_MAPPED_ADDRESS) == client.address
 
 
 class Relays:
@@ -491,6 +489,26 @@ class Failures:
         assert counters.by_transport[Transport.UDP] == expected
         assert counters.by_transport[Transport.TCP] == RelayCounters()
         assert counters.by_listener[world.listener] == expected
+
+    async def test_a_relay_tells_when_and_why_not(self, world: World) -> None:
+        allocation = Allocation(world)
+        report = world.engine.relay_counters(allocation.relay)
+        assert report is not None
+        assert (report.last_from_client, report.last_to_client) == (0.0, 0.0)
+        allocation.send(channel_data(b"up"))
+        await allocation.peer.receive()
+        up, world.clock.now = world.clock.now, world.clock.now + 5
+        allocation.answer(b"down")
+        await allocation.client.receive()
+        world.peer("127.0.0.2").send(b"uninvited", allocation.relayed)
+        allocation.send(send_indication(TransportAddress("127.0.0.2", 9), b"uninvited"))
+        allocation.send(b"\xff")
+        await world.dropped(no_permission=2, not_stun=1)
+        report = world.engine.relay_counters(allocation.relay)
+        assert report is not None
+        assert report.last_from_client == pytest.approx(up)
+        assert report.last_to_client == pytest.approx(up + 5)
+        assert {why: n for why, n in report.drops.items() if n} == {Drop.NO_PERMISSION: 2}
 
     async def test_sums_never_go_down(self, world: World) -> None:
         allocation = Allocation(world)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.engine.contract import ANSWER, BINDING, channel_data, data_of, send_indication
+from tests.engine.contract import ANSWER, REQUEST, channel_data, data_of, send_indication
 from tests.engine.worlds import CHANNEL, SETTINGS
 from turnd.engine.base import ClientMessage, CloseReason, LegClosed, RelayCounters, Transport
 from turnd.stun.channel_data import encode_channel_data
@@ -37,8 +37,8 @@ class Streams:
     async def test_messages_and_media_pass(self, world: World, transport: Transport) -> None:
         stream = await world.connect(transport)
         assert stream.leg.transport is transport
-        stream.send(BINDING)
-        assert await world.events(1) == [ClientMessage(stream.leg, BINDING)]
+        stream.send(REQUEST)
+        assert await world.events(1) == [ClientMessage(stream.leg, REQUEST)]
         world.engine.send_to_client(stream.leg, ANSWER)
         assert await stream.receive() == ANSWER
         relay, relayed, peer = with_channel(world, stream)
@@ -72,8 +72,8 @@ class Streams:
         stream.send(large)
         assert (await peer.receive())[0] == bytes(8_192)
         world.engine.close_relay(relay)
-        stream.send(large + BINDING)  # what was under way when the client deleted its allocation
-        assert await world.events(1) == [ClientMessage(stream.leg, BINDING)]
+        stream.send(large + REQUEST)  # what was under way when the client deleted its allocation
+        assert await world.events(1) == [ClientMessage(stream.leg, REQUEST)]
         stranger = await world.connect(transport)
         stranger.send(large[:4])
         assert await world.events(1) == [LegClosed(stranger.leg, CloseReason.GARBAGE)]
@@ -82,24 +82,24 @@ class Streams:
     async def test_any_split_is_put_together(self, world: World, transport: Transport) -> None:
         stream = await world.connect(transport)
         _, _, peer = with_channel(world, stream)
-        for byte in BINDING + padded(b"whole"):
+        for byte in REQUEST + padded(b"whole"):
             stream.send(bytes([byte]))
-        assert await world.events(1) == [ClientMessage(stream.leg, BINDING)]
+        assert await world.events(1) == [ClientMessage(stream.leg, REQUEST)]
         assert (await peer.receive())[0] == b"whole"
 
     @BOTH
     async def test_any_pipelining_is_taken_apart(self, world: World, transport: Transport) -> None:
         stream = await world.connect(transport)
         _, _, peer = with_channel(world, stream)
-        stream.send(BINDING + b"".join(padded(bytes([i]) * i) for i in range(40)) + BINDING)
+        stream.send(REQUEST + b"".join(padded(bytes([i]) * i) for i in range(40)) + REQUEST)
         for i in range(40):
             assert (await peer.receive())[0] == bytes([i]) * i
-        assert await world.events(2) == [ClientMessage(stream.leg, BINDING)] * 2
+        assert await world.events(2) == [ClientMessage(stream.leg, REQUEST)] * 2
 
     async def test_what_was_read_before_comes_first(self, world: World) -> None:
-        stream = await world.connect(Transport.TCP, first_bytes=BINDING[:7])
-        stream.send(BINDING[7:])
-        message = [ClientMessage(stream.leg, BINDING)]
+        stream = await world.connect(Transport.TCP, first_bytes=REQUEST[:7])
+        stream.send(REQUEST[7:])
+        message = [ClientMessage(stream.leg, REQUEST)]
         assert await world.until(world.engine.poll) == message
 
     @BOTH
@@ -120,9 +120,9 @@ class Streams:
     ) -> None:
         stream = await world.connect(transport)
         with_channel(world, stream)
-        stream.send(BINDING + garbage)
+        stream.send(REQUEST + garbage)
         expected = [
-            ClientMessage(stream.leg, BINDING),
+            ClientMessage(stream.leg, REQUEST),
             LegClosed(stream.leg, CloseReason.GARBAGE),
         ]
         assert await world.events(2) == expected
@@ -134,11 +134,11 @@ class Streams:
         self, world: World, transport: Transport
     ) -> None:
         stream = await world.connect(transport, replace(SETTINGS, frame_timeout=7))
-        stream.send(BINDING + BINDING[:10])
+        stream.send(REQUEST + REQUEST[:10])
         await world.events(1)
         world.clock.now += 6.999
         world.engine.tick()
-        stream.send(BINDING[10:] + BINDING[:10])
+        stream.send(REQUEST[10:] + REQUEST[:10])
         await world.events(1)
         world.clock.now += 6.999
         world.engine.tick()
@@ -151,12 +151,12 @@ class Streams:
     @BOTH
     async def test_an_idle_stream_stays(self, world: World, transport: Transport) -> None:
         stream = await world.connect(transport)
-        stream.send(BINDING)
+        stream.send(REQUEST)
         await world.events(1)
         world.clock.now += 1e6
         world.engine.tick()
-        stream.send(BINDING)
-        assert await world.events(1) == [ClientMessage(stream.leg, BINDING)]
+        stream.send(REQUEST)
+        assert await world.events(1) == [ClientMessage(stream.leg, REQUEST)]
 
     async def test_a_half_open_handshake_has_a_deadline(self, world: World) -> None:
         stream = await world.handshake(replace(SETTINGS, handshake_timeout=3))
@@ -185,8 +185,8 @@ class Streams:
         stream = await world.connect(Transport.TCP)
         world.engine.close_listener(stream.leg.listener)
         with_channel(world, stream)
-        stream.send(BINDING)
-        assert await world.events(1) == [ClientMessage(stream.leg, BINDING)]
+        stream.send(REQUEST)
+        assert await world.events(1) == [ClientMessage(stream.leg, REQUEST)]
 
     async def test_a_closed_listener_takes_no_new_streams(self, world: World) -> None:
         stream = await world.connect(Transport.TCP)

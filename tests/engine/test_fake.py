@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.engine import contract, contract_protection, contract_streams
+from tests.engine import contract, contract_bounds, contract_protection, contract_streams
 from tests.engine.worlds import LOOPBACK, SETTINGS, FakeWorld
 from turnd.engine.base import (
     ListenerSettings,
@@ -44,6 +44,18 @@ class TestIndications(contract.Indications):
 
 class TestFailures(contract.Failures):
     pass
+
+
+class TestWaiting(contract_bounds.Waiting):
+    """See the contract."""
+
+
+class TestBudget(contract_bounds.Budget):
+    """See the contract."""
+
+
+class TestBandwidth(contract_bounds.Bandwidth):
+    """See the contract."""
 
 
 class TestProtection(contract_protection.Protection):
@@ -92,7 +104,7 @@ async def test_new_settings_are_for_new_streams(world: FakeWorld) -> None:
     world.engine.configure(stream.leg.listener, ListenerSettings(frame_timeout=1))
     new = world.adopt_by(stream.leg.listener)
     for leg in (stream.leg, new):
-        world.engine.stream_bytes(leg, contract.BINDING[:4])
+        world.engine.stream_bytes(leg, contract.REQUEST[:4])
     world.clock.now += 1
     world.engine.tick()
     assert world.engine.is_open(stream.leg)

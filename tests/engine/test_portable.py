@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING
 import pytest
 import uvloop
 
-from tests.engine import contract, contract_protection, contract_streams
-from tests.engine.contract import BINDING, Allocation
+from tests.engine import contract, contract_bounds, contract_protection, contract_streams
+from tests.engine.contract import REQUEST, Allocation
 from tests.engine.worlds import LOOPBACK, PortableWorld
 from turnd.engine.base import ClientMessage, RelayError, Transport
 from turnd.stun.addresses import TransportAddress
@@ -47,6 +47,18 @@ class TestIndications(contract.Indications):
 
 class TestFailures(contract.Failures):
     pass
+
+
+class TestWaiting(contract_bounds.Waiting):
+    """See the contract."""
+
+
+class TestBudget(contract_bounds.Budget):
+    """See the contract."""
+
+
+class TestBandwidth(contract_bounds.Bandwidth):
+    """See the contract."""
 
 
 class TestProtection(contract_protection.Protection):
@@ -109,9 +121,9 @@ def _was_woken(world: PortableWorld, before: int) -> bool:
 
 
 async def test_what_a_batch_left_is_told_again(world: PortableWorld) -> None:
-    client = world.client()
+    allocation = Allocation(world)
     for _ in range(600):
-        client.send(BINDING, world.engine.endpoint(world.listener))
+        allocation.send(REQUEST)
     seen = woken = 0
     while seen < 600:
         await world.until(partial(_was_woken, world, woken))
@@ -126,8 +138,8 @@ def test_it_runs_on_uvloop() -> None:
         await Allocation(world).passes()
         for transport in (Transport.TCP, Transport.TLS):
             stream = await world.connect(transport)
-            stream.send(BINDING)
-            assert await world.events(1) == [ClientMessage(stream.leg, BINDING)]
+            stream.send(REQUEST)
+            assert await world.events(1) == [ClientMessage(stream.leg, REQUEST)]
         await world.close()
 
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:

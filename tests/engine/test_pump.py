@@ -39,7 +39,7 @@ class Pipe:
     def ready(self, _mask: int, now: float) -> None:
         data = os.read(self.reader, 1)
         self.engine.times.append(now)
-        self.engine.hand_up.message(ClientMessage(LEG, data))
+        self.engine.hand_up.add(ClientMessage(LEG, data), preferred=False)
         if self.forgets is not None:
             self.engine.pump.forget(self.forgets.reader)
 
@@ -142,7 +142,7 @@ async def test_writing_is_asked_for_and_not_any_more(
 
 async def test_a_verb_wakes_later_and_once(engine: Engine) -> None:
     engine.pump.start(engine.wake)
-    engine.hand_up.leg_event(LegClosed(LEG, CloseReason.SERVER))
+    engine.hand_up.add(LegClosed(LEG, CloseReason.SERVER), preferred=False)
     engine.pump.plan_wake()
     engine.pump.plan_wake()
     assert engine.woken == []
@@ -154,7 +154,7 @@ async def test_a_verb_wakes_later_and_once(engine: Engine) -> None:
 
 
 async def test_what_waits_at_the_start_is_told(engine: Engine) -> None:
-    engine.hand_up.leg_event(LegClosed(LEG, CloseReason.SERVER))
+    engine.hand_up.add(LegClosed(LEG, CloseReason.SERVER), preferred=False)
     engine.pump.plan_wake()
     engine.pump.start(engine.wake)
     await asyncio.sleep(0)
@@ -163,7 +163,7 @@ async def test_what_waits_at_the_start_is_told(engine: Engine) -> None:
 
 async def test_nobody_is_woken_after_the_end(engine: Engine) -> None:
     engine.pump.start(engine.wake)
-    engine.hand_up.leg_event(LegClosed(LEG, CloseReason.SERVER))
+    engine.hand_up.add(LegClosed(LEG, CloseReason.SERVER), preferred=False)
     engine.pump.plan_wake()
     engine.pump.stop()
     await asyncio.sleep(0)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.engine.contract import ANSWER, BINDING, channel_data
+from tests.engine.contract import ANSWER, REQUEST, channel_data
 from tests.engine.contract_streams import BOTH, padded, with_channel
 from tests.engine.worlds import SETTINGS, PortableWorld, tls_sides
 from turnd.engine.base import (
@@ -141,7 +141,7 @@ async def test_records_that_tls_makes_by_itself_are_bounded(
     for _ in range(10_000):
         if stream.leg not in world.engine._streams:
             break
-        stream.send(BINDING)
+        stream.send(REQUEST)
         await asyncio.sleep(0)
     assert stream.leg not in world.engine._streams
     assert len(backlog) <= BACKLOG + 2 * ANSWER_RESERVE + 2 * 16_384
@@ -203,11 +203,11 @@ async def test_what_was_read_before_the_handshake_belongs_to_it(world: PortableW
     leg, theirs = world.adopt(Transport.TLS, first_bytes=hello[:30])
     theirs.sendall(hello[30:])
     await client.finish(world, theirs)
-    client.tls.write(BINDING)
+    client.tls.write(REQUEST)
     theirs.sendall(client.to_send())
     opened, message = await world.events(2)
     assert isinstance(opened, LegOpened)
-    assert message == ClientMessage(leg, BINDING)
+    assert message == ClientMessage(leg, REQUEST)
 
 
 async def test_a_handshake_that_fails_is_told_by_an_alert(world: PortableWorld) -> None:
@@ -225,7 +225,7 @@ async def test_a_record_that_is_wrong_ends_the_stream(world: PortableWorld) -> N
     theirs.sendall(client.to_send())
     await client.finish(world, theirs)
     await world.events(1)
-    client.tls.write(BINDING)
+    client.tls.write(REQUEST)
     record = bytearray(client.to_send())
     record[-1] ^= 1
     theirs.sendall(record)
@@ -238,11 +238,11 @@ async def test_a_farewell_by_tls_ends_the_stream(world: PortableWorld) -> None:
     theirs.sendall(client.to_send())
     await client.finish(world, theirs)
     await world.events(1)
-    client.tls.write(BINDING)
+    client.tls.write(REQUEST)
     with pytest.raises(ssl.SSLWantReadError):
         client.tls.unwrap()
     theirs.sendall(client.to_send())
-    expected = [ClientMessage(leg, BINDING), LegClosed(leg, CloseReason.CLIENT)]
+    expected = [ClientMessage(leg, REQUEST), LegClosed(leg, CloseReason.CLIENT)]
     assert await world.events(2) == expected
 
 
@@ -250,8 +250,8 @@ async def test_new_certificates_are_for_new_streams(world: PortableWorld) -> Non
     stream = await world.connect(Transport.TLS)
     settings = replace(SETTINGS, tls=TlsSettings(ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER), ()))
     world.engine.configure(stream.leg.listener, settings)
-    stream.send(BINDING)
-    assert await world.events(1) == [ClientMessage(stream.leg, BINDING)]
+    stream.send(REQUEST)
+    assert await world.events(1) == [ClientMessage(stream.leg, REQUEST)]
     leg, theirs = world._connect_to(stream.leg.listener, Transport.TLS, b"")
     theirs.sendall(TlsByHand().to_send())
     # That context has no certificate at all.
@@ -261,7 +261,7 @@ async def test_new_certificates_are_for_new_streams(world: PortableWorld) -> Non
 async def test_tls_without_a_certificate_is_not_served_in_the_clear(world: PortableWorld) -> None:
     listener = world.engine.stream_listener(SETTINGS)
     leg, theirs = world._connect_to(listener, Transport.TLS, b"")
-    theirs.sendall(BINDING)
+    theirs.sendall(REQUEST)
     assert await world.events(1) == [LegClosed(leg, CloseReason.SERVER)]
 
 
@@ -331,8 +331,8 @@ async def test_any_stream_socket_will_do(world: PortableWorld) -> None:
         ours.detach(), listener, Transport.TCP, ClientAddress(address), ServerAddress(address)
     )
     with theirs:
-        theirs.sendall(BINDING)
-        assert await world.events(2) == [LegOpened(leg), ClientMessage(leg, BINDING)]
+        theirs.sendall(REQUEST)
+        assert await world.events(2) == [LegOpened(leg), ClientMessage(leg, REQUEST)]
 
 
 async def test_an_answer_before_the_handshake_ends_the_stream(world: PortableWorld) -> None:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.engine.contract import ANSWER, BINDING, Allocation, channel_data, send_indication
+from tests.engine.contract import ANSWER, REQUEST, Allocation, channel_data, send_indication
 from tests.engine.worlds import LOOPBACK, SETTINGS, PortableWorld
 from turnd.engine import sockets
 from turnd.engine.base import ClientMessage, Leg, RelayId, Transport
@@ -58,8 +58,8 @@ async def test_a_wildcard_listener_answers_from_the_address_asked(
     client = world.client(from_host)
     for host in hosts:
         leg = leg_at(world, listener, host, client)
-        client.send(BINDING, leg.local)
-        assert await world.events(1) == [ClientMessage(leg, BINDING)]
+        client.send(REQUEST, leg.local)
+        assert await world.events(1) == [ClientMessage(leg, REQUEST)]
         world.engine.send_to_client(leg, ANSWER)
         assert await client.receive() == (ANSWER, leg.local)
 
@@ -78,8 +78,8 @@ async def test_our_address_is_part_of_the_five_tuple(world: PortableWorld) -> No
         assert await peer.receive() == (bytes([index]), relayed)
         peer.send(b"back", relayed)
         assert await client.receive() == (channel_data(b"back"), leg.local)
-        client.send(BINDING, leg.local)
-        assert await world.events(1) == [ClientMessage(leg, BINDING)]
+        client.send(REQUEST, leg.local)
+        assert await world.events(1) == [ClientMessage(leg, REQUEST)]
     world.engine.close_relay(relays[0])
     client.send(channel_data(b"late"), leg_at(world, listener, LOOPBACK, client).local)
     await world.dropped(no_allocation=1)
@@ -92,9 +92,9 @@ async def test_a_listener_may_be_inherited(world: PortableWorld) -> None:
     listener = world.engine.listen(endpoint, SETTINGS, theirs.detach())
     assert world.engine.endpoint(listener) == endpoint
     client = world.client()
-    client.send(BINDING, endpoint)
+    client.send(REQUEST, endpoint)
     leg = leg_at(world, listener, LOOPBACK, client)
-    assert await world.events(1) == [ClientMessage(leg, BINDING)]
+    assert await world.events(1) == [ClientMessage(leg, REQUEST)]
 
 
 async def test_an_endpoint_that_is_taken_says_so(world: PortableWorld) -> None:
@@ -199,8 +199,8 @@ async def test_an_icmp_error_of_a_client_disturbs_no_other(world: PortableWorld,
     gone.sock.close()
     world.engine.send_to_client(leg_at(world, listener, LOOPBACK, gone), ANSWER)
     leg = leg_at(world, listener, LOOPBACK, client)
-    client.send(BINDING, leg.local)
-    assert await world.events(1) == [ClientMessage(leg, BINDING)]
+    client.send(REQUEST, leg.local)
+    assert await world.events(1) == [ClientMessage(leg, REQUEST)]
 
 
 class _Spy:
@@ -262,6 +262,6 @@ async def test_a_datagram_whose_address_is_not_told_is_left_out(
     answers = iter([None])
     monkeypatch.setattr(sockets, "destination_of", lambda ancillary: next(answers, told(ancillary)))
     client.send(b"first", leg.local)
-    client.send(BINDING, leg.local)
-    assert await world.events(1) == [ClientMessage(leg, BINDING)]
+    client.send(REQUEST, leg.local)
+    assert await world.events(1) == [ClientMessage(leg, REQUEST)]
     assert world.drops() == {}

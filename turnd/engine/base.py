@@ -404,10 +404,11 @@ class RelayEngine(Protocol):
     def poll(self) -> Sequence[Event]:
         """A bounded batch of what waits for a decision.
 
-        First what became of streams, messages of legs with relays and, in engines that look at
-        nonces, messages with one of ours; then messages of strangers. Within each of the two every
-        network (IPv4 /24, IPv6 /56) has its turn, and within a network the oldest comes first; so
-        a stranger's last message may come after his `LegClosed`.
+        First new streams, what comes from legs with relays and, in engines that look at nonces,
+        messages with one of ours; then what comes from strangers. Within each of the two every
+        network (IPv4 /24, IPv6 /56) has its turn, and within a network the oldest comes first. A
+        `LegClosed` comes after all other events of its leg; of one whose relay was opened while a
+        message of it waited it may come before that message.
 
         At most 4,096 messages wait, of a stranger's network at most 256; beyond they are dropped
         as `Drop.HAND_UP_FULL`. What became of streams is never dropped.

@@ -133,11 +133,11 @@ class FakeEngine(FakeNetwork):
         leg = Leg(listener, transport, local, client, next(self._handles))
         settings = self._settings.get(listener)
         if settings is None:
-            self._hand_up.leg_event(LegClosed(leg, CloseReason.SERVER))
+            self._hand_up.add(LegClosed(leg, CloseReason.SERVER), preferred=True)
             return leg
         self._streams[leg] = FakeStream(leg, settings, self._clock())
         if transport is Transport.TCP:
-            self._hand_up.leg_event(LegOpened(leg))
+            self._hand_up.add(LegOpened(leg), preferred=True)
             self.stream_bytes(leg, first_bytes)
         return leg
 

@@ -141,7 +141,7 @@ class FakeNetwork:
     def handshake_done(self, leg: Leg) -> None:
         """A TLS stream is ready."""
         self._streams[leg].handshake_deadline = None
-        self._hand_up.leg_event(LegOpened(leg))
+        self._hand_up.add(LegOpened(leg), preferred=True)
         self._wake_up()
 
     def handshake_failed(self, leg: Leg) -> None:
@@ -206,7 +206,7 @@ class FakeNetwork:
     def _from_client(self, leg: Leg, data: bytes) -> None:
         client = self._rules.clients.get(leg)
         if not self._forwarder.from_client(client, data, self._clock()):
-            self._hand_up.message(ClientMessage(leg, data))
+            self._hand_up.add(ClientMessage(leg, data), preferred=client is not None)
 
     def _close_relay(self, relay: RelayId) -> None:
         self._rules.remove(relay)
@@ -219,6 +219,6 @@ class FakeNetwork:
         if self._streams.pop(leg, None) is None:
             return
         client = self._rules.clients.get(leg)
+        self._hand_up.add(LegClosed(leg, reason), preferred=client is not None)
         if client is not None:
             self._close_relays_of(client)
-        self._hand_up.leg_event(LegClosed(leg, reason))

@@ -102,9 +102,7 @@ class PortableEngine:
         else:
             sock = sockets.inherit_udp(fd, settings)
         listener_id = ListenerId(next(self._handles))
-        listener = udp.open_listener(
-            listener_id, sock, settings, self._forwarder, self._hand_up.message
-        )
+        listener = udp.open_listener(listener_id, sock, settings, self._forwarder, self._hand_up)
         self._legs.udp_listeners[listener_id] = listener
         self._pump.watch(sock.fileno(), listener)
         return listener_id
@@ -152,7 +150,7 @@ class PortableEngine:
         settings = self._legs.stream_settings.get(listener)
         if settings is None or (transport is Transport.TLS and settings.tls is None):
             sock.close()  # the listener was closed while the connection was on its way
-            self._hand_up.leg_event(LegClosed(leg, CloseReason.SERVER))
+            self._hand_up.add(LegClosed(leg, CloseReason.SERVER), preferred=True)
         else:
             sock.setblocking(False)
             now = self._clock()
@@ -174,11 +172,11 @@ class PortableEngine:
     def _end_stream(self, stream: Stream, reason: CloseReason) -> None:
         if self._streams.pop(stream.leg, None) is None:
             return
+        self._hand_up.add(LegClosed(stream.leg, reason), preferred=stream.client is not None)
         if stream.client is not None:
             self._close_relays_of(stream.client)
         stream.farewell()
         self._close(stream.sock)
-        self._hand_up.leg_event(LegClosed(stream.leg, reason))
 
     def _want_write(self, stream: Stream, wanted: bool) -> None:
         self._pump.want_write(stream.sock.fileno(), wanted)

@@ -138,7 +138,7 @@ class Stream:
     def open(self, first_bytes: bytes, now: float) -> None:
         """Begin: `first_bytes` were read from the socket before it was ours."""
         if self._tls is None:
-            self._doors.hand_up.leg_event(LegOpened(self.leg))
+            self._doors.hand_up.add(LegOpened(self.leg), preferred=True)
         if first_bytes:
             self.take(first_bytes, now)
 
@@ -154,7 +154,8 @@ class Stream:
         try:
             for frame in self._frames.read(data_untrusted, now):
                 if not forward(self.client, frame, now):
-                    self._doors.hand_up.message(ClientMessage(self.leg, frame))
+                    message = ClientMessage(self.leg, frame)
+                    self._doors.hand_up.add(message, preferred=self.client is not None)
         except DecodeError:
             self._doors.end(self, CloseReason.GARBAGE)
 
@@ -167,7 +168,7 @@ class Stream:
                 if not complete:
                     return
                 self._handshake_deadline = None
-                self._doors.hand_up.leg_event(LegOpened(self.leg))
+                self._doors.hand_up.add(LegOpened(self.leg), preferred=True)
             plain, ended = tls.read()
         except ssl.SSLError:
             self._send_records(tls)  # the alert that says why

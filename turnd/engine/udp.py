@@ -7,7 +7,6 @@ a batch by the caller. A read that fails is a pending error of an earlier send, 
 from __future__ import annotations
 
 import select
-from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from turnd.engine import sockets
@@ -21,10 +20,9 @@ if TYPE_CHECKING:
     import socket
 
     from turnd.engine.forwarding import Forwarder
+    from turnd.engine.handup import HandUp
 
 BATCH = 32
-
-HandUpMessage = Callable[[ClientMessage], None]
 
 
 class UdpListener:
@@ -36,7 +34,7 @@ class UdpListener:
         sock: socket.socket,
         settings: ListenerSettings,
         forwarder: Forwarder,
-        hand_up: HandUpMessage,
+        hand_up: HandUp,
     ) -> None:
         sockets.let_fragment(sock, allowed=False)
         self.listener_id = listener_id
@@ -71,7 +69,7 @@ class UdpListener:
             client = client_of(source)
             if not forward(client, data, now):
                 leg = self._leg_of(source) if client is None else client.leg
-                self._hand_up(ClientMessage(leg, data))
+                self._hand_up.add(ClientMessage(leg, data), preferred=client is not None)
 
     def _leg_of(self, source: SockAddr) -> Leg:
         client = ClientAddress(shown_address(source))
@@ -113,7 +111,7 @@ class WildcardUdpListener(UdpListener):
             client = self.clients.get((source, local))
             if not forward(client, data, now):
                 leg = self._wildcard_leg(source, local) if client is None else client.leg
-                self._hand_up(ClientMessage(leg, data))
+                self._hand_up.add(ClientMessage(leg, data), preferred=client is not None)
 
     def _wildcard_leg(self, source: SockAddr, host: str) -> Leg:
         local = ServerAddress(TransportAddress(host, self.endpoint.port))
@@ -126,7 +124,7 @@ def open_listener(
     sock: socket.socket,
     settings: ListenerSettings,
     forwarder: Forwarder,
-    hand_up: HandUpMessage,
+    hand_up: HandUp,
 ) -> UdpListener:
     """The listener that fits what the socket is bound to."""
     wildcard = sockets.bound_address(sock).host in WILDCARDS
