@@ -15,7 +15,11 @@ PIP_INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check 
 	$(if $(CONSTRAINTS),--constraint $(CONSTRAINTS))
 CODE := turnd tests bench
 
-.PHONY: help run install test lint format bench lock clean packages
+# The native engine is built and checked where cargo is, in its own folder for its own settings.
+HAS_CARGO := $(shell command -v cargo)
+CARGO := cd native && cargo
+
+.PHONY: help run install engine test lint lint-native test-native format bench lock clean packages
 
 help:  ## show this list
 	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' Makefile | expand -t 12
@@ -23,22 +27,41 @@ help:  ## show this list
 run: install  ## set up, then serve in the foreground (options: make run ARGS="--config FILE")
 	$(BIN)/turnd serve $(ARGS)
 
-install: $(VENV)/installed  ## set up alone; leaves .venv/bin/turnd
+install: $(VENV)/installed engine  ## set up alone; leaves .venv/bin/turnd
 
-test: $(VENV)/installed-dev packages lint  ## set up, lint, types, every test, coverage
+engine:  ## build the native engine, where that can be done
+	@native/install
+
+# What has cargo has a native engine, or the tests would not show that they passed without.
+test: export TURND_REQUIRE_NATIVE := $(if $(HAS_CARGO),1,0)
+test: $(VENV)/installed-dev packages engine lint test-native  ## set up, lint, types, every test, coverage
 	rm -f .coverage
 	$(BIN)/pytest -n 2 --dist loadfile --no-loadscope-reorder --cov --cov-context=test --cov-report= $(PYTEST)
 	$(BIN)/python tests/own_coverage.py
 
-lint: $(VENV)/installed-dev  ## style, types and the direction of imports
+lint: $(VENV)/installed-dev engine lint-native  ## style, types and the direction of imports
 	$(BIN)/ruff check $(CODE)
 	$(BIN)/ruff format --check $(CODE)
 	$(BIN)/mypy
+	test ! -e turnd/_native.abi3.so || $(BIN)/stubtest turnd._native
 	$(BIN)/lint-imports
+
+ifdef HAS_CARGO
+lint-native:
+	$(CARGO) fmt --check
+	$(CARGO) clippy --locked --workspace --all-targets -- -D warnings
+
+test-native:
+	$(CARGO) test --locked --quiet --workspace
+else
+lint-native test-native:
+	@echo "cargo was not found: $@ is left out."
+endif
 
 format: $(VENV)/installed-dev  ## put the code into the project's style
 	$(BIN)/ruff check --fix $(CODE)
 	$(BIN)/ruff format $(CODE)
+	$(if $(HAS_CARGO),$(CARGO) fmt)
 
 bench: $(VENV)/installed-dev  ## measure against coturn (TURNLOAD=folder of turnload/ and compare.py)
 	@.ci/packages turnserver=coturn gcc=gcc make=make openssl/ssl.h=libssl-dev taskset=util-linux
@@ -49,7 +72,8 @@ lock: $(VENV)/installed-dev  ## write the versions at hand into constraints.txt
 
 clean:  ## remove all that the other targets made
 	rm -rf $(VENV) build dist .coverage .coverage.* .hypothesis .mypy_cache .pytest_cache \
-		.ruff_cache .import_linter_cache turnd.egg-info
+		.ruff_cache .import_linter_cache turnd.egg-info native/target \
+		turnd/_native.abi3.so turnd/_native.missing
 	find $(CODE) -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # In CI what cannot be installed ends the run; elsewhere the tests that need it fail by themselves.
