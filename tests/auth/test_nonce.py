@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import hmac
+from base64 import urlsafe_b64encode
 from itertools import count
 
 import pytest
@@ -116,6 +118,18 @@ def test_keys_are_replaced_and_the_last_one_stays() -> None:
     assert drawn == [32, 32]
     nonces.mint(CLIENT, BOTH, 100_000.0)
     assert nonces.check(nonce, CLIENT, 100_000.0) == (False, None)
+
+
+def test_its_keys_make_the_hmac_of_a_nonce() -> None:
+    nonces = Nonces(160.0, lambda size: bytes([7]) * size, 12)
+    assert (nonces.tick, nonces.mac_length) == (10.0, 12)
+    assert nonces.keys(5.0) == {0: bytes([7]) * 32}
+    keys = nonces.keys(325.0)
+    assert set(keys) == {0, 1}
+    text = f"32 131 {CLIENT.port} {CLIENT.host}".encode()  # tick, what BOTH is
+    mac = urlsafe_b64encode(hmac.digest(keys[1], text, "sha256"))[:12].decode()
+    assert nonces.mint(CLIENT, BOTH, 325.0).endswith(mac)
+    assert nonces.keys(325.0) == keys
 
 
 @pytest.mark.parametrize(("lifetime", "mac_length"), [(0.0, 8), (-1.0, 8), (1.0, 5), (1.0, 17)])

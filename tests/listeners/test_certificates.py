@@ -336,6 +336,25 @@ def test_the_whole_chain_is_sent(tmp_path: Path) -> None:
         assert sent.public_bytes(Encoding.DER) in flight
 
 
+def test_engines_with_their_own_tls_get_what_is_in_the_files_now(tmp_path: Path) -> None:
+    pairs = [make_pair(tmp_path, f"{name}.test", stem=name) for name in ("one", "two")]
+    certificates = Certificates(pairs)
+    settings = certificates.settings()
+    assert settings.context is certificates.context
+    assert [each.names for each in settings.identities] == [("one.test",), ("two.test",)]
+    for (certificate, key), identity in zip(pairs, settings.identities, strict=True):
+        assert identity.certificate == Path(certificate).read_bytes()
+        assert identity.key == Path(key).read_bytes()
+        assert "PRIVATE" not in repr(settings)
+    make_pair(tmp_path, "new.test", stem="two")
+    assert certificates.settings() == settings
+    assert certificates.reload() == []
+    renewed = certificates.settings().identities
+    assert renewed[0] == settings.identities[0]
+    assert renewed[1].names == ("new.test",)
+    assert renewed[1].key == Path(pairs[1][1]).read_bytes()
+
+
 def test_a_certificate_without_names_serves_as_default(tmp_path: Path) -> None:
     certificates = Certificates([make_pair(tmp_path)])
     assert certificates.select("any.test").names == ()

@@ -152,4 +152,4 @@ def test_redis_by_tls_with_an_authority_of_its_own() -> None:
 def test_nonces_fit_the_longest_realm() -> None:
     short = assembly.nonces(config("realm: ab"))
     long = assembly.nonces(config("realm: a-rather-long-name.example.org"))
-    assert short._mac_length > long._mac_length
+    assert short.mac_length > long.mac_length

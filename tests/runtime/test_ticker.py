@@ -12,11 +12,15 @@ from tests.runtime.servers import running
 from tests.waiting import eventually
 from turnd import system
 from turnd.client.errors import StunError
+from turnd.engine.base import NonceKeys
+from turnd.engine.portable import PortableEngine
 from turnd.runtime import ticker
 from turnd.runtime.ticker import ADDRESSES_EVERY, CERTIFICATES_EVERY, Ticker
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from turnd.engine.base import ListenerSettings
 
 
 async def test_allocations_end_on_time(tmp_path: Path) -> None:
@@ -34,11 +38,16 @@ async def test_allocations_end_on_time(tmp_path: Path) -> None:
         await client.allocate()
 
 
-async def test_changed_certificates(tmp_path: Path) -> None:
+async def test_changed_certificates(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     certificate, key = make_pair(tmp_path)
     tls = {"certificate": certificate, "key": key}
     async with running(tmp_path, listen=["tls://127.0.0.1:0"], tls=tls) as run:
+        before = run.server.listener_settings()[1]
         make_pair(tmp_path, days=(-1, 30))
+        told: list[ListenerSettings] = []
+        monkeypatch.setattr(
+            run.server.engine, "configure", lambda _, settings: told.append(settings)
+        )
         own = Ticker(run.server)
         for _ in range(CERTIFICATES_EVERY):
             own.tick(time.monotonic())
@@ -46,6 +55,9 @@ async def test_changed_certificates(tmp_path: Path) -> None:
         for _ in range(2 * CERTIFICATES_EVERY):
             own.tick(time.monotonic())
         assert len(run.logged("certificates_loaded")) == 1
+        after = run.server.listener_settings()[1]
+        assert told == [after]
+        assert after != before
 
 
 async def test_addresses_are_looked_at_again(
@@ -59,6 +71,24 @@ async def test_addresses_are_looked_at_again(
             own.tick(time.monotonic())
         realm = run.server.turn.state.realms["test.example"]
         await eventually(lambda: realm.policy is not policy)
+
+
+async def test_the_engine_is_told_the_keys_of_the_nonces(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told: list[NonceKeys] = []
+    monkeypatch.setattr(PortableEngine, "know_nonces", lambda _, keys: told.append(keys))
+    async with running(tmp_path) as run:
+        nonces, now = run.server.turn.nonces, time.monotonic()
+        assert told == [NonceKeys(nonces.tick, nonces.mac_length, nonces.keys(now))]
+        run.server.ticker.tick(now)
+        assert len(told) == 1
+        run.server.ticker.tick(now + 2 * nonces.lifetime)
+        assert len(told) == 2
+        assert len(told[1].keys) == 2
+        await run.reload(auth=run.values["auth"] | {"nonce_lifetime": 60})
+        run.server.ticker.tick(now)
+        assert told[2].tick == 60 / 16
 
 
 async def test_a_sign_of_life(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -21,7 +21,7 @@ from turnd.stun.keys import PasswordAlgorithm
 from turnd.stun.nonce_cookie import COOKIE_LENGTH, add_cookie
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
     from turnd.stun.addresses import ClientAddress
 
@@ -88,8 +88,9 @@ class Nonces:
         if not SHORTEST_MAC <= mac_length <= LONGEST_MAC:
             raise ValueError(f"an HMAC of {SHORTEST_MAC} to {LONGEST_MAC} characters is wanted")
         self.lifetime = lifetime
-        self._tick = lifetime / _TICKS
-        self._mac_length = mac_length
+        self.tick = lifetime / _TICKS
+        """Seconds."""
+        self.mac_length = mac_length
         self._length = COOKIE_LENGTH + 1 + mac_length
         self._random_bytes = random_bytes
         self._epoch: int | None = None
@@ -97,7 +98,7 @@ class Nonces:
 
     def mint(self, client: ClientAddress, offers: Offers, now: float) -> str:
         """A nonce for this client's address and port, good from `now` on."""
-        tick = int(now / self._tick)
+        tick = int(now / self.tick)
         self._rotate(tick)
         rest = _ALPHABET[tick % len(_ALPHABET)] + self._mac(tick, client, offers)
         return add_cookie(offers.features, rest)
@@ -107,7 +108,7 @@ class Nonces:
         possible = _OFFERS_BY_COOKIE.get(nonce[:COOKIE_LENGTH])
         if possible is None or len(nonce) != self._length or not nonce.isascii():
             return _NOT_OURS
-        this_tick = int(now / self._tick)
+        this_tick = int(now / self.tick)
         self._rotate(this_tick)
         age = (this_tick - _ALPHABET.find(nonce[COOKIE_LENGTH])) % len(_ALPHABET)
         tick = this_tick - age
@@ -118,13 +119,18 @@ class Nonces:
                 return NonceVerdict(valid=age < _TICKS, offers=offers)
         return _NOT_OURS
 
+    def keys(self, now: float) -> Mapping[int, bytes]:
+        """The HMAC's keys that nonces are checked with, by epoch (of 32 ticks)."""
+        self._rotate(int(now / self.tick))
+        return dict(self._keys)
+
     def _mac(self, tick: int, client: ClientAddress, offers: Offers) -> str:
         flags = _ANONYMITY if offers.username_anonymity else 0
         for algorithm in offers.algorithms:
             flags |= _BITS[algorithm]
         text = f"{tick} {flags} {client.port} {client.host}".encode()
         digest = hmac.digest(self._keys[tick // _EPOCH], text, "sha256")
-        return urlsafe_b64encode(digest)[: self._mac_length].decode()
+        return urlsafe_b64encode(digest)[: self.mac_length].decode()
 
     def _rotate(self, tick: int) -> None:
         epoch = tick // _EPOCH

@@ -153,7 +153,7 @@ class NonceKeys:
     """What it takes to know a nonce of ours; `turnd/auth/nonce.py` says how one is made."""
 
     tick: float
-    """Seconds; a nonce's tick is its monotonic time in these."""
+    """Seconds: a nonce of monotonic time t is of tick int(t / tick), and 32 ticks are an epoch."""
     mac_length: int
     """Characters of a nonce's HMAC."""
     keys: Mapping[int, bytes] = field(repr=False)

@@ -7,6 +7,7 @@ import time
 from typing import TYPE_CHECKING
 
 from turnd import logs, system
+from turnd.engine.base import NonceKeys
 
 if TYPE_CHECKING:
     from turnd.runtime.server import Server
@@ -26,6 +27,7 @@ class Ticker:
     def __init__(self, server: Server) -> None:
         self._server = server
         self._ticks = 0
+        self._told: NonceKeys | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._watchdog = system.watchdog_interval()
         self._watchdog_due = 0.0
@@ -44,6 +46,14 @@ class Ticker:
         if self._timer is not None:
             self._timer.cancel()
 
+    def tell_nonces(self, now: float) -> None:
+        """Let the engine know the keys of the nonces, whenever there are others."""
+        nonces = self._server.turn.nonces
+        keys = NonceKeys(nonces.tick, nonces.mac_length, nonces.keys(now))
+        if keys != self._told:
+            self._told = keys
+            self._server.engine.know_nonces(keys)
+
     def tick(self, now: float) -> None:
         """Everything that is due at `now` (monotonic seconds)."""
         server = self._server
@@ -51,6 +61,7 @@ class Ticker:
         server.turn.expire(now)
         server.endpoints.close_overdue(now)
         server.engine.tick()
+        self.tell_nonces(now)
         certificates = server.certificates
         if (
             self._ticks % CERTIFICATES_EVERY == 0
