@@ -18,8 +18,9 @@ CODE := turnd tests bench
 # The native engine is built and checked where cargo is, in its own folder for its own settings.
 HAS_CARGO := $(shell command -v cargo)
 CARGO := cd native && cargo
+FUZZ_SECONDS ?= 600
 
-.PHONY: help run install engine test lint lint-native test-native format bench lock clean packages
+.PHONY: help run install engine test lint lint-native test-native format bench fuzz lock clean packages
 
 help:  ## show this list
 	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' Makefile | expand -t 12
@@ -49,10 +50,12 @@ lint: $(VENV)/installed-dev engine lint-native  ## style, types and the directio
 ifdef HAS_CARGO
 lint-native:
 	$(CARGO) fmt --check
+	$(CARGO) fmt --check --manifest-path fuzz/Cargo.toml
 	$(CARGO) clippy --locked --workspace --all-targets -- -D warnings
 
 test-native:
 	$(CARGO) test --locked --quiet --workspace
+	$(if $(CI),$(MAKE) --no-print-directory fuzz FUZZ_SECONDS=5)
 else
 lint-native test-native:
 	@echo "cargo was not found: $@ is left out."
@@ -67,12 +70,17 @@ bench: $(VENV)/installed-dev  ## measure against coturn (TURNLOAD=folder of turn
 	@.ci/packages turnserver=coturn gcc=gcc make=make openssl/ssl.h=libssl-dev taskset=util-linux
 	$(BIN)/python bench/run.py --turnload $(TURNLOAD) $(BENCH)
 
+fuzz:  ## fuzz the native engine, FUZZ_SECONDS (600) for each target
+	@.ci/packages g++=g++
+	native/fuzz/run $(FUZZ_SECONDS)
+
 lock: $(VENV)/installed-dev  ## write the versions at hand into constraints.txt
 	$(BIN)/python -m pip freeze --exclude-editable > constraints.txt
 
 clean:  ## remove all that the other targets made
 	rm -rf $(VENV) build dist .coverage .coverage.* .hypothesis .mypy_cache .pytest_cache \
-		.ruff_cache .import_linter_cache turnd.egg-info native/target \
+		.ruff_cache .import_linter_cache turnd.egg-info native/target native/fuzz/target \
+		native/fuzz/corpus native/fuzz/artifacts \
 		turnd/_native.abi3.so turnd/_native.missing
 	find $(CODE) -name __pycache__ -type d -prune -exec rm -rf {} +
 
