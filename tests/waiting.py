@@ -17,7 +17,11 @@ if TYPE_CHECKING:
 _STEP = 0.005
 
 
-async def eventually(condition: Callable[[], Any | Awaitable[Any]], limit: float = 5.0) -> Any:
+LIMIT = 30.0
+"""Seconds that mean failure; far more than anything takes, because the machine may be busy."""
+
+
+async def eventually(condition: Callable[[], Any | Awaitable[Any]], limit: float = LIMIT) -> Any:
     """Returns the condition's first true value.
 
     Args:

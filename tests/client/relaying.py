@@ -138,12 +138,14 @@ class Relaying:
         exchange.succeed((a.LIFETIME, 0), integrity=KEY)
 
     def _allocate(self, exchange: Exchange) -> None:
-        relay = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-        relay.bind(("127.0.0.1", 0))
-        relay.setblocking(False)
-        allocation = Allocation(relay, exchange.send, self.padded)
-        self.allocations[exchange.client] = allocation
-        asyncio.get_running_loop().add_reader(relay, allocation.receive)
+        allocation = self.allocations.get(exchange.client)
+        if allocation is None:  # else the request was sent again
+            relay = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+            relay.bind(("127.0.0.1", 0))
+            relay.setblocking(False)
+            allocation = Allocation(relay, exchange.send, self.padded)
+            self.allocations[exchange.client] = allocation
+            asyncio.get_running_loop().add_reader(relay, allocation.receive)
         exchange.succeed(
             (a.XOR_RELAYED_ADDRESS, TransportAddress(self.announced, allocation.relayed.port)),
             (a.XOR_MAPPED_ADDRESS, exchange.client),

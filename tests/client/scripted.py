@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import socket
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -28,8 +27,12 @@ if TYPE_CHECKING:
 
 Script = Callable[["Exchange"], None]
 
-FAST = Timing(rto=0.02, max_requests=3, last_wait=2, stream_timeout=0.1)
-"""So that a test for a timeout takes a tenth of a second."""
+PATIENT = Timing(rto=20.0, max_requests=2, last_wait=1, stream_timeout=40.0)
+"""For every test that gets its answers: nothing is sent twice, however busy the machine is."""
+FAST = Timing(rto=0.02, max_requests=3, last_wait=2, stream_timeout=1.0)
+"""So that a test for a timeout takes a tenth of a second, or one by a stream."""
+INSISTENT = Timing(rto=0.02, max_requests=3, last_wait=1000)
+"""Sends again fast, and then waits for the answer to the last request."""
 REQUEST = encode_message(Method.BINDING, MessageClass.REQUEST, bytes(12), ())
 
 
@@ -176,10 +179,3 @@ async def _streams(running: Scripted, tls: ssl.SSLContext | None) -> AsyncIterat
 def echo(exchange: Exchange) -> None:
     """A script: every frame comes back."""
     exchange.send(exchange.frame)
-
-
-def closed_port(kind: socket.SocketKind) -> int:
-    """A port of 127.0.0.1 where nobody listens."""
-    with socket.socket(socket.AF_INET, kind) as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import socket
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -9,7 +10,8 @@ import pytest
 
 from tests.client.conftest import context_of
 from tests.client.relaying import Relaying
-from tests.client.scripted import FAST, Exchange, Script, mapped, scripted
+from tests.client.scripted import FAST, PATIENT, Exchange, Script, mapped, scripted
+from tests.ports import closed_port
 from turnd.client.check import CheckSettings, check
 from turnd.client.echo import Probes
 from turnd.client.report import Report, Status, Step
@@ -24,7 +26,9 @@ if TYPE_CHECKING:
 
     from tests.e2e.certificates import Authority
 
-PROBES = Probes(count=10, interval=0, patience=0.2)
+PROBES = Probes(count=10, interval=0, patience=30)
+LOSSY = replace(PROBES, patience=0.2)
+"""So that a test where something is lost does not wait for it."""
 
 
 def settings(**changes: Any) -> CheckSettings:
@@ -32,7 +36,7 @@ def settings(**changes: Any) -> CheckSettings:
         "username": "alice",
         "password": "s3cret",
         "probes": PROBES,
-        "timing": FAST,
+        "timing": PATIENT,
     }
     return CheckSettings(**given | changes)
 
@@ -175,19 +179,20 @@ async def test_silence_after_binding() -> None:
         if exchange.message.method == Method.BINDING:
             mapped(exchange)
 
-    report = await scripted_check(silent)
+    report = await scripted_check(silent, timing=FAST)
 
     assert statuses(report) == {"binding": "ok", "challenge": "failed"}
     assert "no answer to 3 requests" in report.steps[-1].text
 
 
 async def test_nobody_there() -> None:
-    with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    servers = [Server("127.0.0.1", port, Transport.UDP), Server("127.0.0.1", port, Transport.TCP)]
+    with closed_port(socket.SOCK_DGRAM) as udp_port, closed_port(socket.SOCK_STREAM) as tcp_port:
+        servers = [
+            Server("127.0.0.1", udp_port, Transport.UDP),
+            Server("127.0.0.1", tcp_port, Transport.TCP),
+        ]
 
-    udp, tcp = await check(servers, settings())
+        udp, tcp = await check(servers, settings(timing=FAST))
 
     assert statuses(udp) == {"binding": "failed"}
     assert statuses(tcp) == {"connect": "failed"}
@@ -200,7 +205,7 @@ async def test_nobody_there() -> None:
 class TestEcho:
     async def test_some_loss_is_a_warning(self) -> None:
         # 100 echoes are 200 packets, of which 4 are lost.
-        probes = Probes(count=100, interval=0, patience=0.2)
+        probes = Probes(count=100, interval=0, patience=2)
         report = await checked(Relaying(lose=50), probes=probes)
 
         assert report.ok
@@ -208,14 +213,14 @@ class TestEcho:
         assert 0 < step_of(report, "echo").values["loss"] <= 0.1
 
     async def test_much_loss_fails(self) -> None:
-        report = await checked(Relaying(lose=4))
+        report = await checked(Relaying(lose=4), probes=LOSSY)
 
         assert not report.ok
         assert step_of(report, "echo").status is Status.FAILED
         assert step_of(report, "echo").values["loss"] > 0.1
 
     async def test_nothing_back_names_the_firewall(self) -> None:
-        report = await checked(Relaying(lose=1))
+        report = await checked(Relaying(lose=1), probes=LOSSY)
 
         assert step_of(report, "echo").text == "0 of 10 came back"
         assert step_of(report, "echo").values == {"sent": 10, "received": 0, "loss": 1.0}
@@ -248,7 +253,7 @@ class TestOtherPeer:
                 if not self.allocations or exchange.message.method != Method.BINDING:
                     super().__call__(exchange)
 
-        last = (await checked(OneAndNoBinding())).steps[-1]
+        last = (await checked(OneAndNoBinding(), timing=FAST)).steps[-1]
 
         assert (last.name, last.status) == ("permission", Status.FAILED)
         assert "no answer by UDP port" in last.text
@@ -288,7 +293,7 @@ class TestOtherPeer:
                         return
                 super().__call__(exchange)
 
-        report = await checked(OneBinding(refuse_relayed=True))
+        report = await checked(OneBinding(refuse_relayed=True), timing=FAST)
 
         assert statuses(report)["permission"] == "failed"
         assert "no answer" in report.steps[-1].text

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from tests.client.relaying import KEY, Relaying
-from tests.client.scripted import FAST, Exchange, Script, scripted
+from tests.client.scripted import PATIENT, Exchange, Script, scripted
 from tests.waiting import eventually
 from turnd.client import client as client_module
 from turnd.client.client import TurnClient, server_of
@@ -19,7 +19,7 @@ from turnd.stun.channel_data import encode_channel_data
 from turnd.stun.keys import PasswordAlgorithm
 from turnd.stun.message import MessageClass, Method, encode_message
 
-OPTIONS = ClientOptions(timing=FAST)
+OPTIONS = ClientOptions(timing=PATIENT)
 RELAYED = TransportAddress("203.0.113.7", 50000)
 RELAYED6 = TransportAddress("2001:db8::7", 50000)
 PEER = TransportAddress("198.51.100.1", 4000)
@@ -293,7 +293,7 @@ class TestPeers:
                 exchange.send(data_indication((a.XOR_PEER_ADDRESS, PEER), (a.DATA, b"x")))
             exchange.succeed()
 
-        options = ClientOptions(timing=FAST, queue=2)
+        options = ClientOptions(timing=PATIENT, queue=2)
         async with scripted(script) as server, TurnClient(server.server, options=options) as client:
             await client.refresh()
 

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.client.scripted import REQUEST, closed_port, echo, scripted
+from tests.client.scripted import REQUEST, echo, scripted
+from tests.ports import closed_port
 from turnd.client.connection import ConnectOptions, client_tls, connect
 from turnd.client.errors import UnreachableError
 from turnd.client.uri import Server, Transport
@@ -53,10 +54,11 @@ async def test_it_connects_from_the_address_it_is_told() -> None:
 
 
 async def test_a_refused_connection_is_told() -> None:
-    server = Server("127.0.0.1", closed_port(socket.SOCK_STREAM), Transport.TCP)
-
-    with pytest.raises(UnreachableError, match="refused"):
-        await connect(server)
+    with (
+        closed_port(socket.SOCK_STREAM) as port,
+        pytest.raises(UnreachableError, match="refused"),
+    ):
+        await connect(Server("127.0.0.1", port, Transport.TCP))
 
 
 async def test_a_name_that_does_not_exist_is_told() -> None:

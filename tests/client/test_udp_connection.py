@@ -5,7 +5,8 @@ import socket
 
 import pytest
 
-from tests.client.scripted import REQUEST, closed_port, echo, scripted
+from tests.client.scripted import REQUEST, echo, scripted
+from tests.ports import closed_port
 from tests.waiting import eventually
 from turnd.client.connection import connect
 from turnd.client.errors import UnreachableError
@@ -29,23 +30,25 @@ async def test_datagrams_go_both_ways() -> None:
 
 
 async def test_a_refused_packet_is_counted_and_the_next_one_leaves() -> None:
-    connection = await connect(Server("127.0.0.1", closed_port(socket.SOCK_DGRAM), Transport.UDP))
-    assert isinstance(connection, UdpConnection)
-    for number in (1, 2):
-        await connection.send(REQUEST)
-        await eventually(lambda: connection.refusals >= number)  # noqa: B023 - awaited at once
+    with closed_port(socket.SOCK_DGRAM) as port:
+        connection = await connect(Server("127.0.0.1", port, Transport.UDP))
+        assert isinstance(connection, UdpConnection)
+        for number in (1, 2):
+            await connection.send(REQUEST)
+            await eventually(lambda: connection.refusals >= number)  # noqa: B023 - awaited at once
 
-    assert connection.lost == 2
-    await connection.close()
+        assert connection.lost == 2
+        await connection.close()
 
 
 async def test_an_error_does_not_end_receiving() -> None:
-    port = closed_port(socket.SOCK_DGRAM)
-    connection = await connect(Server("127.0.0.1", port, Transport.UDP))
-    await connection.send(REQUEST)
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as late:
-        late.bind(("127.0.0.1", port))
-        late.sendto(b"late", connection.local)
+        late.bind(("127.0.0.1", 0))
+        late.connect(late.getsockname())  # deaf to others until it knows whom to talk to
+        connection = await connect(Server("127.0.0.1", late.getsockname()[1], Transport.UDP))
+        await connection.send(REQUEST)
+        late.connect(connection.local)
+        late.send(b"late")
 
         assert await connection.receive() == b"late"
     await connection.close()

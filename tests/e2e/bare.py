@@ -21,7 +21,7 @@ from turnd.stun.message import (
 if TYPE_CHECKING:
     import socket
 
-TIMEOUT = 10.0
+TIMEOUT = 30.0
 ALLOCATE: list[tuple[a.Attribute[Any], Any]] = [(a.REQUESTED_TRANSPORT, 17)]
 
 

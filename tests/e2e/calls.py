@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from tests.e2e.certificates import Authority
     from turnd.stun.addresses import RelayedAddress
 
-ANSWER_LIMIT = 10.0
+ANSWER_LIMIT = 30.0
 
 
 def client_of(

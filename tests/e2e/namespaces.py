@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-LIMIT = 30.0
+LIMIT = 60.0
 
 
 @dataclass(frozen=True)

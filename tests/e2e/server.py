@@ -33,8 +33,8 @@ TURND = Path(sys.executable).with_name("turnd")
 REALM = "turn.test"
 USER, PASSWORD = "alice", "s3cret"
 SECRET = "north-by-northwest"
-START_LIMIT = 20.0
-"""Seconds; far more than a start takes, because the machine may be busy with other tests."""
+LIMIT = 60.0
+"""Seconds; far more than a start or an end takes, because the machine may be busy."""
 
 
 def rest_credentials(user: str, secret: str = SECRET, ttl: int = 600) -> tuple[str, str]:
@@ -44,7 +44,7 @@ def rest_credentials(user: str, secret: str = SECRET, ttl: int = 600) -> tuple[s
     return username, base64.b64encode(digest).decode()
 
 
-def wait_until(condition: Callable[[], bool], what: str, limit: float = 20.0) -> None:
+def wait_until(condition: Callable[[], bool], what: str, limit: float = LIMIT) -> None:
     """Look every 20 ms whether `condition` holds; AssertionError after `limit` seconds."""
     looks = int(limit / 0.02)
     for _ in range(looks):
@@ -58,8 +58,8 @@ _handed_out: set[int] = set()
 """Ports that were chosen already, and are perhaps not bound yet."""
 
 
-def free_port(hosts: tuple[str, ...] = ("127.0.0.1", "::1")) -> int:
-    """A port that neither UDP nor TCP uses on any of `hosts`, below the ephemeral range.
+def free_port() -> int:
+    """A port that neither UDP nor TCP uses on loopback, below the ephemeral range.
 
     None is given twice by one process.
     """
@@ -67,12 +67,13 @@ def free_port(hosts: tuple[str, ...] = ("127.0.0.1", "::1")) -> int:
         port = random.SystemRandom().randrange(11_000, 32_000)
         if port in _handed_out:
             continue
-        if all(_is_free(host, kind, port) for host in hosts for kind in _KINDS):
+        if all(_is_free(host, kind, port) for host in _HOSTS for kind in _KINDS):
             _handed_out.add(port)
             return port
     raise AssertionError("no free port found")
 
 
+_HOSTS = ("127.0.0.1", "::1")
 _KINDS = (socket.SOCK_DGRAM, socket.SOCK_STREAM)
 
 
@@ -128,9 +129,12 @@ class Server:
         return [r for r in self.records() if r.get("event") == event]
 
     def records(self) -> list[dict[str, Any]]:
-        """Every JSON record of the log; what is not JSON (the banner) is left out."""
-        lines = (line for line in self.log.splitlines() if line.startswith("{"))
-        return [json.loads(line) for line in lines]
+        """Every JSON record of the log; what is not JSON (the banner) is left out.
+
+        The last line may be half written.
+        """
+        whole = self.log.rpartition("\n")[0]
+        return [json.loads(line) for line in whole.splitlines() if line.startswith("{")]
 
     def rewrite(self, **changes: Any) -> None:
         """Change top-level keys in the config file; the server reads it again on SIGHUP."""
@@ -141,7 +145,7 @@ class Server:
         """SIGHUP."""
         self.process.send_signal(signal.SIGHUP)
 
-    def get(self, path: str, limit: float = 5.0) -> tuple[int, str]:
+    def get(self, path: str, limit: float = 30.0) -> tuple[int, str]:
         """Status and body of an admin page; status 0 when nobody answers."""
         url = f"http://127.0.0.1:{self.admin_port}{path}"
         try:
@@ -183,7 +187,7 @@ class Server:
                 raise (PortTakenError if taken else AssertionError)(f"ended at once:\n{self.log}")
             return bool(self.logged("started")) if by_log else self.get("/readyz")[0] == 200
 
-        wait_until(ready, "the server is ready", START_LIMIT)
+        wait_until(ready, "the server is ready", LIMIT)
 
     def end(self) -> None:
         """SIGTERM, and once more for one that still drains; SIGKILL is a failure."""
@@ -191,7 +195,7 @@ class Server:
             if self.process.poll() is None:
                 self.process.send_signal(signal.SIGTERM)
                 try:
-                    self.process.wait(5)
+                    self.process.wait(30)
                 except subprocess.TimeoutExpired:
                     continue
         if self.process.poll() is None:
@@ -231,7 +235,8 @@ def serve(
 ) -> Iterator[Server]:
     """Run `turnd serve` with `base_config`, top-level keys replaced by `changes`.
 
-    `tls`: the `tls:` section; adds TLS endpoints.
+    `tls`: the `tls:` section; adds TLS endpoints. A `listen` among the changes may speak of
+    `{port}` and `{tls_port}`.
     """
     around = surroundings or Surroundings()
     folder.mkdir(exist_ok=True)
@@ -269,6 +274,8 @@ def _start(
         config["tls"] = dict(tls)
         config["listen"] += [f"tls://127.0.0.1:{tls_port}", f"tls://[::1]:{tls_port}"]
     config.update(changes)
+    ports = {"port": port, "tls_port": tls_port}
+    config["listen"] = [endpoint.format_map(ports) for endpoint in config["listen"]]
     config_file, log_file = folder / "config.yaml", folder / "log"
     config_file.write_text(json.dumps(config, indent=1))  # JSON is YAML
     directories = dict.fromkeys(("STATE_DIRECTORY", "RUNTIME_DIRECTORY"), str(folder))

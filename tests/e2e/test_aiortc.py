@@ -19,7 +19,7 @@ from aiortc import (
 )
 from aiortc.mediastreams import VideoStreamTrack
 
-from tests.e2e.server import PASSWORD, USER, Server
+from tests.e2e.server import LIMIT, PASSWORD, USER, Server
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -82,7 +82,7 @@ async def test_aioice_connects_through_two_relayed_addresses(
             for candidate in theirs.local_candidates:
                 await mine.add_remote_candidate(candidate)
             await mine.add_remote_candidate(None)
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(LIMIT):
             await asyncio.gather(one.connect(), other.connect())
             for size in (1, 2, 3, 1200):
                 await one.send(bytes(size))
@@ -129,7 +129,7 @@ async def test_aiortc_data_channel_and_video(server: Server, transport: str) -> 
     callee.on("track", tracks.put_nowait)
     caller.addTrack(VideoStreamTrack())
     try:
-        async with asyncio.timeout(45):
+        async with asyncio.timeout(LIMIT):
             await connect(caller, callee)
             assert await answers.get() == "echo of hello"
             track = await tracks.get()

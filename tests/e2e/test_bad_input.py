@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import random
 import socket
 from typing import TYPE_CHECKING
@@ -18,6 +19,12 @@ if TYPE_CHECKING:
 SOURCES = 3000
 MIB = 1024
 UDP_MESSAGES, TCP_MESSAGES = 16_000, 4_000
+MESSAGES = 10
+"""Of each spoofed source."""
+IN_FLIGHT = 80
+"""Messages that the smallest receive buffer (208 KiB, with what the kernel adds) has room for."""
+RESEND = 1.0
+"""Seconds after which a request whose answer has not come is sent again."""
 NO_LIMIT = {"unauthenticated_per_second": 0}
 
 
@@ -26,16 +33,18 @@ class RoundTrips:
 
     def __init__(self, server: Server) -> None:
         self.socket = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-        self.socket.settimeout(TIMEOUT)
+        self.socket.settimeout(RESEND)
         self.socket.connect(("127.0.0.1", server.port))
 
     def ask(self, message: bytes) -> bytes:
-        """Send, and wait for the answer of this transaction."""
-        self.socket.send(message)
-        while True:
-            answer = self.socket.recv(65536)
-            if answer[8:20] == message[8:20]:
+        """Send until the answer of this transaction comes: a full queue loses requests, too."""
+        for _ in range(int(TIMEOUT / RESEND)):
+            self.socket.send(message)
+            with contextlib.suppress(TimeoutError):
+                while (answer := self.socket.recv(65536))[8:20] != message[8:20]:
+                    continue
                 return answer
+        raise AssertionError(f"no answer in {TIMEOUT} s")
 
     def wait_for_server(self) -> None:
         """A Binding request is answered after everything that was sent before it."""
@@ -53,9 +62,9 @@ def flood(server: Server, sources: int, seed: int) -> None:
             spoofed.connect(("127.0.0.1", server.port))
             for method in (Method.BINDING, Method.ALLOCATE, Method.REFRESH):
                 spoofed.send(request(method))
-            for _ in range(7):
+            for _ in range(MESSAGES - 3):
                 spoofed.send(rubbish.message())
-        if number % 50 == 0:
+        if number % (IN_FLIGHT // MESSAGES) == 0:
             waiter.wait_for_server()
     waiter.wait_for_server()
     waiter.socket.close()
@@ -79,7 +88,7 @@ def udp_rubbish(server: Server, messages: int) -> None:
         message = rubbish.message()
         if message:
             client.socket.send(message)
-        if number % 100 == 0:
+        if number % IN_FLIGHT == 0:
             client.wait_for_server()
     client.wait_for_server()
     client.socket.close()

@@ -13,7 +13,7 @@ import pytest_asyncio
 from aiohttp import web
 from playwright.async_api import Page, async_playwright
 
-from tests.e2e.server import PASSWORD, USER, Server, free_port, rest_credentials
+from tests.e2e.server import LIMIT, PASSWORD, USER, Server, rest_credentials
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -42,9 +42,9 @@ def make_home(folder: Path, authority: Authority) -> Path:
     database = folder / ".pki" / "nssdb"
     database.mkdir(parents=True)
     options = ["-d", f"sql:{database}", "-n", "turnd test authority"]
-    subprocess.run(["certutil", "-N", *options[:2], "--empty-password"], check=True, timeout=30)
+    subprocess.run(["certutil", "-N", *options[:2], "--empty-password"], check=True, timeout=LIMIT)
     add = ["certutil", "-A", *options, "-t", "C,,", "-i", str(authority.file)]
-    subprocess.run(add, check=True, timeout=30)
+    subprocess.run(add, check=True, timeout=LIMIT)
     return folder
 
 
@@ -56,7 +56,7 @@ async def show_page(_: web.Request) -> web.FileResponse:
 async def page(
     authority: Authority, tmp_path_factory: pytest.TempPathFactory
 ) -> AsyncIterator[Page]:
-    """`page.html`, served on localhost (a secure context: getUserMedia needs one)."""
+    """`page.html`, served on loopback (a secure context: getUserMedia needs one)."""
     home = make_home(tmp_path_factory.mktemp("home"), authority)
     executable = next(filter(None, map(shutil.which, NAMES)), None)
     assert executable, "no Chromium is installed"
@@ -64,8 +64,8 @@ async def page(
     application.router.add_get("/", show_page)
     runner = web.AppRunner(application)
     await runner.setup()
-    port = free_port()
-    await web.TCPSite(runner, "localhost", port).start()
+    await web.TCPSite(runner, "127.0.0.1", 0).start()
+    ((_, port),) = runner.addresses
     async with async_playwright() as playwright:
         browser = await playwright.chromium.launch(
             executable_path=executable,
@@ -73,9 +73,11 @@ async def page(
             chromium_sandbox=False,
             args=ARGUMENTS,
             env={"HOME": str(home), "PATH": "/usr/bin:/bin", "LANG": "C.UTF-8"},
+            timeout=LIMIT * 1000,
         )
         tab = await browser.new_page()
-        await tab.goto(f"http://localhost:{port}/")
+        tab.set_default_timeout(LIMIT * 1000)
+        await tab.goto(f"http://127.0.0.1:{port}/")
         yield tab
         await browser.close()
     await runner.cleanup()

@@ -8,14 +8,19 @@ happens in network namespaces that the test makes and that end with it.
 from __future__ import annotations
 
 import re
-import subprocess
 from typing import TYPE_CHECKING
 
 import pytest
 
 from tests.e2e.namespaces import Namespace, join, new_namespace
 from tests.e2e.server import PASSWORD, USER, Server, Surroundings, serve
-from tests.e2e.test_turnutils import Counts, counts_of, run_until_channels_fit, side_by_side
+from tests.e2e.test_turnutils import (
+    Counts,
+    counts_of,
+    echoing,
+    run_until_channels_fit,
+    side_by_side,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -73,11 +78,8 @@ async def test_clients_reach_each_other_at_the_announced_address(
 @pytest.fixture
 def echo_port(hosts: tuple[Namespace, Namespace]) -> Iterator[int]:
     """An echo on the server's host, at a port that is no relayed address."""
-    command = [*hosts[0].prefix, "turnutils_peer", "-L", INSIDE, "-p", "9999"]
-    echo = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    yield 9999
-    echo.terminate()
-    echo.wait(10)
+    with echoing(9999, INSIDE, prefix=hosts[0].prefix):
+        yield 9999
 
 
 async def does_not_reach(host: Namespace, port: int, *options: str) -> None:

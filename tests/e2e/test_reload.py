@@ -12,7 +12,7 @@ from cryptography import x509
 
 from tests.e2e.calls import allocated, client_of, two_allocated
 from tests.e2e.server import PASSWORD, USER, serve
-from tests.waiting import eventually
+from tests.waiting import LIMIT, eventually
 from turnd.client.errors import ClientError, StunError
 from turnd.client.uri import Transport
 
@@ -79,7 +79,7 @@ async def test_what_needs_a_restart_is_named(folder: Path) -> None:
 async def served_certificate(server: Server, authority: Authority) -> int:
     """The serial number of the certificate that a new connection sees."""
     trusts = ssl.create_default_context(cafile=authority.file)
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(LIMIT):
         _, writer = await asyncio.open_connection("127.0.0.1", server.tls_port, ssl=trusts)
     session = writer.get_extra_info("ssl_object")
     certificate = x509.load_der_x509_certificate(session.getpeercert(binary_form=True))
@@ -118,7 +118,7 @@ async def test_changed_files_are_noticed_without_a_signal(
     pair = authority.issue("watched")
     with serve(folder, tls=pair.section()) as server:
         replace(pair, authority.issue("newer"))
-        await eventually(lambda: server.logged("certificates_loaded"), limit=30)
+        await eventually(lambda: server.logged("certificates_loaded"))
         assert await served_certificate(server, authority) == serial_of(pair)
 
 

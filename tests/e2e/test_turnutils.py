@@ -5,12 +5,14 @@ from __future__ import annotations
 import asyncio
 import re
 import subprocess
+from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.e2e.server import PASSWORD, SECRET, USER, Server, free_port
+from tests.e2e.server import LIMIT, PASSWORD, SECRET, USER, Server, free_port, wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Coroutine, Iterator
@@ -25,7 +27,6 @@ BY_USER = ("-u", USER, "-w", PASSWORD)
 BY_SECRET = ("-u", "bob", "-W", SECRET)
 LEGS: dict[str, tuple[str, ...]] = {"udp": (), "tcp": ("-t",), "tls": ("-t", "-S")}
 HOSTS = {"127.0.0.1": ("-X",), "::1": ("-x",)}
-AT_ONCE = asyncio.Semaphore(8)
 
 
 @dataclass(frozen=True)
@@ -43,17 +44,16 @@ def counts_of(output: str) -> Counts:
 
 
 async def run(*command: str) -> tuple[int, str]:
-    """Exit status and output of a client that must end by itself within 40 s."""
-    async with AT_ONCE:
-        process = await asyncio.create_subprocess_exec(
-            *command, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT
-        )
-        try:
-            output, _ = await asyncio.wait_for(process.communicate(), 40)
-        finally:
-            if process.returncode is None:
-                process.kill()
-                await process.communicate()
+    """Exit status and output of a client that must end by itself."""
+    process = await asyncio.create_subprocess_exec(
+        *command, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT
+    )
+    try:
+        output, _ = await asyncio.wait_for(process.communicate(), 2 * LIMIT)
+    finally:
+        if process.returncode is None:
+            process.kill()
+            await process.communicate()
     assert process.returncode is not None
     return process.returncode, output.decode()
 
@@ -91,15 +91,33 @@ async def side_by_side(*runs: Coroutine[None, None, None]) -> None:
             group.create_task(each)
 
 
+@contextmanager
+def echoing(port: int, *hosts: str, prefix: tuple[str, ...] = ()) -> Iterator[None]:
+    """coturn's UDP echo, once it is bound to all of `hosts`; `prefix` may bring it elsewhere."""
+    where = (word for host in hosts for word in ("-L", host))
+    command = [*prefix, "turnutils_peer", *where, "-p", str(port)]
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    try:
+        wait_until(lambda: udp_sockets(process.pid, port) == len(hosts), "the echo is bound")
+        yield
+    finally:
+        process.terminate()
+        process.wait(LIMIT)
+
+
+def udp_sockets(pid: int, port: int) -> int:
+    """How many UDP sockets the network of a process has at a port."""
+    tables = (Path(f"/proc/{pid}/net/{name}").read_text() for name in ("udp", "udp6"))
+    bound = (line.split()[1] for table in tables for line in table.splitlines()[1:])
+    return sum(address.endswith(f":{port:04X}") for address in bound)
+
+
 @pytest.fixture(scope="module")
 def echo_port() -> Iterator[int]:
     """coturn's UDP echo as the peer, on both loopback addresses."""
     port = free_port()
-    command = ["turnutils_peer", "-L", "127.0.0.1", "-L", "::1", "-p", str(port)]
-    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    yield port
-    process.terminate()
-    process.wait(10)
+    with echoing(port, "127.0.0.1", "::1"):
+        yield port
 
 
 async def test_indications_between_clients(server: Server) -> None:

@@ -12,7 +12,7 @@ import pytest
 
 from tests.e2e.bare import TIMEOUT, ask, request, signed_allocate
 from tests.e2e.namespaces import Namespace, new_namespace
-from tests.e2e.server import PASSWORD, USER, Surroundings, free_port, serve
+from tests.e2e.server import PASSWORD, USER, Surroundings, serve
 from tests.e2e.test_turnutils import counts_of, run
 from turnd.stun import attributes as a
 from turnd.stun.message import MessageClass, Method, decode_untrusted
@@ -30,13 +30,11 @@ TWO_OF_IPV6 = ("fd00:7::1", "fd00:7::2")
 
 @pytest.fixture(scope="module")
 def wildcard(authority: Authority, folders: Path) -> Iterator[Server]:
-    port, tls_port = free_port(("0.0.0.0", "::")), free_port(("0.0.0.0", "::"))
     hosts = ("0.0.0.0", "[::]")
-    listen = [f"{transport}://{host}:{port}" for transport in ("udp", "tcp") for host in hosts]
-    listen += [f"tls://{host}:{tls_port}" for host in hosts]
+    listen = [f"{transport}://{host}:{{port}}" for transport in ("udp", "tcp") for host in hosts]
+    listen += [f"tls://{host}:{{tls_port}}" for host in hosts]
     tls = authority.issue("wildcard").section()
     with serve(Path(tempfile.mkdtemp(dir=folders)), listen=listen, tls=tls) as running:
-        running.port, running.tls_port = port, tls_port
         yield running
 
 
