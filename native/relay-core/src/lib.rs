@@ -7,5 +7,6 @@ pub mod io;
 pub mod leg;
 pub mod places;
 pub mod rules;
+pub mod stream;
 pub mod time;
 pub mod wire;
