@@ -3,7 +3,9 @@
 VENV := .venv
 BIN := $(VENV)/bin
 CONSTRAINTS ?= constraints.txt
+# The folder of compare.py, turnload/ and floor/, and what it takes to build and use them.
 TURNLOAD ?= ../shared/bench
+LOAD_NEEDS := gcc=gcc make=make openssl/ssl.h=libssl-dev openssl=openssl taskset=util-linux
 CI ?=
 
 # The first Python that is new enough; `make PYTHON=...` overrides.
@@ -20,7 +22,7 @@ HAS_CARGO := $(shell command -v cargo)
 CARGO := cd native && cargo
 FUZZ_SECONDS ?= 600
 
-.PHONY: help run install engine test lint lint-native test-native format bench fuzz lock clean packages
+.PHONY: help run install engine test lint lint-native test-native format bench soak fuzz lock clean packages
 
 help:  ## show this list
 	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' Makefile | expand -t 12
@@ -66,9 +68,13 @@ format: $(VENV)/installed-dev  ## put the code into the project's style
 	$(BIN)/ruff format $(CODE)
 	$(if $(HAS_CARGO),$(CARGO) fmt)
 
-bench: $(VENV)/installed-dev  ## measure against coturn (TURNLOAD=folder of turnload/ and compare.py)
-	@.ci/packages turnserver=coturn gcc=gcc make=make openssl/ssl.h=libssl-dev taskset=util-linux
-	$(BIN)/python bench/run.py --turnload $(TURNLOAD) $(BENCH)
+bench: $(VENV)/installed  ## measure against coturn (BENCH="--help" lists the options)
+	@.ci/packages turnserver=coturn $(LOAD_NEEDS) liburing/io_uring.h=liburing-dev
+	$(BIN)/python -m bench.run --turnload $(TURNLOAD) $(BENCH)
+
+soak: $(VENV)/installed  ## let clients come and go for minutes, see that nothing stays (SOAK="--help")
+	@.ci/packages $(LOAD_NEEDS)
+	$(BIN)/python -m bench.soak --turnload $(TURNLOAD) $(SOAK)
 
 fuzz:  ## fuzz the native engine, FUZZ_SECONDS (600) for each target
 	@.ci/packages g++=g++
