@@ -68,11 +68,11 @@ format: $(VENV)/installed-dev  ## put the code into the project's style
 	$(BIN)/ruff format $(CODE)
 	$(if $(HAS_CARGO),$(CARGO) fmt)
 
-bench: $(VENV)/installed  ## measure against coturn (BENCH="--help" lists the options)
+bench: install  ## measure against coturn (BENCH="--help" lists the options)
 	@.ci/packages turnserver=coturn $(LOAD_NEEDS) liburing/io_uring.h=liburing-dev
 	$(BIN)/python -m bench.run --turnload $(TURNLOAD) $(BENCH)
 
-soak: $(VENV)/installed  ## let clients come and go for minutes, see that nothing stays (SOAK="--help")
+soak: install  ## let clients come and go for minutes, see that nothing stays (SOAK="--help")
 	@.ci/packages $(LOAD_NEEDS)
 	$(BIN)/python -m bench.soak --turnload $(TURNLOAD) $(SOAK)
 
