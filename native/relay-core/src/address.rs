@@ -17,9 +17,7 @@ impl RawAddress {
     pub const SIZE: usize = 28;
 
     /// Room for the kernel to write an address to.
-    pub const EMPTY: Self = Self {
-        bytes: [0; Self::SIZE],
-    };
+    pub const EMPTY: Self = Self { bytes: [0; Self::SIZE] };
 
     /// Where the kernel reads the address, or writes one of at most [`RawAddress::SIZE`] bytes.
     pub fn as_mut_ptr(&mut self) -> *mut u8 {
@@ -42,6 +40,12 @@ impl RawAddress {
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.family() == 0
+    }
+
+    /// Whether it is one of IPv6.
+    #[must_use]
+    pub fn is_ipv6(&self) -> bool {
+        self.family() == AF_INET6
     }
 
     fn family(&self) -> u16 {
@@ -72,12 +76,7 @@ impl RawAddress {
                 host.copy_from_slice(&b[8..24]);
                 let scope = u32::from_ne_bytes([b[24], b[25], b[26], b[27]]);
                 // The flow label is no part of who somebody is.
-                Some(SocketAddr::V6(SocketAddrV6::new(
-                    Ipv6Addr::from(host),
-                    port,
-                    0,
-                    scope,
-                )))
+                Some(SocketAddr::V6(SocketAddrV6::new(Ipv6Addr::from(host), port, 0, scope)))
             }
             _ => None,
         }
@@ -113,10 +112,7 @@ mod tests {
             let address: SocketAddr = text.parse().unwrap();
             let raw = RawAddress::from(address);
             assert_eq!(raw.get(), Some(address));
-            assert_eq!(
-                RawAddress::from_bytes(&raw.bytes[..raw.len() as usize]),
-                raw
-            );
+            assert_eq!(RawAddress::from_bytes(&raw.bytes[..raw.len() as usize]), raw);
         }
     }
 

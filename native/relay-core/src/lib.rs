@@ -8,5 +8,6 @@ pub mod leg;
 pub mod places;
 pub mod rules;
 pub mod stream;
+pub mod sys;
 pub mod time;
 pub mod wire;

@@ -6,6 +6,7 @@
 
 use std::alloc::{Layout, alloc_zeroed, dealloc, handle_alloc_error};
 use std::ptr::NonNull;
+use std::sync::Arc;
 
 /// Room before a slot's first byte, for a header that is written in front of what was received.
 pub const HEADROOM: usize = 64;
@@ -18,13 +19,25 @@ const STRIDE: usize = HEADROOM + SLOT_SIZE + 5 * 64;
 
 /// Slots of [`SLOT_SIZE`] bytes with [`HEADROOM`] in front of each.
 pub struct Arena {
+    mapping: Arc<Mapping>,
+}
+
+/// Keeps an arena's memory where it is for as long as the kernel may write to it.
+pub struct Loan {
+    mapping: Arc<Mapping>,
+}
+
+struct Mapping {
     memory: NonNull<u8>,
     layout: Layout,
     slots: usize,
 }
 
-// SAFETY: the memory belongs to the arena alone, wherever it is moved.
-unsafe impl Send for Arena {}
+// SAFETY: the memory belongs to the mapping alone, wherever that is moved; it is read and written
+// through the one arena that has it.
+unsafe impl Send for Mapping {}
+// SAFETY: as above; a loan shared with another thread reads and writes nothing.
+unsafe impl Sync for Mapping {}
 
 impl Arena {
     /// Memory for so many slots; the system gives pages only as they are written.
@@ -33,27 +46,31 @@ impl Arena {
     /// If the sizes overflow.
     #[must_use]
     pub fn new(slots: usize) -> Self {
-        #[expect(
-            clippy::expect_used,
-            reason = "a number of slots that our own code chose"
-        )]
+        #[expect(clippy::expect_used, reason = "a number of slots that our own code chose")]
         let layout = Layout::from_size_align(slots.max(1) * STRIDE, 4_096).expect("a sane size");
         // SAFETY: the layout's size is not zero.
         let memory = unsafe { alloc_zeroed(layout) };
-        let Some(memory) = NonNull::new(memory) else {
-            handle_alloc_error(layout)
-        };
-        Self {
-            memory,
-            layout,
-            slots,
-        }
+        let Some(memory) = NonNull::new(memory) else { handle_alloc_error(layout) };
+        let mapping = Arc::new(Mapping { memory, layout, slots });
+        Self { mapping }
+    }
+
+    /// For a driver that has the kernel write to slots: the memory outlives the arena.
+    #[must_use]
+    pub fn lend(&self) -> Loan {
+        Loan { mapping: Arc::clone(&self.mapping) }
+    }
+
+    /// Whether it is the arena that was lent.
+    #[must_use]
+    pub fn is_lent_by(&self, loan: &Loan) -> bool {
+        Arc::ptr_eq(&self.mapping, &loan.mapping)
     }
 
     /// How many slots there are.
     #[must_use]
     pub fn slots(&self) -> usize {
-        self.slots
+        self.mapping.slots
     }
 
     /// Where a slot's first byte is, behind its headroom. For the kernel.
@@ -63,9 +80,10 @@ impl Arena {
     #[must_use]
     pub fn address(&self, slot: u32) -> *mut u8 {
         let index = slot as usize;
-        assert!(index < self.slots, "slot {index} of {}", self.slots);
+        let slots = self.mapping.slots;
+        assert!(index < slots, "slot {index} of {slots}");
         // SAFETY: `index` is below the number of strides that were allocated.
-        unsafe { self.memory.as_ptr().add(index * STRIDE + HEADROOM) }
+        unsafe { self.mapping.memory.as_ptr().add(index * STRIDE + HEADROOM) }
     }
 
     /// The first `len` bytes of a slot.
@@ -78,6 +96,22 @@ impl Arena {
         // SAFETY: the slot has SLOT_SIZE bytes, zeroed at first; the kernel writes only to slots
         // that it was lent, whose bytes nobody reads before they come back.
         unsafe { std::slice::from_raw_parts(self.address(slot), len) }
+    }
+
+    /// Bytes of a slot from `start` on, which is negative in the headroom.
+    ///
+    /// # Panics
+    /// If they are not all the slot's.
+    #[must_use]
+    pub fn slice(&self, slot: u32, start: i32, len: usize) -> &[u8] {
+        let start = start as isize;
+        assert!(
+            start >= -(HEADROOM as isize)
+                && start.saturating_add_unsigned(len) <= SLOT_SIZE as isize
+        );
+        // SAFETY: the bytes lie between the headroom's begin and the slot's end, by the assertion;
+        // as above, nobody writes to them.
+        unsafe { std::slice::from_raw_parts(self.address(slot).offset(start), len) }
     }
 
     /// A whole slot, to be written.
@@ -107,7 +141,7 @@ impl Arena {
     }
 }
 
-impl Drop for Arena {
+impl Drop for Mapping {
     fn drop(&mut self) {
         // SAFETY: allocated in `new` with this layout.
         unsafe { dealloc(self.memory.as_ptr(), self.layout) };
@@ -126,12 +160,7 @@ mod tests {
         }
         arena.prepend(1, 0, &[9; HEADROOM]);
         for slot in 0..3 {
-            assert!(
-                arena
-                    .bytes(slot, SLOT_SIZE)
-                    .iter()
-                    .all(|byte| *byte == slot as u8 + 1)
-            );
+            assert!(arena.bytes(slot, SLOT_SIZE).iter().all(|byte| *byte == slot as u8 + 1));
         }
     }
 

@@ -14,7 +14,13 @@ use self::outbox::Outbox;
 use crate::time::Nanos;
 
 pub mod arena;
+#[cfg(test)]
+mod contract;
+pub mod epoll;
 pub mod outbox;
+mod readiness;
+mod sending;
+mod watched;
 
 /// What a socket is to its worker: a place in one of its tables, and which tenant of the place.
 /// What arrives for a former tenant finds that the generation differs.
@@ -70,6 +76,12 @@ impl Token {
             2 => Kind::Relay,
             _ => Kind::Stream,
         }
+    }
+
+    /// Whether datagrams are what its descriptor brings.
+    #[must_use]
+    pub const fn is_udp(self) -> bool {
+        matches!(self.kind(), Kind::Listener | Kind::Relay)
     }
 
     /// The place in its table.
@@ -146,6 +158,11 @@ impl Arrivals {
         self.datagrams.clear();
         self.ready.clear();
     }
+
+    /// Tells to look at a socket's error queue.
+    fn note_error(&mut self, socket: Token) {
+        self.ready.push(Ready { socket, readable: false, writable: false, error: true });
+    }
 }
 
 /// A way to move packets: epoll with recvmmsg and sendmmsg, or io_uring.
@@ -155,6 +172,14 @@ pub trait Driver {
 
     /// Slots of the arena that the driver needs, from 0 on; those behind it are the worker's.
     const SLOTS: usize;
+
+    /// A driver for an arena of at least so many slots. To be made by the thread that uses it.
+    ///
+    /// # Errors
+    /// Out of descriptors or memory, or the kernel does not have what the driver needs.
+    fn new(arena: &Arena) -> io::Result<Self>
+    where
+        Self: Sized;
 
     /// Sees to a socket: datagrams of listeners and relays are received, streams and the wake-up
     /// are told when they are ready.
@@ -167,15 +192,23 @@ pub trait Driver {
     /// when this returns, so that closing it frees its port.
     fn unwatch(&mut self, socket: BorrowedFd<'_>, token: Token);
 
-    /// Whether to tell as well when a stream takes bytes again.
+    /// What a stream is wanted for from now on: to be read, to be written. At first it is to be
+    /// read. That it has failed or ended is told anyhow.
     ///
     /// # Errors
     /// What the kernel says.
-    fn want_write(&mut self, socket: BorrowedFd<'_>, token: Token, wanted: bool) -> io::Result<()>;
+    fn want(
+        &mut self,
+        socket: BorrowedFd<'_>,
+        token: Token,
+        read: bool,
+        write: bool,
+    ) -> io::Result<()>;
 
-    /// Waits until there is something, at most so long (`None`: however long), and takes it: a
-    /// bounded batch, of each socket a bounded part, so that a flood on one starves no other.
-    /// Interrupted or timed out, it brings nothing.
+    /// Waits until there is something, at most so long (`None`: however long; else rounded up to
+    /// milliseconds), and takes it in place of what the arrivals had: a bounded batch, of each
+    /// socket a bounded part, so that a flood on one starves no other. Interrupted or timed out,
+    /// it brings nothing.
     ///
     /// # Errors
     /// The driver has broken; it can not go on.

@@ -38,11 +38,7 @@ impl Piece {
     /// Bytes of a slot; `start` may be negative, within the headroom.
     #[must_use]
     pub fn of_slot(slot: u32, start: i32, len: usize) -> Self {
-        Self {
-            slot,
-            start,
-            len: len as u32,
-        }
+        Self { slot, start, len: len as u32 }
     }
 
     /// How many bytes.
@@ -155,11 +151,7 @@ impl Outbox {
     pub fn scratch(&mut self, bytes: &[u8]) -> Piece {
         let start = self.scratch.len() as i32;
         self.scratch.extend_from_slice(bytes);
-        Piece {
-            slot: SCRATCH,
-            start,
-            len: bytes.len() as u32,
-        }
+        Piece { slot: SCRATCH, start, len: bytes.len() as u32 }
     }
 
     /// A header of four bytes; equal ones in a row, as runs have them, share their memory.
@@ -187,10 +179,7 @@ impl Outbox {
         let index = if mark.flush == self.flush && self.joins(mark.index, envelope, bytes) {
             mark.index as usize
         } else {
-            *mark = RunMark {
-                flush: self.flush,
-                index: self.transmits.len() as u32,
-            };
+            *mark = RunMark { flush: self.flush, index: self.transmits.len() as u32 };
             self.transmits.push(Transmit {
                 envelope: *envelope,
                 segment: bytes,
@@ -230,10 +219,7 @@ impl Outbox {
     fn append(&mut self, index: usize, pieces: &[Piece]) {
         for piece in pieces {
             let link = self.links.len() as u32;
-            self.links.push(Link {
-                piece: *piece,
-                next: END,
-            });
+            self.links.push(Link { piece: *piece, next: END });
             let run = &mut self.transmits[index];
             match run.last {
                 END => run.first = link,
@@ -254,28 +240,27 @@ impl Outbox {
         &mut self.transmits[index]
     }
 
-    /// Where a message's bytes are, piece by piece: pointer and length, good until `clear`.
+    /// A message's bytes, piece by piece; no piece has bytes of two datagrams.
     pub fn gather<'a>(
         &'a self,
         index: usize,
         arena: &'a Arena,
-    ) -> impl Iterator<Item = (*const u8, usize)> + 'a {
+    ) -> impl Iterator<Item = &'a [u8]> + 'a {
         let mut next = self.transmits[index].first;
         std::iter::from_fn(move || {
             let link = self.links.get(next as usize)?;
             next = link.next;
-            Some((self.locate(link.piece, arena), link.piece.len as usize))
+            Some(self.locate(link.piece, arena))
         })
     }
 
-    fn locate(&self, piece: Piece, arena: &Arena) -> *const u8 {
+    fn locate<'a>(&'a self, piece: Piece, arena: &'a Arena) -> &'a [u8] {
+        let len = piece.len();
         if piece.slot == SCRATCH {
             let start = piece.start as usize;
-            return self.scratch[start..start + piece.len as usize].as_ptr();
+            return &self.scratch[start..start + len];
         }
-        arena
-            .address(piece.slot)
-            .wrapping_offset(piece.start as isize)
+        arena.slice(piece.slot, piece.start, len)
     }
 
     /// Forgets all; every mark is out of date.
@@ -305,12 +290,7 @@ mod tests {
     }
 
     fn bytes(outbox: &Outbox, index: usize, arena: &Arena) -> Vec<u8> {
-        let mut all = Vec::new();
-        for (address, len) in outbox.gather(index, arena) {
-            // SAFETY: `gather` gives memory of the arena and the outbox, both alive.
-            all.extend_from_slice(unsafe { std::slice::from_raw_parts(address, len) });
-        }
-        all
+        outbox.gather(index, arena).flatten().copied().collect()
     }
 
     #[test]
@@ -321,21 +301,12 @@ mod tests {
         let (mut one, mut other) = (RunMark::default(), RunMark::default());
         for start in [0, 3] {
             outbox.push(&mut one, &envelope(1), &[Piece::of_slot(0, start, 3)], 3, 0);
-            outbox.push(
-                &mut other,
-                &envelope(2),
-                &[Piece::of_slot(0, start, 2)],
-                2,
-                0,
-            );
+            outbox.push(&mut other, &envelope(2), &[Piece::of_slot(0, start, 2)], 2, 0);
         }
         outbox.push(&mut one, &envelope(1), &[Piece::of_slot(0, 6, 2)], 2, 0);
         assert_eq!(outbox.transmits().len(), 2);
         let run = &outbox.transmits()[0];
-        assert_eq!(
-            (run.packets, run.segment, run.bytes, run.payload),
-            (3, 3, 8, 8)
-        );
+        assert_eq!((run.packets, run.segment, run.bytes, run.payload), (3, 3, 8, 8));
         assert_eq!(bytes(&outbox, 0, &arena), b"abcdefgh");
         assert_eq!(bytes(&outbox, 1, &arena), b"abde");
     }
@@ -346,13 +317,7 @@ mod tests {
         let mut outbox = Outbox::default();
         let mut mark = RunMark::default();
         for len in [3, 2, 3, 4, 0, 4] {
-            outbox.push(
-                &mut mark,
-                &envelope(1),
-                &[Piece::of_slot(0, 0, len)],
-                len,
-                0,
-            );
+            outbox.push(&mut mark, &envelope(1), &[Piece::of_slot(0, 0, len)], len, 0);
         }
         let packets: Vec<u32> = outbox.transmits().iter().map(|run| run.packets).collect();
         assert_eq!(packets, [2, 1, 1, 1, 1]);
@@ -367,13 +332,7 @@ mod tests {
             outbox.push(&mut mark, &envelope(1), &[Piece::of_slot(0, 0, 10)], 10, 0);
         }
         for _ in 0..3 {
-            outbox.push(
-                &mut mark,
-                &envelope(1),
-                &[Piece::of_slot(0, 0, 30_000)],
-                30_000,
-                0,
-            );
+            outbox.push(&mut mark, &envelope(1), &[Piece::of_slot(0, 0, 30_000)], 30_000, 0);
         }
         let packets: Vec<u32> = outbox.transmits().iter().map(|run| run.packets).collect();
         assert_eq!(packets, [LONGEST_RUN, 1, 2, 1]);
@@ -384,14 +343,8 @@ mod tests {
         let mut outbox = Outbox::default();
         let mut mark = RunMark::default();
         for different in [
-            Envelope {
-                runs: false,
-                ..envelope(1)
-            },
-            Envelope {
-                dont_fragment: true,
-                ..envelope(1)
-            },
+            Envelope { runs: false, ..envelope(1) },
+            Envelope { dont_fragment: true, ..envelope(1) },
         ] {
             outbox.clear();
             for _ in 0..2 {
@@ -409,18 +362,9 @@ mod tests {
         for round in 0..2 {
             let header = outbox.header([round; 4]);
             assert_eq!(outbox.header([round; 4]), header);
-            outbox.push(
-                &mut mark,
-                &envelope(1),
-                &[header, Piece::of_slot(0, 0, 2)],
-                2,
-                0,
-            );
+            outbox.push(&mut mark, &envelope(1), &[header, Piece::of_slot(0, 0, 2)], 2, 0);
             assert_eq!(outbox.transmits().len(), 1);
-            assert_eq!(
-                bytes(&outbox, 0, &arena),
-                [round, round, round, round, 0, 0]
-            );
+            assert_eq!(bytes(&outbox, 0, &arena), [round, round, round, round, 0, 0]);
             outbox.clear();
             assert!(outbox.is_empty());
         }

@@ -1,0 +1,235 @@
+//! Socket options as the engine needs them.
+//!
+//! Fragmentation (RFC 8656 sections 14 and 15): towards peers the Don't Fragment bit is 0 unless a
+//! Send indication has DONT-FRAGMENT; towards clients it is always set, which is stricter than the
+//! RFC: what was wrapped for the client is longer than what the peer measured the path with, and a
+//! packet that does not fit is dropped and counted rather than sent in fragments that NATs and
+//! firewalls lose silently.
+
+use std::io;
+use std::os::fd::{AsRawFd, BorrowedFd, RawFd};
+use std::time::Duration;
+
+use rustix::net::{AddressFamily, sockopt};
+
+use super::socklen;
+
+/// SO_RCVBUF and SO_SNDBUF, in bytes of our asking; 0: the system's.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Buffers {
+    /// Bytes of packets that wait to be read.
+    pub receive: u32,
+    /// Bytes of packets that wait to leave.
+    pub send: u32,
+}
+
+/// Asks for buffers; the kernel grants less where `net.core.rmem_max` or `wmem_max` is less.
+///
+/// # Errors
+/// What the kernel says.
+pub fn set_buffers(socket: BorrowedFd<'_>, asked: Buffers) -> io::Result<()> {
+    if asked.receive != 0 {
+        sockopt::set_socket_recv_buffer_size(socket, asked.receive as usize)?;
+    }
+    if asked.send != 0 {
+        sockopt::set_socket_send_buffer_size(socket, asked.send as usize)?;
+    }
+    Ok(())
+}
+
+/// The buffers that a socket has, to be compared with what was asked for.
+///
+/// # Errors
+/// What the kernel says.
+pub fn granted_buffers(socket: BorrowedFd<'_>) -> io::Result<Buffers> {
+    // The kernel doubles what it grants, for its own bookkeeping, and tells the double.
+    let half = |bytes: usize| u32::try_from(bytes / 2).unwrap_or(u32::MAX);
+    Ok(Buffers {
+        receive: half(sockopt::socket_recv_buffer_size(socket)?),
+        send: half(sockopt::socket_send_buffer_size(socket)?),
+    })
+}
+
+/// Makes a bound socket one that clients send to.
+///
+/// `wildcard`: it is bound to all addresses, and is to tell which of them a datagram came to.
+/// `stamped`: the kernel is to tell when it received a datagram.
+///
+/// # Errors
+/// What the kernel says.
+pub fn prepare_listener(socket: BorrowedFd<'_>, wildcard: bool, stamped: bool) -> io::Result<()> {
+    let ipv6 = is_ipv6(socket)?;
+    let fd = socket.as_raw_fd();
+    let_fragment(fd, ipv6, false)?;
+    if wildcard && ipv6 {
+        set(fd, libc::IPPROTO_IPV6, libc::IPV6_RECVPKTINFO, 1)?;
+    } else if wildcard {
+        set(fd, libc::IPPROTO_IP, libc::IP_PKTINFO, 1)?;
+    }
+    prepare(fd, stamped)
+}
+
+/// Makes a bound socket one that peers send to: it keeps the ICMP errors that its packets met with
+/// (`errors::read_icmp`). The next send or read then fails once with the error.
+///
+/// # Errors
+/// What the kernel says.
+pub fn prepare_relay(socket: BorrowedFd<'_>, stamped: bool) -> io::Result<()> {
+    let ipv6 = is_ipv6(socket)?;
+    let fd = socket.as_raw_fd();
+    let_fragment(fd, ipv6, true)?;
+    if ipv6 {
+        set(fd, libc::IPPROTO_IPV6, libc::IPV6_RECVERR, 1)?;
+    } else {
+        set(fd, libc::IPPROTO_IP, libc::IP_RECVERR, 1)?;
+    }
+    prepare(fd, stamped)
+}
+
+fn prepare(fd: RawFd, stamped: bool) -> io::Result<()> {
+    match set(fd, libc::SOL_UDP, libc::UDP_GRO, 1) {
+        // A kernel older than 5.0: datagrams come one by one.
+        Err(error) if error.raw_os_error() == Some(libc::ENOPROTOOPT) => {}
+        other => other?,
+    }
+    if stamped {
+        set(fd, libc::SOL_SOCKET, libc::SO_TIMESTAMPNS, 1)?;
+    }
+    Ok(())
+}
+
+/// Whether what a socket sends may be fragmented; else a packet too big is EMSGSIZE.
+///
+/// # Errors
+/// What the kernel says.
+pub fn let_fragment(fd: RawFd, ipv6: bool, allowed: bool) -> io::Result<()> {
+    if ipv6 {
+        let mode = if allowed { libc::IPV6_PMTUDISC_DONT } else { libc::IPV6_PMTUDISC_DO };
+        set(fd, libc::IPPROTO_IPV6, libc::IPV6_MTU_DISCOVER, mode)
+    } else {
+        let mode = if allowed { libc::IP_PMTUDISC_DONT } else { libc::IP_PMTUDISC_DO };
+        set(fd, libc::IPPROTO_IP, libc::IP_MTU_DISCOVER, mode)
+    }
+}
+
+/// Whether a socket is one of IPv6.
+///
+/// # Errors
+/// It is no socket.
+pub fn is_ipv6(socket: BorrowedFd<'_>) -> io::Result<bool> {
+    Ok(sockopt::socket_domain(socket)? == AddressFamily::INET6)
+}
+
+/// Makes a TCP connection one that carries media: dead ones end in about two minutes instead of
+/// never, small writes leave at once, and the kernel holds back no more than we do for a slow
+/// client (`backlog`, in bytes), since what it holds back is late media.
+///
+/// # Errors
+/// The client is gone already, or it is no TCP connection.
+pub fn prepare_stream(socket: BorrowedFd<'_>, backlog: u32) -> io::Result<()> {
+    rustix::io::ioctl_fionbio(socket, true)?;
+    sockopt::set_socket_keepalive(socket, true)?;
+    sockopt::set_tcp_keepidle(socket, Duration::from_secs(60))?;
+    sockopt::set_tcp_keepintvl(socket, Duration::from_secs(20))?;
+    sockopt::set_tcp_keepcnt(socket, 3)?;
+    sockopt::set_tcp_nodelay(socket, true)?;
+    let held_back = i32::try_from(backlog.max(16_384)).unwrap_or(i32::MAX);
+    set(socket.as_raw_fd(), libc::IPPROTO_TCP, libc::TCP_NOTSENT_LOWAT, held_back)
+}
+
+/// Sets an option whose value is a number.
+pub(crate) fn set(fd: RawFd, level: i32, name: i32, value: i32) -> io::Result<()> {
+    set_value(fd, level, name, &value)
+}
+
+/// Sets an option whose value is a `T`, as the kernel knows it.
+pub(super) fn set_value<T>(fd: RawFd, level: i32, name: i32, value: &T) -> io::Result<()> {
+    // SAFETY: the kernel reads `size_of::<T>()` bytes from a `T`, during the call.
+    let result = unsafe {
+        libc::setsockopt(fd, level, name, std::ptr::from_ref(value).cast(), socklen::<T>())
+    };
+    super::checked(result).map(drop)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::net::{TcpListener, TcpStream, UdpSocket};
+    use std::os::fd::AsFd;
+
+    fn get(fd: BorrowedFd<'_>, level: i32, name: i32) -> i32 {
+        let mut value = 0i32;
+        let mut len = socklen::<i32>();
+        // SAFETY: the kernel writes at most `len` bytes to a number of that size.
+        let result = unsafe {
+            let value = std::ptr::from_mut(&mut value).cast();
+            libc::getsockopt(fd.as_raw_fd(), level, name, value, &raw mut len)
+        };
+        super::super::checked(result).unwrap();
+        value
+    }
+
+    #[test]
+    fn a_listener_never_fragments_and_tells_where_packets_came_to() {
+        for (host, level, mode, told) in [
+            ("0.0.0.0:0", libc::IPPROTO_IP, libc::IP_MTU_DISCOVER, libc::IP_PKTINFO),
+            ("[::]:0", libc::IPPROTO_IPV6, libc::IPV6_MTU_DISCOVER, libc::IPV6_RECVPKTINFO),
+        ] {
+            let socket = UdpSocket::bind(host).unwrap();
+            prepare_listener(socket.as_fd(), false, false).unwrap();
+            assert_eq!(get(socket.as_fd(), level, mode), 2);
+            assert_eq!(get(socket.as_fd(), level, told), 0);
+            let stamps = |s: &UdpSocket| get(s.as_fd(), libc::SOL_SOCKET, libc::SO_TIMESTAMPNS);
+            assert_eq!(stamps(&socket), 0);
+            prepare_listener(socket.as_fd(), true, true).unwrap();
+            assert_eq!(get(socket.as_fd(), level, told), 1);
+            assert_eq!(get(socket.as_fd(), libc::SOL_UDP, libc::UDP_GRO), 1);
+            assert_eq!(stamps(&socket), 1);
+        }
+    }
+
+    #[test]
+    fn a_relay_fragments_freely_and_keeps_icmp_errors() {
+        for (host, level, mode, kept) in [
+            ("127.0.0.1:0", libc::IPPROTO_IP, libc::IP_MTU_DISCOVER, libc::IP_RECVERR),
+            ("[::1]:0", libc::IPPROTO_IPV6, libc::IPV6_MTU_DISCOVER, libc::IPV6_RECVERR),
+        ] {
+            let socket = UdpSocket::bind(host).unwrap();
+            prepare_relay(socket.as_fd(), false).unwrap();
+            assert_eq!(get(socket.as_fd(), level, mode), 0);
+            assert_eq!(get(socket.as_fd(), level, kept), 1);
+            assert_eq!(get(socket.as_fd(), libc::SOL_UDP, libc::UDP_GRO), 1);
+        }
+    }
+
+    #[test]
+    fn what_is_granted_can_be_compared_with_what_was_asked() {
+        let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
+        let before = granted_buffers(socket.as_fd()).unwrap();
+        set_buffers(socket.as_fd(), Buffers::default()).unwrap();
+        assert_eq!(granted_buffers(socket.as_fd()).unwrap(), before);
+        let asked = Buffers { receive: 30_000, send: 20_000 };
+        set_buffers(socket.as_fd(), asked).unwrap();
+        assert_eq!(granted_buffers(socket.as_fd()).unwrap(), asked);
+        let too_much = Buffers { receive: 1 << 30, send: 1 << 30 };
+        set_buffers(socket.as_fd(), too_much).unwrap();
+        assert!(granted_buffers(socket.as_fd()).unwrap().receive < 1 << 30);
+    }
+
+    #[test]
+    fn a_stream_is_tuned() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let client = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        prepare_stream(client.as_fd(), 1).unwrap();
+        let tcp = |name| get(client.as_fd(), libc::IPPROTO_TCP, name);
+        assert_eq!(tcp(libc::TCP_KEEPIDLE), 60);
+        assert_eq!(tcp(libc::TCP_KEEPINTVL), 20);
+        assert_eq!(tcp(libc::TCP_KEEPCNT), 3);
+        assert_ne!(tcp(libc::TCP_NODELAY), 0);
+        assert_eq!(tcp(libc::TCP_NOTSENT_LOWAT), 16_384);
+        prepare_stream(client.as_fd(), 1 << 20).unwrap();
+        assert_eq!(tcp(libc::TCP_NOTSENT_LOWAT), 1 << 20);
+        let udp = UdpSocket::bind("127.0.0.1:0").unwrap();
+        assert!(prepare_stream(udp.as_fd(), 1).is_err());
+    }
+}
