@@ -155,7 +155,8 @@ mod tests {
     fn an_ipv6_wildcard_leaves_ipv4_alone() {
         let six = bind("[::]:0").unwrap();
         let port = local_addr(six.as_fd()).unwrap().port();
-        bind(&format!("0.0.0.0:{port}")).unwrap();
+        // A host that no other test uses.
+        bind(&format!("127.0.3.1:{port}")).unwrap();
     }
 
     #[test]
