@@ -55,7 +55,7 @@ lint-native:
 	$(CARGO) fmt --check --manifest-path fuzz/Cargo.toml
 	$(CARGO) clippy --locked --workspace --all-targets -- -D warnings
 
-test-native:
+test-native: $(VENV)/installed-dev
 	$(CARGO) test --locked --quiet --workspace
 	$(if $(CI),$(MAKE) --no-print-directory fuzz FUZZ_SECONDS=5)
 else
