@@ -22,6 +22,9 @@ const ENCRYPTED_AT_ONCE: usize = 64 << 10;
 const RECORD_OVERHEAD: usize = 5 + 8 + 1 + 16;
 const RECORD: usize = 16 << 10;
 
+/// The alert (RFC 8446 section 6) for hellos that rustls finds wrong and says nothing about.
+const DECODE_ERROR: [u8; 7] = [21, 3, 3, 0, 2, 2, 50];
+
 /// The session has failed and is to be closed; an alert may wait to be sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Broken;
@@ -61,6 +64,10 @@ enum State {
         config: Arc<TlsConfig>,
     },
     Agreed(Box<UnbufferedServerConnection>),
+    /// Nothing can be asked of the connection any more.
+    Failed {
+        handshaking: bool,
+    },
 }
 
 impl Session {
@@ -82,6 +89,7 @@ impl Session {
         match &self.state {
             State::Greeting { .. } => true,
             State::Agreed(connection) => connection.is_handshaking(),
+            State::Failed { handshaking } => *handshaking,
         }
     }
 
@@ -102,6 +110,19 @@ impl Session {
         backlog: &mut Backlog,
         received: &mut Received<'_>,
     ) -> Result<bool, Broken> {
+        let taken = self.try_take(data_untrusted, backlog, received);
+        if taken.is_err() {
+            self.state = State::Failed { handshaking: self.is_handshaking() };
+        }
+        taken
+    }
+
+    fn try_take(
+        &mut self,
+        data_untrusted: &mut [u8],
+        backlog: &mut Backlog,
+        received: &mut Received<'_>,
+    ) -> Result<bool, Broken> {
         if let State::Greeting { acceptor, heard, config } = &mut self.state {
             match greet(acceptor, &data_untrusted[*heard..], config, backlog)? {
                 Some(connection) => self.state = State::Agreed(Box::new(connection)),
@@ -111,6 +132,7 @@ impl Session {
         let (used, closed) = match &mut self.state {
             State::Greeting { .. } => (0, false),
             State::Agreed(connection) => process(connection, data_untrusted, backlog, received)?,
+            State::Failed { .. } => return Err(Broken),
         };
         let rest = &data_untrusted[used..];
         if rest.len() > LARGEST_CUT {
@@ -185,6 +207,9 @@ fn greet(
             }
             Err((_, mut alert)) => {
                 alert.write_all(backlog.end()).map_err(|_| Broken)?;
+                if backlog.is_empty() {
+                    backlog.end().extend_from_slice(&DECODE_ERROR);
+                }
                 return Err(Broken);
             }
         }
