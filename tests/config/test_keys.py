@@ -29,7 +29,8 @@ def test_keys_know_what_a_change_needs() -> None:
     restart = {".".join(path) for path, need in needs.items() if need is Reload.RESTART}
     assert restart == {
         "realm", "software", "listen", "relay.addresses", "relay.ports", "relay.port_rest",
-        "admin.listen", "admin.socket", "engine", "workers", "user", "state_directory",
+        "admin.listen", "admin.socket", "engine", "workers", "cpu_affinity", "user",
+        "state_directory",
         "sockets.receive_buffer", "sockets.send_buffer", "realms",
     }  # fmt: skip
     assert needs["auth",] is None

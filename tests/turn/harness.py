@@ -44,6 +44,7 @@ from turnd.stun.message import (
     decode_untrusted,
     encode_message,
 )
+from turnd.turn.bandwidth import Bandwidth
 from turnd.turn.realm import Realm
 from turnd.turn.relay_addresses import RelayAddress, RelayAddresses
 from turnd.turn.server import TurnServer
@@ -142,6 +143,7 @@ class World:
             table=AllocationTable(Quotas(total=total), Reservations(self.random_bytes)),
             relays=self.relays,
             engine=self.engine,
+            bandwidth=Bandwidth(self.engine),
             realms={self.realm.name: self.realm},
             report=self.events.append,
             wall_clock=lambda: self.wall,

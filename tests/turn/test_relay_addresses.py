@@ -3,10 +3,10 @@ from __future__ import annotations
 import pytest
 
 from turnd.allocations.relay_ports import RelayPorts
-from turnd.engine.base import Leg, ListenerId, ListenerSettings, RelayError, Transport
+from turnd.engine.base import BucketId, Leg, ListenerId, ListenerSettings, RelayError, Transport
 from turnd.engine.fake import FakeEngine
 from turnd.stun.addresses import AddressFamily, ClientAddress, ServerAddress, TransportAddress
-from turnd.turn.relay_addresses import OpenedRelay, RelayAddress, RelayAddresses
+from turnd.turn.relay_addresses import OpenedRelay, RelayAddress, RelayAddresses, Serves
 
 SERVER = TransportAddress("192.0.2.1", 3478)
 IPV4, IPV6 = AddressFamily.IPV4, AddressFamily.IPV6
@@ -31,8 +31,11 @@ class Host:
         client = ClientAddress(TransportAddress("203.0.113.5", self.port))
         return Leg(self.listener, Transport.UDP, ServerAddress(SERVER), client)
 
+    def serves(self) -> Serves:
+        return Serves(self.leg(), 600.0, [BucketId(7)])
+
     def open(self, family: AddressFamily = IPV4, *, even: bool = False) -> OpenedRelay:
-        opened = self.relays.open(family, self.leg(), 0.0, 600.0, even=even)
+        opened = self.relays.open(family, self.serves(), 0.0, even=even)
         assert isinstance(opened, OpenedRelay)
         return opened
 
@@ -75,14 +78,14 @@ def test_which_families_there_are() -> None:
     assert host.relays.serves(IPV4)
     assert not host.relays.serves(IPV6)
     assert not host.relays.serves(7)
-    assert host.relays.open(IPV6, host.leg(), 0.0, 600.0) is RelayError.PORT_TAKEN
+    assert host.relays.open(IPV6, host.serves(), 0.0) is RelayError.PORT_TAKEN
     assert list(host.relays) == host.addresses
 
 
 def test_an_even_port() -> None:
     host = Host(("192.0.2.1", "192.0.2.1"), low=50_001, high=50_002)
     assert host.open(even=True).port == 50_002
-    assert host.relays.open(IPV4, host.leg(), 0.0, 600.0, even=True) is RelayError.PORT_TAKEN
+    assert host.relays.open(IPV4, host.serves(), 0.0, even=True) is RelayError.PORT_TAKEN
     assert host.open().port == 50_001
 
 
@@ -91,7 +94,7 @@ def test_several_addresses_take_turns_and_stand_in_for_each_other() -> None:
     host.turn = 1
     assert host.open().bound.host == "192.0.2.2"
     assert host.open().bound.host == "192.0.2.1"
-    assert host.relays.open(IPV4, host.leg(), 0.0, 600.0) is RelayError.PORT_TAKEN
+    assert host.relays.open(IPV4, host.serves(), 0.0) is RelayError.PORT_TAKEN
     assert host.in_use() == [1, 1]
 
 
@@ -105,7 +108,7 @@ def test_ports_of_other_programs_are_passed_over() -> None:
 def test_where_all_ports_are_taken_the_search_ends() -> None:
     host = Host(("192.0.2.1", "192.0.2.1"), low=50_000, high=59_999)
     host.engine.taken = {TransportAddress("192.0.2.1", port) for port in range(50_000, 60_000)}
-    assert host.relays.open(IPV4, host.leg(), 0.0, 600.0) is RelayError.PORT_TAKEN
+    assert host.relays.open(IPV4, host.serves(), 0.0) is RelayError.PORT_TAKEN
     assert len([call for call in host.engine.calls if call.verb == "open_relay"]) == 32
     assert host.in_use() == [0]
 
@@ -122,13 +125,13 @@ def test_what_another_port_would_not_mend_is_tried_once(
 ) -> None:
     host = nat()
     host.engine.hosts, host.engine.descriptors = hosts, descriptors
-    assert host.relays.open(IPV4, host.leg(), 0.0, 600.0) is error
+    assert host.relays.open(IPV4, host.serves(), 0.0) is error
     assert len([call for call in host.engine.calls if call.verb == "open_relay"]) == 1
     assert host.in_use() == [0]
 
 
 def pair_of(host: Host) -> tuple[OpenedRelay, OpenedRelay] | RelayError:
-    return host.relays.open_pair(IPV4, host.leg(), 0.0, 600.0, 30.0)
+    return host.relays.open_pair(IPV4, host.serves(), 0.0, 30.0)
 
 
 def test_a_pair_is_an_even_port_and_the_next_as_a_reservation() -> None:
@@ -139,7 +142,10 @@ def test_a_pair_is_an_even_port_and_the_next_as_a_reservation() -> None:
     assert first.port % 2 == 0
     assert second.port == first.port + 1
     opened = [call.arguments for call in host.engine.calls if call.verb == "open_relay"]
-    assert [(leg is None, deadline) for leg, _, deadline, _ in opened] == [(False, 600), (True, 30)]
+    assert [(leg is None, *rest) for leg, _, *rest in opened] == [
+        (False, 600.0, (7,)),
+        (True, 30.0, ()),
+    ]
     assert host.in_use() == [2]
 
 

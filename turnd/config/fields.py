@@ -28,12 +28,14 @@ from pydantic import (
 
 from turnd.config import texts
 from turnd.config.values import (
+    FASTEST,
     Alternate,
     Endpoint,
     HostPort,
     PortRange,
     RelayAddress,
     parse_alternate,
+    parse_bit_rate,
     parse_duration,
     parse_endpoint,
     parse_host_port,
@@ -43,6 +45,8 @@ from turnd.config.values import (
 )
 
 T = TypeVar("T")
+
+HIGHEST_CPU = 8191
 
 RELOAD_KEY = "x-reload"
 """In a field's JSON Schema: what a change of it needs (`Reload`)."""
@@ -117,6 +121,7 @@ _ENDPOINT = r"^(udp|tcp|tls)://(\[[0-9A-Fa-f:.]+\]|[0-9.]+)(:[0-9]{1,5})?$"
 _HOST_PORT = r"^(\[[0-9A-Fa-f:.]+\]|[0-9.]+):[0-9]{1,5}$"
 _ALTERNATE = r"^(\[[0-9A-Fa-f:.]+\](:[0-9]{1,5})|[0-9.]+(:[0-9]{1,5})?|[0-9A-Fa-f:.]+)$"
 _DURATION = r"^([0-9]+(\.[0-9]+)?(ms|s|m|h|d))+$"
+_BIT_RATE = r"^[0-9]+(\.[0-9]+)? ?(k|M|G)(bit)?$"
 _PORTS = r"^[0-9]{1,5} *(- *[0-9]{1,5})?$"
 _DURATION_SCHEMA = {
     "anyOf": [{"type": "number", "minimum": 0}, {"type": "string", "pattern": _DURATION}]
@@ -187,6 +192,53 @@ def _whole_duration(value: Any) -> int:
 Seconds = Annotated[float, BeforeValidator(_duration), WithJsonSchema(_DURATION_SCHEMA)]
 WholeSeconds = Annotated[int, BeforeValidator(_whole_duration), WithJsonSchema(_DURATION_SCHEMA)]
 
+
+def _bit_rate(value: Any) -> int:
+    if isinstance(value, bool) or not isinstance(value, (int, str)):
+        raise ValueError("a bit rate is wanted: bits per second as a number, or 64k, 5M, 1G")  # noqa: TRY004 - as above
+    return parse_bit_rate(value)
+
+
+def _cpus(value: Any) -> bool | tuple[int, ...]:
+    """Yes, no, or the numbers of CPUs."""
+    if isinstance(value, bool):
+        return value
+    if not isinstance(value, (list, tuple)) or not all(type(each) is int for each in value):
+        raise ValueError("true, false or a list of CPUs is wanted, such as [0, 2]")
+    cpus = tuple(value)
+    if len(set(cpus)) != len(cpus) or not all(0 <= each <= HIGHEST_CPU for each in cpus):
+        raise ValueError(f"each CPU once is wanted, of 0 to {HIGHEST_CPU}")
+    return cpus
+
+
+BitRate = Annotated[
+    int,
+    BeforeValidator(_bit_rate),
+    WithJsonSchema(
+        {
+            "anyOf": [
+                {"type": "integer", "minimum": 0, "maximum": FASTEST},
+                {"type": "string", "pattern": _BIT_RATE},
+            ]
+        }
+    ),
+]
+CpuAffinity = Annotated[
+    bool | tuple[int, ...],
+    PlainValidator(_cpus),
+    WithJsonSchema(
+        {
+            "anyOf": [
+                {"type": "boolean"},
+                {
+                    "type": "array",
+                    "items": {"type": "integer", "minimum": 0, "maximum": HIGHEST_CPU},
+                    "uniqueItems": True,
+                },
+            ]
+        }
+    ),
+]
 Count = Annotated[int, Field(ge=0, le=1_000_000_000)]
 BufferSize = Annotated[int, Field(ge=0, le=1 << 30)]
 

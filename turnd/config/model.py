@@ -114,7 +114,14 @@ class Config(Section):
         "auto", "What moves packets. auto: native where it is installed, else portable."
     )
     workers: Annotated[int, Field(ge=0, le=1024)] = restart(
-        0, "Threads of the native engine. 0: one per CPU."
+        0,
+        "Threads of the native engine. 0: one per CPU that the process may run on, or that "
+        "cpu_affinity names.",
+    )
+    cpu_affinity: fields.CpuAffinity = restart(
+        False,
+        "Whether each of these threads stays on one CPU, or which CPUs they stay on, in turn.",
+        examples=[[0, 2]],
     )
     user: SystemName = restart(
         "turnd", "Whom the server becomes when started as root; nobody if turnd does not exist."

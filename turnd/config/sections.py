@@ -9,6 +9,7 @@ from pydantic import Field
 
 from turnd.config.fields import (
     AlternateField,
+    BitRate,
     BufferSize,
     Count,
     EndpointField,
@@ -144,11 +145,18 @@ class RealmLimits(Section):
     allocations: Count = live(0, "Allocations in all.")
     allocations_per_user: Count = live(0, "Allocations of one user.")
     allocations_per_client: Count = live(0, "Allocations of one client address.")
+    bandwidth_per_allocation: BitRate = live(
+        0,
+        "Bits of payload per second that one allocation relays in each direction, such as 5M. "
+        "Packets beyond are dropped.",
+    )
+    bandwidth_per_user: BitRate = live(0, "The same for all allocations of one user.")
 
 
 class LimitsSection(RealmLimits):
     """How much may be held or asked at the same time. 0: no limit."""
 
+    bandwidth_total: BitRate = live(0, "The same for the whole server.")
     unauthenticated_per_second: Count = live(
         500,
         "UDP answers to requests without valid nonce (Binding, 401, errors) per second and IPv4 "

@@ -20,9 +20,14 @@ DEFAULT_PORTS = {"udp": 3478, "tcp": 3478, "tls": 5349}
 SPECIAL_PURPOSE = "special-purpose"
 """The entry of `peers.deny` that stands for the IANA special-purpose registries."""
 
+FASTEST = 10**12
+"""Bits per second."""
+
 _DURATION_UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 _DURATION = re.compile(r"(?:[0-9]+(?:\.[0-9]+)?(?:ms|s|m|h|d))+")
 _DURATION_PART = re.compile(r"([0-9]+(?:\.[0-9]+)?)(ms|s|m|h|d)")
+_BIT_RATE_UNITS = {"k": 1e3, "M": 1e6, "G": 1e9}
+_BIT_RATE = re.compile(r"([0-9]{1,15}(?:\.[0-9]{1,15})?) ?(k|M|G)(?:bit)?")
 _HOST_PORT = re.compile(r"(?:\[(?P<v6>[^\[\]]*)\]|(?P<v4>[^:\[\]]*))(?::(?P<port>[^:]*))?")
 _LONGEST_NUMBER = 15  # digits; more is a slip, and int() of thousands of digits is slow
 
@@ -187,6 +192,24 @@ def parse_duration(value: str | float) -> float:
     if not math.isfinite(value) or value < 0:
         raise ValueError(f"{value} is no duration: it is not negative and has an end")
     return float(value)
+
+
+def parse_bit_rate(value: str | int) -> int:
+    """Bits per second from a number, or from `64k`, `5M`, `1.5G`, with or without `bit` behind.
+
+    Raises:
+        ValueError: not of this form, negative or beyond all lines.
+    """
+    if isinstance(value, str):
+        match = _BIT_RATE.fullmatch(value)
+        if match is None:
+            raise ValueError(f"'{value}' is no bit rate: bits per second as a number, or 64k, 5M")
+        rate = round(float(match[1]) * _BIT_RATE_UNITS[match[2]])
+    else:
+        rate = value
+    if not 0 <= rate <= FASTEST:
+        raise ValueError(f"{value} is no bit rate: 0 (no limit) to 1000G")
+    return rate
 
 
 def parse_peer_range(text: str) -> str:

@@ -32,6 +32,7 @@ from turnd.engine.choose import EngineOptions
 from turnd.listeners.certificates import Certificates
 from turnd.stun.addresses import TransportAddress
 from turnd.system import default_route_addresses, host_addresses
+from turnd.turn.bandwidth import BandwidthLimits
 from turnd.turn.realm import Realm
 from turnd.turn.relay_addresses import RelayAddress
 from turnd.turn.settings import TurnSettings
@@ -62,9 +63,21 @@ class OwnAddresses:
 
 
 def engine_options(config: Config) -> EngineOptions:
-    """Which engine, and for one with workers: how many, on which CPUs of those we may run on."""
+    """Which engine, and for one with workers: how many, and where they stay.
+
+    Raises:
+        ValueError: a CPU is named that this process may not run on.
+    """
     ours = sorted(os.sched_getaffinity(0))
-    return EngineOptions(wanted=config.engine, workers=config.workers or len(ours))
+    pinned = config.cpu_affinity
+    cpus = tuple(ours if pinned is True else pinned or ())
+    foreign = [str(cpu) for cpu in cpus if cpu not in ours]
+    if foreign:
+        raise ValueError(
+            f"cpu_affinity: the process may not run on CPU {', '.join(foreign)}, only on "
+            f"{', '.join(map(str, ours))}"
+        )
+    return EngineOptions(config.engine, config.workers or len(cpus or ours), cpus)
 
 
 def turn_settings(config: Config) -> TurnSettings:
@@ -179,6 +192,11 @@ def set_realm_quotas(
     quotas.total = total if options.total_quota is None else options.total_quota
     quotas.per_client = realm.limits.allocations_per_client
     quotas.per_user = per_user if options.user_quota is None else options.user_quota
+
+
+def bandwidth_limits(realm: configuration.Realm) -> BandwidthLimits:
+    """How fast the clients of a realm may relay."""
+    return BandwidthLimits(realm.limits.bandwidth_per_allocation, realm.limits.bandwidth_per_user)
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,6 +7,7 @@ import time
 from typing import TYPE_CHECKING
 
 from turnd.runtime import assembly
+from turnd.turn.bandwidth import Bandwidth
 from turnd.turn.server import TurnServer
 from turnd.turn.state import ServerState
 from turnd.turn.waiting import WaitingRequests
@@ -34,6 +35,7 @@ def build_turn(server: Server) -> TurnServer:
             table=server.table,
             relays=server.relays,
             engine=server.engine,
+            bandwidth=Bandwidth(server.engine),
             realms=realms,
             report=server.pump.report,
             wall_clock=time.time,

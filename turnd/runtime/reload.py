@@ -118,7 +118,7 @@ class Reloader:
         server.config, server.certificates = config, plan.certificates
         for name, sources in plan.sources.items():
             await server.sources.use(name, sources)
-        server.sources.set_quotas()
+        server.sources.set_limits()
         state.settings = assembly.turn_settings(config)
         state.table.limits = assembly.allocation_limits(config)
         server.engine.budget(config.limits.unauthenticated_per_second)

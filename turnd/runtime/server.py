@@ -122,6 +122,7 @@ class Server:
         """
         self.sources.make()
         self.turn = build_turn(self)
+        self.sources.set_limits()
         try:
             await self.admin.listen_unix(self._admin_socket)
         except OSError as error:

@@ -81,14 +81,17 @@ class Sources:
         if old is not None:
             await old.close()
 
-    def set_quotas(self) -> None:
+    def set_limits(self) -> None:
         """Put the limits of the configuration, and those that Redis holds, into force."""
-        config, realms = self._server.config, self._server.turn.state.realms
+        config, state = self._server.config, self._server.turn.state
         self._server.table.quotas.total = config.limits.allocations
         for realm in config.all_realms():
             store = self.stores.get(realm.name)
             options = assembly.NO_OPTIONS if store is None else store.realm_options
-            assembly.set_realm_quotas(realms[realm.name].quotas, config, realm, options)
+            assembly.set_realm_quotas(state.realms[realm.name].quotas, config, realm, options)
+            state.realms[realm.name].bandwidth = assembly.bandwidth_limits(realm)
+        total = config.limits.bandwidth_total
+        state.bandwidth.set_limits(total, state.realms.values(), state.table)
 
     def _hooks(self, realm: str) -> StoreHooks:
         def report(event: str, reason: str) -> None:
@@ -97,7 +100,7 @@ class Sources:
             logs.report(event, level=level, realm=realm, **why)
 
         def changed() -> None:
-            self.set_quotas()
+            self.set_limits()
             self._server.beside.run(self._server.protection.refresh())
 
         return StoreHooks(report, changed)

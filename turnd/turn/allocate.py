@@ -18,12 +18,14 @@ from turnd.stun.errors import DecodeError, ErrorCode
 from turnd.turn.events import AllocationCreated
 from turnd.turn.lifetime import desired_lifetime
 from turnd.turn.redirect import no_room
+from turnd.turn.relay_addresses import Serves
 from turnd.turn.request import Attributes, Refused, Request
 from turnd.turn.turn_allocation import TurnAllocation
 
 if TYPE_CHECKING:
     from turnd.allocations.reservations import Reservation
     from turnd.stun.message import Message
+    from turnd.turn.bandwidth import Buckets
     from turnd.turn.relay_addresses import OpenedRelay
     from turnd.turn.state import ServerState
 
@@ -62,8 +64,14 @@ def allocate(state: ServerState, request: Request) -> Attributes:
     wanted = _wanted(state, request.message)
     lifetime = desired_lifetime(request.message, state.settings)
     _admit(state, request)
-    outcome = _open(state, request, wanted, request.now + lifetime)
-    return _created(state, request, outcome, lifetime)
+    user = request.credential.quota_user
+    buckets = state.bandwidth.open(request.realm, user)
+    try:
+        outcome = _open(state, request, wanted, request.now + lifetime, buckets)
+    except Refused:
+        state.bandwidth.close(request.realm, user, buckets)
+        raise
+    return _created(state, request, outcome, lifetime, buckets)
 
 
 def _wanted(state: ServerState, message: Message) -> Wanted:
@@ -117,27 +125,31 @@ def _admit(state: ServerState, request: Request) -> None:
         raise Refused(code, why)
 
 
-def _open(state: ServerState, request: Request, wanted: Wanted, deadline: float) -> Outcome:
+def _open(
+    state: ServerState, request: Request, wanted: Wanted, deadline: float, buckets: Buckets | None
+) -> Outcome:
+    serves = Serves(request.leg, deadline, buckets or ())
     if wanted.token is not None:
-        return _claim(state, request, wanted.token, deadline)
+        return _claim(state, request, wanted.token, serves)
     if wanted.reserve_next:
-        return _open_pair(state, request, wanted.families[0], deadline)
-    return _open_each(state, request, wanted, deadline)
+        return _open_pair(state, request, wanted.families[0], serves)
+    return _open_each(state, request, wanted, serves)
 
 
-def _claim(state: ServerState, request: Request, token: bytes, deadline: float) -> Outcome:
+def _claim(state: ServerState, request: Request, token: bytes, serves: Serves) -> Outcome:
     """Step 5: the relay that an earlier EVEN-PORT reserved."""
     reserved = state.table.reservations.claim(
         token, request.realm.name, request.credential.user, request.now
     )
     if reserved is None:
         raise Refused(ErrorCode.INSUFFICIENT_CAPACITY, "no such reservation")
-    state.engine.move(RelayId(reserved.relay_id), request.leg, deadline)
-    return Outcome((Relay(reserved.relay_id, reserved.bound, reserved.announced, deadline),))
+    relay_id = RelayId(reserved.relay_id)
+    state.engine.move(relay_id, request.leg, serves.deadline, serves.buckets)
+    return Outcome((Relay(relay_id, reserved.bound, reserved.announced, serves.deadline),))
 
 
 def _open_pair(
-    state: ServerState, request: Request, family: AddressFamily, deadline: float
+    state: ServerState, request: Request, family: AddressFamily, serves: Serves
 ) -> Outcome:
     """Step 8: an even port, and the next one held for 30 seconds."""
     realm, user, reservations = (
@@ -147,19 +159,17 @@ def _open_pair(
     )
     if not reservations.has_room(realm, user):
         raise Refused(ErrorCode.INSUFFICIENT_CAPACITY, "too many reservations")
-    pair = state.relays.open_pair(
-        family, request.leg, request.now, deadline, request.now + reservations.lifetime
-    )
+    pair = state.relays.open_pair(family, serves, request.now, request.now + reservations.lifetime)
     if isinstance(pair, RelayError):
         raise no_room(state.settings, request, ErrorCode.INSUFFICIENT_CAPACITY, pair.value)
     first, second = pair
     reservation = reservations.add(
         realm, user, second.relay_id, second.bound, second.relayed, request.now
     )
-    return Outcome((_relay(first, deadline),), reservation)
+    return Outcome((_relay(first, serves.deadline),), reservation)
 
 
-def _open_each(state: ServerState, request: Request, wanted: Wanted, deadline: float) -> Outcome:
+def _open_each(state: ServerState, request: Request, wanted: Wanted, serves: Serves) -> Outcome:
     """Steps 7 and 9: one relay a family; of two families, one is better than none."""
     relays: list[Relay] = []
     missing: list[tuple[AddressFamily, ErrorCode]] = []
@@ -168,14 +178,12 @@ def _open_each(state: ServerState, request: Request, wanted: Wanted, deadline: f
         if not state.relays.serves(family):
             missing.append((family, ErrorCode.ADDRESS_FAMILY_NOT_SUPPORTED))
             continue
-        opened = state.relays.open(
-            family, request.leg, request.now, deadline, even=wanted.even_port
-        )
+        opened = state.relays.open(family, serves, request.now, even=wanted.even_port)
         if isinstance(opened, RelayError):
             missing.append((family, ErrorCode.INSUFFICIENT_CAPACITY))
             reason = opened.value
         else:
-            relays.append(_relay(opened, deadline))
+            relays.append(_relay(opened, serves.deadline))
     if not relays:
         why = reason or "no relay address"
         raise no_room(state.settings, request, ErrorCode.INSUFFICIENT_CAPACITY, why)
@@ -186,7 +194,13 @@ def _relay(opened: OpenedRelay, deadline: float) -> Relay:
     return Relay(opened.relay_id, opened.bound, opened.relayed, deadline)
 
 
-def _created(state: ServerState, request: Request, outcome: Outcome, lifetime: float) -> Attributes:
+def _created(
+    state: ServerState,
+    request: Request,
+    outcome: Outcome,
+    lifetime: float,
+    buckets: Buckets | None,
+) -> Attributes:
     answer: list[tuple[a.Attribute[Any], Any]] = [
         (a.XOR_RELAYED_ADDRESS, relay.announced) for relay in outcome.relays
     ]
@@ -210,6 +224,7 @@ def _created(state: ServerState, request: Request, outcome: Outcome, lifetime: f
             created_at=request.now,
             relays=outcome.relays,
             answer=tuple(answer),
+            buckets=buckets,
         )
     )
     request.realm.quotas.add(request.realm.name, credential.quota_user, request.leg.client.host)

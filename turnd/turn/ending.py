@@ -77,9 +77,9 @@ def revoke_refused_peers(state: ServerState) -> None:
 
 
 def _ended(state: ServerState, allocation: TurnAllocation, reason: EndReason, now: float) -> None:
-    state.realms[allocation.realm].quotas.release(
-        allocation.realm, allocation.quota_user, allocation.client_host
-    )
+    realm, user = state.realms[allocation.realm], allocation.quota_user
+    realm.quotas.release(realm.name, user, allocation.client_host)
+    state.bandwidth.close(realm, user, allocation.buckets)
     state.report(
         events.AllocationEnded(
             allocation.leg, allocation.user, allocation.realm, reason, now - allocation.created_at

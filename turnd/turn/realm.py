@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from turnd.turn.bandwidth import NO_LIMITS, BandwidthLimits
+
 if TYPE_CHECKING:
     from turnd.allocations.policy import PeerPolicy
     from turnd.allocations.quotas import Quotas
@@ -20,3 +22,4 @@ class Realm:
     policy: PeerPolicy
     quotas: Quotas
     """Of this realm; the table counts for the whole server."""
+    bandwidth: BandwidthLimits = NO_LIMITS

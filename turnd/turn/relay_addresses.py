@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
-from turnd.engine.base import Leg, RelayEngine, RelayError, RelayId
+from turnd.engine.base import BucketId, Leg, RelayEngine, RelayError, RelayId
 from turnd.stun.addresses import AddressFamily, RelayedAddress, TransportAddress, family_of
 
 if TYPE_CHECKING:
@@ -24,6 +24,14 @@ class RelayAddress:
     bound: str
     announced: str
     ports: RelayPorts
+
+
+class Serves(NamedTuple):
+    """Whom a relay is for, how long, and how fast."""
+
+    leg: Leg | None
+    deadline: float
+    buckets: Sequence[BucketId] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +77,7 @@ class RelayAddresses:
         return family in self.by_family
 
     def open(
-        self, family: AddressFamily, leg: Leg, now: float, deadline: float, *, even: bool = False
+        self, family: AddressFamily, serves: Serves, now: float, *, even: bool = False
     ) -> OpenedRelay | RelayError:
         """Bind a relay at a random address of the family; the error is that of the last try."""
         error = RelayError.PORT_TAKEN
@@ -78,7 +86,7 @@ class RelayAddresses:
                 port = address.ports.take_even(now) if even else address.ports.take(now)
                 if port is None:
                     break
-                opened = self._bind(address, port, leg, now, deadline)
+                opened = self._bind(address, port, serves, now)
                 if isinstance(opened, OpenedRelay):
                     return opened
                 error = opened
@@ -87,21 +95,21 @@ class RelayAddresses:
         return error
 
     def open_pair(
-        self, family: AddressFamily, leg: Leg, now: float, deadline: float, reserved_until: float
+        self, family: AddressFamily, serves: Serves, now: float, reserved_until: float
     ) -> tuple[OpenedRelay, OpenedRelay] | RelayError:
-        """Bind an even port for the leg and the next one as a reservation."""
+        """Bind an even port and the next one as a reservation."""
         error = RelayError.PORT_TAKEN
         for address in self._shuffled(family):
             for _ in range(_TRIES):
                 pair = address.ports.take_pair(now)
                 if pair is None:
                     break
-                first = self._bind(address, pair[0], leg, now, deadline)
+                first = self._bind(address, pair[0], serves, now)
                 if not isinstance(first, OpenedRelay):
                     error = first
                     address.ports.release(pair[1], now)
                     continue
-                second = self._bind(address, pair[1], None, now, reserved_until)
+                second = self._bind(address, pair[1], Serves(None, reserved_until), now)
                 if isinstance(second, OpenedRelay):
                     return first, second
                 error = second
@@ -114,10 +122,10 @@ class RelayAddresses:
         self._by_bound[bound.host].ports.release(bound.port, now)
 
     def _bind(
-        self, address: RelayAddress, port: int, leg: Leg | None, now: float, deadline: float
+        self, address: RelayAddress, port: int, serves: Serves, now: float
     ) -> OpenedRelay | RelayError:
         bound = TransportAddress(address.bound, port)
-        result = self._engine.open_relay(leg, bound, deadline)
+        result = self._engine.open_relay(serves.leg, bound, serves.deadline, serves.buckets)
         if not isinstance(result, RelayError):
             return OpenedRelay(result, address, port)
         if result is RelayError.PORT_TAKEN:

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from turnd.allocations.table import AllocationTable
     from turnd.auth.credentials import WallClock
     from turnd.engine.base import RelayEngine
+    from turnd.turn.bandwidth import Bandwidth
     from turnd.turn.events import Sink
     from turnd.turn.realm import Realm
     from turnd.turn.relay_addresses import RelayAddresses
@@ -26,6 +27,7 @@ class ServerState:
     table: AllocationTable[TurnAllocation]
     relays: RelayAddresses
     engine: RelayEngine
+    bandwidth: Bandwidth
     realms: Mapping[str, Realm]
     """By name."""
     report: Sink

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from turnd.auth.credentials import Credential
     from turnd.engine.base import Leg
     from turnd.stun.message import Attributes
+    from turnd.turn.bandwidth import Buckets
 
 
 @dataclass(slots=True, eq=False, kw_only=True)
@@ -24,3 +25,5 @@ class TurnAllocation(Allocation):
     """Of its Allocate, by which a retransmission is known (RFC 8656 section 7.2)."""
     answer: Attributes
     """What a retransmitted Allocate is answered with."""
+    buckets: Buckets | None = None
+    """Where its packets have to find room; none where no bandwidth is limited."""
