@@ -7,6 +7,7 @@ from pathlib import Path
 
 from turnd.admin.metrics import Metrics
 from turnd.admin.snapshot import Reload, Snapshot
+from turnd.engine.base import EngineCounters, LatencyHistogram
 
 ROOT = Path(__file__).parents[1]
 DOCUMENT = (ROOT / "docs/observability.md").read_text()
@@ -22,7 +23,13 @@ def documented(section: str) -> set[str]:
 
 def test_metrics() -> None:
     snapshot = Snapshot(
-        "1", "e", "r", reload=Reload(True, 0.0), redis_available=True, user_allocations={}
+        "1",
+        "e",
+        "r",
+        engine=EngineCounters(latency=LatencyHistogram((1.0,), (1, 0), 0.5)),
+        reload=Reload(True, 0.0),
+        redis_available=True,
+        user_allocations={},
     )
     text = Metrics(lambda: snapshot).text().decode()
     assert documented("Metrics") == set(re.findall(r"^# TYPE (turnd_\w+)", text, re.MULTILINE))

@@ -7,7 +7,7 @@ import pytest
 
 from turnd.admin.metrics import Metrics
 from turnd.admin.snapshot import AllocationLabels, PortUse, RefusalLabels, Reload, Snapshot
-from turnd.engine.base import EngineCounters
+from turnd.engine.base import EngineCounters, RelayCounters
 
 BARE = Snapshot(version="0.1.0", engine_name="portable", engine_reason="asked for")
 TOLD: dict[str, Any] = {
@@ -15,6 +15,8 @@ TOLD: dict[str, Any] = {
     "engine_name": "native",
     "engine_reason": "the best there is",
     "engine": EngineCounters(relays=1),
+    "engine_details": {"io": "uring"},
+    "listeners": {"udp://192.0.2.1:3478": RelayCounters(packets_to_client=1)},
     "allocations": {AllocationLabels("udp", "ipv4", "example.org"): 1},
     "allocation_results": {"created": 1},
     "allocations_ended": {"expired": 1},

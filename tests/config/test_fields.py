@@ -21,6 +21,8 @@ class Example(Section):
     peer: fields.PeerRange = live("special-purpose", "Peers.")
     path: fields.FilePath | None = live(None, "A file.")
     secret: fields.Secret | None = live(None, "A secret.")
+    rate: fields.BitRate = live(0, "A bit rate.")
+    cpus: fields.CpuAffinity = live(False, "CPUs.")
     inner: Inner = section(Inner, "A section.")
 
 
@@ -33,6 +35,8 @@ def test_texts_become_values() -> None:
             "ports": 5,
             "peer": "10.0.0.0/8",
             "path": "x.pem",
+            "rate": "5Mbit",
+            "cpus": [0, 2],
             "inner": {"wait": "10s", "whole": "1m"},
         }
     )
@@ -42,6 +46,8 @@ def test_texts_become_values() -> None:
     assert example.ports == PortRange(5, 5)
     assert example.peer == "10.0.0.0/8"
     assert example.path == Path("x.pem")
+    assert example.rate == 5_000_000
+    assert example.cpus == (0, 2)
     assert example.inner == Inner(wait=10.0, whole=60)
     assert isinstance(example.inner.whole, int)
 
@@ -51,6 +57,11 @@ def test_values_stay_values() -> None:
     assert example.endpoint == Endpoint("tcp", "::", 9)
     assert example.ports == PortRange(3, 4)
     assert example.path == Path("x")
+
+
+def test_cpus_may_be_left_to_the_server() -> None:
+    assert Example.model_validate({"cpus": True}).cpus is True
+    assert Example.model_validate({"cpus": (3,)}).cpus == (3,)
 
 
 def test_relative_files_begin_at_the_base() -> None:
@@ -75,6 +86,16 @@ def test_relative_files_begin_at_the_base() -> None:
         {"path": ""},
         {"secret": 5},
         {"secret": ""},
+        {"rate": True},
+        {"rate": 1.5},
+        {"rate": None},
+        {"rate": "5MB"},
+        {"cpus": 2},
+        {"cpus": "0,2"},
+        {"cpus": [True]},
+        {"cpus": [-1]},
+        {"cpus": [8192]},
+        {"cpus": [1, 1]},
         {"inner": {"wait": True}},
         {"inner": {"wait": None}},
         {"inner": {"wait": 11}},

@@ -10,6 +10,7 @@ from turnd.config.values import (
     PortRange,
     RelayAddress,
     parse_alternate,
+    parse_bit_rate,
     parse_duration,
     parse_endpoint,
     parse_host_port,
@@ -135,6 +136,32 @@ def test_durations_that_are_none(value: str | float) -> None:
 
 
 @pytest.mark.parametrize(
+    ("value", "rate"),
+    [
+        (0, 0),
+        (64_000, 64_000),
+        ("64k", 64_000),
+        ("5M", 5_000_000),
+        ("5Mbit", 5_000_000),
+        ("2.5 Mbit", 2_500_000),
+        ("0.5k", 500),
+        ("1000G", 10**12),
+    ],
+)
+def test_bit_rates(value: str | int, rate: int) -> None:
+    assert parse_bit_rate(value) == rate
+
+
+@pytest.mark.parametrize(
+    "value",
+    [-1, 10**12 + 1, "", "5", "M", "5m", "5MB", "5 Mbps", "-5M", "1001G", "\u0665M"],
+)
+def test_bit_rates_that_are_none(value: str | int) -> None:
+    with pytest.raises(ValueError, match="no bit rate"):
+        parse_bit_rate(value)
+
+
+@pytest.mark.parametrize(
     ("text", "canonical"),
     [
         ("special-purpose", "special-purpose"),
@@ -199,7 +226,7 @@ def test_any_network_is_judged_as_python_does(
 @given(st.text())
 def test_any_text_is_a_value_or_a_value_error(text: str) -> None:
     parsers = (parse_endpoint, parse_relay_address, parse_port_range, parse_peer_range)
-    for parse in (*parsers, parse_duration, parse_host_port):
+    for parse in (*parsers, parse_bit_rate, parse_duration, parse_host_port):
         try:
             value = parse(text)
         except ValueError as error:

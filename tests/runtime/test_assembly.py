@@ -10,9 +10,11 @@ from turnd.auth.redis_schema import RealmOptions
 from turnd.auth.rest import rest_password
 from turnd.auth.store_cache import StoreHooks
 from turnd.config import Config, load_text
+from turnd.engine.choose import EngineOptions
 from turnd.runtime import assembly
 from turnd.stun.addresses import TransportAddress
 from turnd.system import RouteAddresses
+from turnd.turn.bandwidth import BandwidthLimits
 
 HOOKS = StoreHooks(lambda *_: None)
 
@@ -40,6 +42,43 @@ def test_automatic_relay_addresses(
     monkeypatch.setattr(assembly, "default_route_addresses", lambda: routes)
     found = assembly.relay_addresses(config(""))
     assert [each.bound for each in found] == [each.announced for each in found] == expected
+
+
+@pytest.mark.parametrize(
+    ("text", "workers", "cpus"),
+    [
+        ("", 3, ()),
+        ("workers: 2", 2, ()),
+        ("cpu_affinity: true", 3, (1, 4, 5)),
+        ("cpu_affinity: [5, 1]", 2, (5, 1)),
+        ("{cpu_affinity: [4], workers: 2}", 2, (4,)),
+        ("cpu_affinity: []", 3, ()),
+    ],
+)
+def test_how_many_workers_and_where(
+    text: str, workers: int, cpus: tuple[int, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("os.sched_getaffinity", lambda _: {5, 1, 4})
+    assert assembly.engine_options(config(text)) == EngineOptions("auto", workers, cpus)
+
+
+def test_a_cpu_that_is_not_ours(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("os.sched_getaffinity", lambda _: {0, 1})
+    with pytest.raises(ValueError, match="may not run on CPU 2, 7, only on 0, 1"):
+        assembly.engine_options(config("cpu_affinity: [1, 2, 7]"))
+
+
+def test_bandwidth_is_of_the_realm_or_the_server() -> None:
+    limited = config(
+        "{limits: {bandwidth_per_allocation: 5M, bandwidth_per_user: 20M}, realms: {"
+        "a: {listen: ['udp://[::1]:1'], auth: {secrets: [x]}, limits: {bandwidth_per_user: 1M}},"
+        "b: {listen: ['udp://127.0.0.1:2'], auth: {secrets: [x]}}}}"
+    )
+    assert [assembly.bandwidth_limits(each) for each in limited.all_realms()] == [
+        BandwidthLimits(5_000_000, 20_000_000),
+        BandwidthLimits(0, 1_000_000),
+        BandwidthLimits(5_000_000, 20_000_000),
+    ]
 
 
 def test_relay_addresses_and_ports() -> None:

@@ -18,11 +18,14 @@ from tests.waiting import eventually
 from turnd.client.client import TurnClient
 from turnd.client.errors import ClientError, StunError
 from turnd.config import compare
+from turnd.engine.portable import PortableEngine
 from turnd.runtime.ending import Signals
 from turnd.stun.addresses import TransportAddress
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from turnd.engine.base import BucketId
 
 PEER = TransportAddress("127.0.0.1", 9)
 
@@ -170,6 +173,29 @@ async def test_quotas_and_limits(tmp_path: Path) -> None:
         server = run.server
         assert (server.endpoints.caps.per_client, server.endpoints.caps.total) == (3, 4)
         assert [server.engine.draw("192.0.2.1") for _ in range(6)] == [True] * 5 + [False]
+
+
+async def test_bandwidth(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    told: list[int | None] = []
+    limit = PortableEngine.limit
+
+    def spy(engine: PortableEngine, bucket: BucketId, rate: int | None) -> None:
+        told.append(rate)
+        limit(engine, bucket, rate)
+
+    monkeypatch.setattr(PortableEngine, "limit", spy)
+    async with running(tmp_path, limits={"bandwidth_total": "3M"}) as run:
+        assert told == [3_000_000]
+        await (await run.client()).allocate()
+        told.clear()
+        limits = {"bandwidth_per_allocation": "1M", "bandwidth_per_user": "2Mbit"}
+        result = await run.reload(limits=limits)
+        assert result["live"] == [
+            "limits.bandwidth_per_allocation",
+            "limits.bandwidth_per_user",
+            "limits.bandwidth_total",
+        ]
+        assert told == [0, 2_000_000, 1_000_000]
 
 
 async def test_numbers_of_allocations_streams_and_nonces(tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ from tests.waiting import eventually
 from turnd.admin.snapshot import AllocationLabels, RefusalLabels
 from turnd.client.errors import ClientError, StunError
 from turnd.client.uri import Transport
+from turnd.engine.base import EngineCounters, RelayCounters
 from turnd.runtime.snapshot import VERSION, take_snapshot
 from turnd.stun.addresses import AddressFamily
 
@@ -22,6 +23,7 @@ async def test_before_anything_happened(tmp_path: Path) -> None:
     async with running(tmp_path) as run:
         found = take_snapshot(run.server)
         assert found.version == VERSION
+        assert found.engine_details == {"io": "epoll", "workers": "1"}
         assert (found.engine_name, found.engine_reason) == ("portable", run.server.engine_reason)
         assert found.allocations == {}
         assert found.allocation_results == {"created": 0}
@@ -88,9 +90,26 @@ async def test_what_was_relayed(tmp_path: Path) -> None:
         await other.create_permission(here)
         await one.send(there, b"x" * 100)
         assert await heard(other) == (here, b"x" * 100)
-        totals = take_snapshot(run.server).engine.totals
+        found = take_snapshot(run.server)
+        totals = found.engine.totals
+        assert found.listeners == {
+            f"udp://127.0.0.1:{run.port('udp')}": totals,
+            f"tcp://127.0.0.1:{run.port('tcp')}": RelayCounters(),
+        }
         assert (totals.packets_from_client, totals.bytes_from_client) == (1, 100)
         assert (totals.packets_to_client, totals.bytes_to_client) == (1, 100)
+
+
+async def test_what_the_engine_answered_itself_counts_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with running(tmp_path) as run:
+        await (await run.client()).binding()
+        counters = EngineCounters(bindings_answered=5, bindings_over_budget=3)
+        monkeypatch.setattr(run.server.engine, "counters", lambda: counters)
+        found = take_snapshot(run.server)
+        assert found.binding_requests == 6
+        assert found.unauthenticated_dropped == found.messages_dropped["over_budget"] == 3
 
 
 async def test_a_rest_name_counts_for_its_user(tmp_path: Path) -> None:

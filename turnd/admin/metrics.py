@@ -10,11 +10,18 @@ Rules of the house
 
 from __future__ import annotations
 
+from itertools import accumulate
 from typing import TYPE_CHECKING, TypeVar
 
 from prometheus_client import CollectorRegistry, ProcessCollector, generate_latest
-from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.core import (
+    CounterMetricFamily,
+    GaugeMetricFamily,
+    HistogramMetricFamily,
+    Metric,
+)
 from prometheus_client.registry import Collector
+from prometheus_client.utils import floatToGoString
 
 from turnd.engine.base import CloseReason, Drop, Transport
 from turnd.listeners.caps import StreamRefusal
@@ -24,12 +31,14 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
 
     from turnd.admin.snapshot import Snapshot
-    from turnd.engine.base import EngineCounters, RelayCounters
+    from turnd.engine.base import EngineCounters, LatencyHistogram, RelayCounters
 
 _Labels = TypeVar("_Labels", bound=tuple[str, ...])
 _Label = TypeVar("_Label", bound=str)
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
+
+QUANTILES = (0.5, 0.99, 0.999)
 
 _STREAMS = tuple(transport for transport in Transport if transport.is_stream)
 
@@ -60,6 +69,9 @@ class Metrics(Collector):
         yield from _about(snapshot)
         yield from _allocations(snapshot)
         yield from _relay(snapshot.engine)
+        yield from _listeners(snapshot)
+        if snapshot.engine.latency is not None:
+            yield from _latency(snapshot.engine.latency)
         yield from _requests(snapshot)
         yield from _streams(snapshot)
         yield from _environment(snapshot)
@@ -74,9 +86,9 @@ def _about(snapshot: Snapshot) -> Iterator[Metric]:
     )
     yield _labelled_gauge(
         "turnd_engine_info",
-        "Always 1; which engine relays and why this one.",
-        ("name", "reason"),
-        {(snapshot.engine_name, snapshot.engine_reason): 1},
+        "Always 1; which engine relays, why this one and how.",
+        ("name", "reason", *snapshot.engine_details),
+        {(snapshot.engine_name, snapshot.engine_reason, *snapshot.engine_details.values()): 1},
     )
 
 
@@ -151,6 +163,52 @@ def _relay(engine: EngineCounters) -> Iterator[Metric]:
         _with_zeros(Drop, engine.drops),
     )
     yield _gauge("turnd_relays", "Open relay sockets.", engine.relays)
+
+
+def _listeners(snapshot: Snapshot) -> Iterator[Metric]:
+    for unit, what in (("packets", "Packets"), ("bytes", "Payload bytes")):
+        family = CounterMetricFamily(
+            f"turnd_listener_{unit}_total",
+            f"{what} relayed from (rx) and to (tx) the clients of an endpoint of the server.",
+            labels=("listener", "direction"),
+        )
+        for listener, counters in snapshot.listeners.items():
+            up, down = _up_and_down(counters, unit)
+            family.add_metric((listener, "rx"), up)
+            family.add_metric((listener, "tx"), down)
+        yield family
+
+
+def _latency(histogram: LatencyHistogram) -> Iterator[Metric]:
+    below = list(accumulate(histogram.counts))
+    bounds = [*map(floatToGoString, histogram.bounds), "+Inf"]
+    yield HistogramMetricFamily(
+        "turnd_relay_time_inside_seconds",
+        "How long relayed packets were inside, from the kernel's receipt to the sending; sampled.",
+        buckets=list(zip(bounds, below, strict=True)),
+        sum_value=histogram.total,
+    )
+    if below[-1]:
+        yield _labelled_gauge(
+            "turnd_relay_latency_seconds",
+            "The same since the start, by quantile.",
+            ("quantile",),
+            {(str(q),): quantile(histogram, q) for q in QUANTILES},
+        )
+
+
+def quantile(histogram: LatencyHistogram, q: float) -> float:
+    """The time that a part of the packets (0 to 1) stayed within, as Prometheus estimates it.
+
+    Within a bucket the packets are taken to be spread evenly; beyond the last bound it is that.
+    """
+    rank = q * sum(histogram.counts)
+    lower = below = 0.0
+    for bound, count in zip(histogram.bounds, histogram.counts, strict=False):
+        if count and below + count >= rank:
+            return lower + (bound - lower) * (rank - below) / count
+        lower, below = bound, below + count
+    return lower
 
 
 def _up_and_down(counters: RelayCounters, unit: str) -> tuple[int, int]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NamedTuple
 
-from turnd.engine.base import EngineCounters
+from turnd.engine.base import EngineCounters, RelayCounters
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -55,6 +55,10 @@ class Snapshot:
     engine_reason: str
     """Why this engine runs, in words."""
     engine: EngineCounters = field(default_factory=EngineCounters)
+    engine_details: Mapping[str, str] = field(default_factory=dict)
+    """How the engine works, see `RelayEngine.details`."""
+    listeners: Mapping[str, RelayCounters] = field(default_factory=dict)
+    """What was relayed for the clients of each of the server's own endpoints."""
     allocations: Mapping[AllocationLabels, int] = field(default_factory=dict)
     allocation_results: Mapping[str, int] = field(default_factory=dict)
     """Allocate requests by what came of them: `created`, or the reason of the refusal."""

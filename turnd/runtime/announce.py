@@ -30,6 +30,7 @@ def announce(server: Server, user: str) -> None:
         version=VERSION,
         engine=server.engine.name,
         reason=server.engine_reason,
+        **server.engine.details,
         config=str(server.config_path or "built-in defaults"),
         listen=[f"{each.transport}://{address}" for each, address in server.endpoints.bound()],
         relay=[_relay(server, each.bound, each.announced) for each in server.relays],

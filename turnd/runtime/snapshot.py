@@ -7,10 +7,12 @@ from importlib.metadata import version
 from typing import TYPE_CHECKING
 
 from turnd.admin.snapshot import AllocationLabels, PortUse, RefusalLabels, Snapshot
+from turnd.engine.base import RelayCounters
 from turnd.stun.errors import ErrorCode
 from turnd.turn.events import Dropped
 
 if TYPE_CHECKING:
+    from turnd.engine.base import EngineCounters
     from turnd.runtime.server import Server
 
 VERSION = version("turnd")
@@ -18,13 +20,16 @@ VERSION = version("turnd")
 
 def take_snapshot(server: Server) -> Snapshot:
     """All figures of this moment."""
-    counts = server.pump.events.counts
+    counts, engine = server.pump.events.counts, server.engine.counters()
+    dropped = counts.dropped + Counter({Dropped.OVER_BUDGET: engine.bindings_over_budget})
     stores = server.sources.stores.values()
     return Snapshot(
         version=VERSION,
         engine_name=server.engine.name,
         engine_reason=server.engine_reason,
-        engine=server.engine.counters(),
+        engine=engine,
+        engine_details=server.engine.details,
+        listeners=_listeners(server, engine),
         allocations=_allocations(server),
         allocation_results=_results(counts.allocations_created, counts.allocations_refused),
         allocations_ended=dict(counts.allocations_ended),
@@ -32,11 +37,11 @@ def take_snapshot(server: Server) -> Snapshot:
             RefusalLabels(method, str(int(code))): count
             for (method, code), count in counts.requests_refused.items()
         },
-        messages_dropped=dict(counts.dropped),
+        messages_dropped=dropped,
         auth_failures=dict(counts.auth_failures),
         challenges=counts.challenges,
-        binding_requests=counts.bindings,
-        unauthenticated_dropped=counts.dropped[Dropped.OVER_BUDGET],
+        binding_requests=counts.bindings + engine.bindings_answered,
+        unauthenticated_dropped=dropped[Dropped.OVER_BUDGET],
         relay_ports={
             address.announced: PortUse(address.ports.in_use, address.ports.capacity)
             for address in server.relays
@@ -50,6 +55,16 @@ def take_snapshot(server: Server) -> Snapshot:
         redis_available=all(store.away is None for store in stores) if stores else None,
         user_allocations=_by_user(server) if server.config.metrics.users else None,
     )
+
+
+def _listeners(server: Server, engine: EngineCounters) -> dict[str, RelayCounters]:
+    endpoints = server.endpoints
+    return {
+        f"{endpoint.transport}://{address}": engine.by_listener.get(listener, RelayCounters())
+        for listener, (endpoint, address) in zip(
+            endpoints.by_listener, endpoints.bound(), strict=True
+        )
+    }
 
 
 def _allocations(server: Server) -> dict[AllocationLabels, int]:
