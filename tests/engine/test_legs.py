@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.engine.contract import Allocation
-from tests.engine.worlds import SETTINGS, PortableWorld
+from tests.engine.socket_worlds import PortableWorld
+from tests.engine.worlds import SETTINGS
 from turnd.engine.base import CloseReason, ListenerSettings, Transport
 
 if TYPE_CHECKING:

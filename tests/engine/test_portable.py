@@ -14,7 +14,8 @@ import uvloop
 
 from tests.engine import contract, contract_bounds, contract_protection, contract_streams
 from tests.engine.contract import REQUEST, Allocation
-from tests.engine.worlds import LOOPBACK, PortableWorld
+from tests.engine.socket_worlds import PortableWorld
+from tests.engine.worlds import LOOPBACK
 from turnd.engine.base import ClientMessage, RelayError, Transport
 from turnd.stun.addresses import TransportAddress
 

@@ -14,7 +14,8 @@ import pytest
 
 from tests.engine.contract import ANSWER, REQUEST, channel_data
 from tests.engine.contract_streams import BOTH, padded, with_channel
-from tests.engine.worlds import SETTINGS, PortableWorld, tls_sides
+from tests.engine.socket_worlds import PortableWorld, tls_sides
+from tests.engine.worlds import SETTINGS
 from turnd.engine.base import (
     ClientMessage,
     CloseReason,

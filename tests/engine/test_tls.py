@@ -4,7 +4,7 @@ import ssl
 
 import pytest
 
-from tests.engine.worlds import tls_sides
+from tests.engine.socket_worlds import tls_sides
 from turnd.engine.tls import TlsSession
 
 

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.engine.contract import ANSWER, REQUEST, Allocation, channel_data, send_indication
-from tests.engine.worlds import LOOPBACK, SETTINGS, PortableWorld
+from tests.engine.socket_worlds import PortableWorld
+from tests.engine.worlds import LOOPBACK, SETTINGS
 from turnd.engine import sockets
 from turnd.engine.base import ClientMessage, Leg, RelayId, Transport
 from turnd.engine.forwarding import Forwarder
@@ -27,7 +28,7 @@ from turnd.stun.message import decode_untrusted
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
-    from tests.engine.worlds import SocketParty
+    from tests.engine.socket_worlds import SocketParty
     from turnd.engine.base import ListenerId
 
 _IP_MTU_DISCOVER = 10

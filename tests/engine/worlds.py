@@ -1,22 +1,15 @@
 """The surroundings of an engine under the contract's tests: clients, peers, a clock.
 
-`FakeWorld` is in memory, `PortableWorld` has real sockets on loopback; the tests see one interface.
+`FakeWorld` is in memory, those of `socket_worlds` have real sockets on loopback; the tests see one
+interface.
 What a test waits for is always an effect that can be seen, with a limit.
 """
 
 from __future__ import annotations
 
-import asyncio
-import socket
-import ssl
-import tempfile
 from abc import ABC, abstractmethod
-from dataclasses import replace
-from functools import lru_cache
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tests.e2e.certificates import Authority
 from tests.waiting import eventually
 from turnd.engine.base import (
     Drop,
@@ -24,12 +17,9 @@ from turnd.engine.base import (
     LegOpened,
     ListenerSettings,
     RelayError,
-    TlsIdentity,
-    TlsSettings,
     Transport,
 )
 from turnd.engine.fake import FakeEngine
-from turnd.engine.portable import PortableEngine
 from turnd.stun.addresses import (
     ChannelNumber,
     ClientAddress,
@@ -38,7 +28,6 @@ from turnd.stun.addresses import (
     TransportAddress,
     family_of,
 )
-from turnd.stun.framing import StreamFramer
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -103,8 +92,8 @@ class World(ABC):
     engine: RelayEngine
     listener: ListenerId
 
-    def __init__(self) -> None:
-        self.clock = Clock()
+    def __init__(self, clock: Clock) -> None:
+        self.clock = clock
         self.woken = 0
         self.seen: list[Event] = []
 
@@ -193,9 +182,6 @@ class World(ABC):
         assert self.drops() == wanted
 
 
-# ------------------------------------------------------------------------------------ in memory
-
-
 class FakeParty(Party):
     def __init__(self, world: FakeWorld, address: TransportAddress, is_client: bool) -> None:
         self.address = address
@@ -240,7 +226,7 @@ class FakeWorld(World):
     """All in memory; what is sent has arrived at once."""
 
     def __init__(self) -> None:
-        super().__init__()
+        super().__init__(Clock())
         self.engine: FakeEngine = FakeEngine(self.clock)
         self.engine.hosts = {LOOPBACK, "127.0.0.2", "::1"}
         self.engine.start(self.wake)
@@ -319,169 +305,3 @@ class FakeWorld(World):
 
     async def close(self) -> None:
         self.engine.stop()
-
-
-# --------------------------------------------------------------------------------- real sockets
-
-
-@lru_cache(maxsize=1)
-def tls_sides() -> tuple[TlsSettings, ssl.SSLContext]:
-    """A server's and a client's, made once a test run."""
-    with tempfile.TemporaryDirectory() as folder:
-        authority = Authority(Path(folder))
-        pair = authority.issue("server")
-        server = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        server.load_cert_chain(pair.certificate, pair.key)
-        server.set_alpn_protocols(["stun.turn"])
-        client = ssl.create_default_context(cafile=authority.file)
-        client.set_alpn_protocols(["stun.turn"])
-        files = [Path(each).read_bytes() for each in (pair.certificate, pair.key)]
-    return TlsSettings(server, (TlsIdentity(("localhost",), *files),)), client
-
-
-class SocketParty(Party):
-    def __init__(self, host: str) -> None:
-        family = socket.AF_INET6 if ":" in host else socket.AF_INET
-        self.sock = socket.socket(family, socket.SOCK_DGRAM)
-        self.sock.setblocking(False)
-        self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 20)
-        self.sock.bind((host, 0))
-        self.address = TransportAddress(*self.sock.getsockname()[:2])
-
-    def send(self, data: bytes, to: TransportAddress) -> None:
-        self.sock.sendto(data, to)
-
-    def _try(self) -> tuple[bytes, TransportAddress] | None:
-        try:
-            data, source = self.sock.recvfrom(65_536)
-        except BlockingIOError:
-            return None
-        return data, TransportAddress(*source[:2])
-
-    async def receive(self) -> tuple[bytes, TransportAddress]:
-        received: tuple[bytes, TransportAddress] = await eventually(self._try, LIMIT)
-        return received
-
-    def has_nothing(self) -> bool:
-        return self._try() is None
-
-
-class SocketStreamClient(StreamClient):
-    def __init__(
-        self, leg: Leg, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
-    ) -> None:
-        self.leg = leg
-        self.reader = reader
-        self.writer = writer
-        self._framer = StreamFramer()
-
-    def send(self, data: bytes) -> None:
-        self.writer.write(data)
-
-    async def receive(self) -> bytes:
-        async with asyncio.timeout(LIMIT):
-            while (frame := self._framer.next_frame()) is None:
-                data = await self.reader.read(65_536)
-                assert data, "the connection has ended"
-                self._framer.feed(data)
-        return frame
-
-    def close(self) -> None:
-        self.writer.close()
-
-    async def ended(self) -> bool:
-        async with asyncio.timeout(LIMIT):
-            try:
-                return await self.reader.read() is not None
-            except (ConnectionError, ssl.SSLError):
-                return True
-
-
-class PortableWorld(World):
-    """Sockets on loopback."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.engine: PortableEngine = PortableEngine(self.clock)
-        self.engine.start(self.wake)
-        self.listener = self.engine.listen(TransportAddress(LOOPBACK, 0), SETTINGS)
-        self._parties: list[SocketParty] = []
-        self._streams: list[socket.socket | asyncio.StreamWriter] = []
-
-    def free_port(self, host: str) -> int:
-        with socket.socket(
-            socket.AF_INET6 if ":" in host else socket.AF_INET, socket.SOCK_DGRAM
-        ) as probe:
-            probe.bind((host, 0))
-            port: int = probe.getsockname()[1]
-        return port
-
-    def client(self, host: str = LOOPBACK) -> SocketParty:
-        return self.peer(host)
-
-    def peer(self, host: str = LOOPBACK) -> SocketParty:
-        party = SocketParty(host)
-        self._parties.append(party)
-        return party
-
-    def refuse(self, peer: Party) -> PeerAddress:
-        # Broadcasting without SO_BROADCAST is EACCES, as with a firewall that rejects.
-        return PeerAddress(TransportAddress("255.255.255.255", peer.address.port))
-
-    def adopt(
-        self,
-        transport: Transport,
-        settings: ListenerSettings = SETTINGS,
-        first_bytes: bytes = b"",
-    ) -> tuple[Leg, socket.socket]:
-        """A leg, and the client's end of its connection."""
-        if transport is Transport.TLS and settings.tls is None:
-            settings = replace(settings, tls=tls_sides()[0])
-        return self._connect_to(self.engine.stream_listener(settings), transport, first_bytes)
-
-    def adopt_by(self, listener: ListenerId) -> Leg:
-        return self._connect_to(listener, Transport.TCP, b"")[0]
-
-    def _connect_to(
-        self, listener: ListenerId, transport: Transport, first_bytes: bytes
-    ) -> tuple[Leg, socket.socket]:
-        with socket.create_server((LOOPBACK, 0)) as server:
-            theirs = socket.create_connection(server.getsockname())
-            ours, address = server.accept()
-            client = ClientAddress(TransportAddress(*address))
-            local = ServerAddress(TransportAddress(*server.getsockname()))
-        leg = self.engine.adopt(ours.detach(), listener, transport, client, local, first_bytes)
-        theirs.setblocking(False)
-        self._streams.append(theirs)
-        return leg, theirs
-
-    async def connect(
-        self, transport: Transport, settings: ListenerSettings = SETTINGS, first_bytes: bytes = b""
-    ) -> SocketStreamClient:
-        leg, theirs = self.adopt(transport, settings, first_bytes)
-        tls: dict[str, Any] = {}
-        if transport is Transport.TLS:
-            tls = {"ssl": tls_sides()[1], "server_hostname": "localhost"}
-        reader, writer = await asyncio.open_connection(sock=theirs, **tls)
-        self._streams[-1] = writer
-        opened = (await self.until(self.engine.poll))[0]
-        assert isinstance(opened, LegOpened)
-        return SocketStreamClient(leg, reader, writer)
-
-    async def handshake(self, settings: ListenerSettings = SETTINGS) -> SocketStreamClient:
-        leg, theirs = self.adopt(Transport.TLS, settings)
-        reader, writer = await asyncio.open_connection(sock=theirs)
-        self._streams[-1] = writer
-        return SocketStreamClient(leg, reader, writer)
-
-    async def close(self) -> None:
-        self.engine.stop()
-        for party in self._parties:
-            party.sock.close()
-        for stream in self._streams:
-            stream.close()
-            if isinstance(stream, asyncio.StreamWriter):
-                try:
-                    await stream.wait_closed()
-                except (ConnectionError, ssl.SSLError):
-                    continue
