@@ -21,12 +21,17 @@ use relay_core::wire::message::{Datagram, Stun, classify_untrusted};
 use relay_core::wire::nonce::NonceKeys;
 use relay_core::wire::send::decode_send_untrusted;
 
-fn cases(cases: u32) -> ProptestConfig {
-    ProptestConfig { cases, failure_persistence: None, ..ProptestConfig::default() }
+/// Where in a nonce its character of time is.
+const TIME_AT: usize = 13;
+
+/// So many times as many as the variable PROPTEST_CASES says, of which the default is 256.
+fn cases(times: u32) -> ProptestConfig {
+    let default = ProptestConfig::default();
+    ProptestConfig { cases: default.cases * times, failure_persistence: None, ..default }
 }
 
 proptest! {
-    #![proptest_config(cases(2_000))]
+    #![proptest_config(cases(8))]
 
     #[test]
     fn datagrams_are_told_apart_alike(datagram in datagrams()) {
@@ -97,7 +102,7 @@ proptest! {
 }
 
 proptest! {
-    #![proptest_config(cases(1_000))]
+    #![proptest_config(cases(4))]
 
     #[test]
     fn nonces_are_judged_alike(
@@ -106,6 +111,7 @@ proptest! {
         changed in prop_oneof![
             2 => Just(None),
             1 => (0..40_usize, any::<u8>()).prop_map(Some),
+            1 => (Just(TIME_AT), any::<u8>()).prop_map(Some),
             1 => (0..40_usize, b'A'..=b'Z').prop_map(Some),
         ],
         message in messages(),
@@ -191,12 +197,19 @@ struct Minting {
     later: f64,
 }
 
+/// Minted at any time and judged at any later one, but more often where it matters: by the last
+/// character of time, and when a nonce's lifetime ends.
 fn mintings() -> impl Strategy<Value = Minting> {
-    (addresses(), 0.5..4000.0_f64, 6..=16_u8, 0.0..1e6_f64, 0..3_u8, any::<bool>(), -0.2..4.5_f64)
-        .prop_map(|(client, lifetime, mac_length, now, algorithms, anonymity, age)| {
-            let later = (now + lifetime * age).max(0.0);
+    let tick = prop_oneof![3 => 0..5000_u32, 1 => (0..99_u32).prop_map(|round| 64 * round + 63)];
+    let age = prop_oneof![2 => 0..14_i32, 2 => 14..18_i32, 1 => -3..72_i32];
+    let offers = (0..3_u8, any::<bool>());
+    (addresses(), 0.5..4000.0_f64, 6..=16_u8, tick, age, 0.0..1.0_f64, offers).prop_map(
+        |(client, lifetime, mac_length, tick, age, part, (algorithms, anonymity))| {
+            let now = lifetime / 16.0 * (f64::from(tick) + part);
+            let later = (now + lifetime / 16.0 * f64::from(age)).max(0.0);
             Minting { client, lifetime, mac_length, now, algorithms, anonymity, later }
-        })
+        },
+    )
 }
 
 impl Minting {

@@ -81,7 +81,7 @@ impl NonceKeys {
         let minted = minted.map_or(-1, |index| index as i64);
         let age = (this_tick - minted).rem_euclid(ALPHABET.len() as i64);
         let tick = this_tick - age;
-        if mac.len() != self.mac_length || age >= TICKS {
+        if mac.len() != self.mac_length || !time.is_ascii() || age >= TICKS {
             return false;
         }
         let epoch = tick.div_euclid(EPOCH);
@@ -190,6 +190,17 @@ mod tests {
         for nonce in [&NONCE[1..], &NONCE[..29], &format!("{NONCE}0"), &NONCE[..13], ""] {
             assert!(!verifies(&keys(16), nonce, CLIENT, MINTED_AT));
         }
+    }
+
+    #[test]
+    fn what_is_no_character_of_time_counts_as_the_last_one() {
+        let (keys, now) = (keys(16), 57_487.5);
+        assert!(verifies(&keys, "obMatJos2gAAA_uYMrnftlZenFJ8r6", CLIENT, now));
+        assert!(verifies(&keys, "obMatJos2gAAA!uYMrnftlZenFJ8r6", CLIENT, now));
+        assert!(!verifies(&keys, "obMatJos2gAAA-uYMrnftlZenFJ8r6", CLIENT, now));
+        let mut beyond_ascii = b"obMatJos2gAAA_uYMrnftlZenFJ8r6".to_vec();
+        beyond_ascii[COOKIE_LENGTH] = 0x80;
+        assert!(!keys.is_ours(&beyond_ascii, CLIENT.parse().unwrap(), now));
     }
 
     #[test]

@@ -132,6 +132,7 @@ pub(crate) fn messages() -> impl Strategy<Value = Message> {
         4 => Just(0x0016),
         4 => Just(0x0001),
         1 => prop::sample::select(vec![0x0003, 0x0004, 0x0008, 0x0009, 0x0011, 0x0101, 0x0017]),
+        1 => 0x0300..0x0600_u16,
         1 => any::<u16>(),
     ];
     let peer_and_data = (peer_values(), vec(any::<u8>(), 0..40))
@@ -172,8 +173,9 @@ fn attributes() -> impl Strategy<Value = (u16, Vec<u8>)> {
         6 => (understood, value()),
         2 => (prop_oneof![0..64_u16, any::<u16>()], value()),
         2 => (0x8000..=0xFFFF_u16, value()),
-        2 => vec(any::<u8>(), 20).prop_map(|value| (number::MESSAGE_INTEGRITY, value)),
-        1 => (4..=9_usize).prop_flat_map(|fours| vec(any::<u8>(), 4 * fours))
+        3 => vec(any::<u8>(), 20).prop_map(|value| (number::MESSAGE_INTEGRITY, value)),
+        3 => prop_oneof![3 => Just(32), 1 => 14..36_usize]
+            .prop_flat_map(|size| vec(any::<u8>(), size))
             .prop_map(|value| (number::MESSAGE_INTEGRITY_SHA256, value)),
         1 => peer_values().prop_map(|value| (number::XOR_PEER_ADDRESS, value)),
     ]
