@@ -1,6 +1,6 @@
 //! Bytes that wait for the socket.
 
-use std::io::{self, Write};
+use std::io::{self, ErrorKind, Write};
 use std::net::TcpStream;
 
 /// Bytes of memory that an empty backlog may keep for the next turn's packets.
@@ -36,9 +36,9 @@ impl Backlog {
         if self.is_empty() {
             return Ok(true);
         }
-        match socket.write(&self.bytes[self.sent..]) {
+        match uninterrupted(|| socket.write(&self.bytes[self.sent..])) {
             Ok(taken) => self.sent += taken,
-            Err(error) if is_passing(&error) => return Ok(false),
+            Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(false),
             Err(error) => return Err(error),
         }
         if self.is_empty() {
@@ -60,7 +60,12 @@ pub(super) fn clear(buffer: &mut Vec<u8>) {
     buffer.shrink_to(KEPT);
 }
 
-/// Whether the socket may be tried again.
-pub(super) fn is_passing(error: &io::Error) -> bool {
-    matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted)
+/// Calls again what a signal has interrupted.
+pub(super) fn uninterrupted<T>(mut call: impl FnMut() -> io::Result<T>) -> io::Result<T> {
+    loop {
+        match call() {
+            Err(error) if error.kind() == ErrorKind::Interrupted => {}
+            result => return result,
+        }
+    }
 }

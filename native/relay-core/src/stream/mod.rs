@@ -14,15 +14,18 @@
 //! 5.  A stream that fails while it is written to says so at the next `flush`, not under the feet
 //!     of whoever was writing.
 //!
+//! An idle stream costs 250 bytes beside the kernel's socket by TCP, and 4.5 KiB by TLS, most of it
+//! keys. During a handshake it is the client's hello and our flight, some 3 KiB.
+
 #![forbid(unsafe_code)]
 
-use std::io::Read;
+use std::io::{ErrorKind, Read};
 use std::net::TcpStream;
 use std::ops::Range;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::Arc;
 
-use self::backlog::{Backlog, is_passing};
+use self::backlog::{Backlog, uninterrupted};
 use self::session::{Received, Session};
 use self::tls::TlsConfig;
 use crate::leg::CloseReason;
@@ -241,11 +244,10 @@ impl Stream {
 
     /// Reads what there is now; the connection's end is remembered.
     fn read(&mut self, room: &mut [u8]) -> usize {
-        match (&self.socket).read(room) {
-            Ok(0) => self.end = Some(CloseReason::Client),
-            Ok(read) => return read,
-            Err(error) if is_passing(&error) => {}
-            Err(_) => self.end = Some(CloseReason::Client),
+        match uninterrupted(|| (&self.socket).read(room)) {
+            Ok(read) if read > 0 => return read,
+            Err(error) if error.kind() == ErrorKind::WouldBlock => {}
+            Ok(_) | Err(_) => self.end = Some(CloseReason::Client),
         }
         0
     }

@@ -72,12 +72,17 @@ enum State {
 
 impl Session {
     pub(super) fn new(config: Arc<TlsConfig>, first_bytes: &[u8], deadline: Nanos) -> Self {
-        Self {
-            state: State::Greeting { acceptor: Box::default(), heard: 0, config },
-            cut: first_bytes.to_vec(),
+        let mut session = Self {
+            state: State::Failed { handshaking: true },
+            cut: Vec::new(),
             plaintext: Vec::new(),
             deadline,
+        };
+        if first_bytes.len() <= LARGEST_CUT {
+            session.state = State::Greeting { acceptor: Box::default(), heard: 0, config };
+            session.cut = first_bytes.to_vec();
         }
+        session
     }
 
     /// When the handshake must be complete.

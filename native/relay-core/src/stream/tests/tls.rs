@@ -186,6 +186,33 @@ fn a_hello_without_end_is_refused() {
 }
 
 #[test]
+fn more_than_a_hello_read_before_is_refused() {
+    let (ours, _theirs) = pair();
+    let first_bytes = vec![0; 1 << 20];
+    let mut worker = Worker::new(Stream::tls(ours, &SETTINGS, &config(), &first_bytes, 0));
+    worker.turn();
+    assert_eq!(worker.end, Some(CloseReason::HandshakeFailed));
+}
+
+#[test]
+fn no_hello_upsets_a_stream() {
+    let (_, theirs) = pair();
+    let hello = Client::new(theirs, &Hello::default()).outgoing();
+    for at in 0..hello.len() {
+        let mut wrong = hello.clone();
+        wrong[at] ^= 0x55;
+        let (mut worker, mut client) = greeted(&config(), &Hello::default());
+        received(&worker.stream.socket);
+        send(&client.socket, &wrong);
+        worker.turn();
+        // Whatever has been agreed on, it was not what the client has said.
+        let _ = client.step();
+        worker.turn();
+        assert_eq!(worker.opened, 0);
+    }
+}
+
+#[test]
 fn a_handshake_has_a_deadline() {
     let (mut worker, mut client) = greeted(&config(), &Hello::default());
     worker.turn();
