@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import hmac
 from base64 import urlsafe_b64encode
+from functools import lru_cache
 from typing import TYPE_CHECKING, NamedTuple
 
 from turnd.auth.credentials import ALGORITHMS, Offers
@@ -33,12 +34,17 @@ _KEY_LENGTH = 32
 _ALPHABET = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"
 _BITS = {PasswordAlgorithm.MD5: 0x01, PasswordAlgorithm.SHA256: 0x02}
 _ANONYMITY = 0x80
-# What a challenge can offer, the usual first, by the cookie that says so.
+# What a challenge can offer, the usual first, by the cookie that says so; and of each its cookie
+# and its flags within the HMAC.
 _OFFERS_BY_COOKIE: dict[str, list[Offers]] = {}
+_COOKIE_AND_FLAGS: dict[Offers, tuple[str, int]] = {}
 for _anonymity in (False, True):
     for _algorithms in (ALGORITHMS, *((one,) for one in reversed(ALGORITHMS))):
         _offers = Offers(_algorithms, username_anonymity=_anonymity)
-        _OFFERS_BY_COOKIE.setdefault(add_cookie(_offers.features, ""), []).append(_offers)
+        _cookie = add_cookie(_offers.features, "")
+        _flags = sum(_BITS[each] for each in _algorithms) | _ANONYMITY * _anonymity
+        _OFFERS_BY_COOKIE.setdefault(_cookie, []).append(_offers)
+        _COOKIE_AND_FLAGS[_offers] = _cookie, _flags
 
 
 class NonceVerdict(NamedTuple):
@@ -100,8 +106,8 @@ class Nonces:
         """A nonce for this client's address and port, good from `now` on."""
         tick = int(now / self.tick)
         self._rotate(tick)
-        rest = _ALPHABET[tick % len(_ALPHABET)] + self._mac(tick, client, offers)
-        return add_cookie(offers.features, rest)
+        cookie, flags = _COOKIE_AND_FLAGS[offers]
+        return cookie + _ALPHABET[tick % len(_ALPHABET)] + self._mac(tick, flags, client)
 
     def check(self, nonce: str, client: ClientAddress, now: float) -> NonceVerdict:
         """Judges what a client sent as NONCE; any text is judged, none raises."""
@@ -114,9 +120,11 @@ class Nonces:
         tick = this_tick - age
         if tick // _EPOCH not in self._keys:
             return _NOT_OURS
+        mac = nonce[COOKIE_LENGTH + 1 :]
         for offers in possible:
-            if hmac.compare_digest(nonce[COOKIE_LENGTH + 1 :], self._mac(tick, client, offers)):
-                return NonceVerdict(valid=age < _TICKS, offers=offers)
+            _, flags = _COOKIE_AND_FLAGS[offers]
+            if hmac.compare_digest(mac, self._mac(tick, flags, client)):
+                return NonceVerdict(age < _TICKS, offers)
         return _NOT_OURS
 
     def keys(self, now: float) -> Mapping[int, bytes]:
@@ -124,13 +132,8 @@ class Nonces:
         self._rotate(int(now / self.tick))
         return dict(self._keys)
 
-    def _mac(self, tick: int, client: ClientAddress, offers: Offers) -> str:
-        flags = _ANONYMITY if offers.username_anonymity else 0
-        for algorithm in offers.algorithms:
-            flags |= _BITS[algorithm]
-        text = f"{tick} {flags} {client.port} {client.host}".encode()
-        digest = hmac.digest(self._keys[tick // _EPOCH], text, "sha256")
-        return urlsafe_b64encode(digest)[: self.mac_length].decode()
+    def _mac(self, tick: int, flags: int, client: ClientAddress) -> str:
+        return _mac(self._keys[tick // _EPOCH], tick, flags, client)[: self.mac_length]
 
     def _rotate(self, tick: int) -> None:
         epoch = tick // _EPOCH
@@ -140,3 +143,14 @@ class Nonces:
         kept = {number: key for number, key in self._keys.items() if number == epoch - 1}
         kept[epoch] = self._random_bytes(_KEY_LENGTH)
         self._keys = kept
+
+
+@lru_cache(maxsize=1024)
+def _mac(key: bytes, tick: int, flags: int, client: ClientAddress) -> str:
+    """The HMAC in characters.
+
+    The last few are kept, since who was challenged comes back at once, several times. That is no
+    memory of clients: nothing would be decided otherwise without it.
+    """
+    text = f"{tick} {flags} {client.port} {client.host}".encode()
+    return urlsafe_b64encode(hmac.digest(key, text, "sha256")).decode()

@@ -7,9 +7,14 @@ the message, and the length field's true value, are not protected.
 from __future__ import annotations
 
 import hmac
-from enum import StrEnum
-from typing import NamedTuple
+from enum import Enum
+from typing import TYPE_CHECKING, NamedTuple
 from zlib import crc32
+
+from turnd.stun.attributes import MESSAGE_INTEGRITY, MESSAGE_INTEGRITY_SHA256
+
+if TYPE_CHECKING:
+    from turnd.stun.attributes import Attribute
 
 HEADER_SIZE = 20
 ATTRIBUTE_HEADER_SIZE = 4
@@ -18,16 +23,16 @@ FINGERPRINT_SIZE = 4
 _FINGERPRINT_XOR = 0x5354554E
 
 
-class IntegrityAlgorithm(StrEnum):
-    """Which of the two attributes; the value is the hash's name in `hmac`."""
+class IntegrityAlgorithm(Enum):
+    """Which of the two attributes, with its hash's name in `hmac` and the bytes of its value."""
 
-    SHA1 = "sha1"
-    SHA256 = "sha256"
+    SHA1 = MESSAGE_INTEGRITY, "sha1", 20
+    SHA256 = MESSAGE_INTEGRITY_SHA256, "sha256", 32
 
-    @property
-    def size(self) -> int:
-        """Bytes of the attribute's value."""
-        return 20 if self is IntegrityAlgorithm.SHA1 else 32
+    def __init__(self, attribute: Attribute[bytes], hash_name: str, size: int) -> None:
+        self.attribute = attribute
+        self.hash_name = hash_name
+        self.size = size
 
 
 class Integrity(NamedTuple):
@@ -45,7 +50,7 @@ def message_hmac(key: bytes, algorithm: IntegrityAlgorithm, covered: bytes | byt
         algorithm: SHA-1 (20 bytes) or SHA-256 (32 bytes).
         covered: the message up to the attribute, its length field set as if it ended with it.
     """
-    return hmac.digest(key, covered, algorithm)
+    return hmac.digest(key, covered, algorithm.hash_name)
 
 
 def integrity_holds(

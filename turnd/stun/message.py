@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from struct import Struct
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, TypeVar
 
 from turnd.stun.attribute_values import MAGIC_COOKIE
 from turnd.stun.attributes import (
@@ -57,22 +57,12 @@ _MESSAGE_INTEGRITY = MESSAGE_INTEGRITY.number
 _MESSAGE_INTEGRITY_SIZE = ATTRIBUTE_HEADER_SIZE + IntegrityAlgorithm.SHA1.size
 _MESSAGE_INTEGRITY_SHA256 = MESSAGE_INTEGRITY_SHA256.number
 _FINGERPRINT = FINGERPRINT.number
-_INTEGRITY_NUMBER = {
-    IntegrityAlgorithm.SHA1: _MESSAGE_INTEGRITY,
-    IntegrityAlgorithm.SHA256: _MESSAGE_INTEGRITY_SHA256,
-}
-
-
-class _Received(NamedTuple):
-    """A message's bytes, and where its integrity attributes begin (0: there is none)."""
-
-    data: bytes
-    integrity_at: int
-    integrity_sha256_at: int
+_SEALS = frozenset({_MESSAGE_INTEGRITY, _MESSAGE_INTEGRITY_SHA256, _FINGERPRINT})
+"""The attributes that protect what is before them."""
 
 
 class Message:
-    """A received message.
+    """A received message, made by `decode_untrusted` alone.
 
     Attributes:
         method: a `Method`, or another number below 4096.
@@ -80,31 +70,77 @@ class Message:
         transaction_id: 12 bytes.
         attributes: numbers and values without padding, in the message's order, as far as they
             count (see the module).
+        has_fingerprint: whether it ends with FINGERPRINT, which has then been checked.
     """
 
     __slots__ = (
+        "_data",
         "_first",
-        "_received",
+        "_integrity_at",
+        "_integrity_sha256_at",
         "attributes",
+        "has_fingerprint",
         "message_class",
         "method",
         "transaction_id",
     )
 
-    def __init__(
-        self,
-        method: int,
-        message_class: MessageClass,
-        transaction_id: bytes,
-        attributes: tuple[tuple[int, bytes], ...],
-        received: _Received,
-    ) -> None:
-        self.method = method
-        self.message_class = message_class
-        self.transaction_id = transaction_id
-        self.attributes = attributes
-        self._received = received
-        self._first = dict(reversed(attributes))
+    def __init__(self, data_untrusted: bytes) -> None:
+        size = len(data_untrusted)
+        if size < HEADER_SIZE:
+            raise DecodeError(f"{size} bytes are no STUN message")
+        message_type, length, cookie, transaction_id = _HEADER.unpack_from(data_untrusted)
+        if message_type > 0x3FFF or cookie != MAGIC_COOKIE:
+            raise DecodeError("the first bits or the magic cookie are not those of STUN")
+        if length % 4 or length != size - HEADER_SIZE:
+            raise DecodeError(f"length {length} in a message of {size} bytes")
+        self._data = data_untrusted
+        self.method, self.message_class = split_type(message_type)
+        self.transaction_id: bytes = transaction_id
+        self.has_fingerprint = False
+        self._integrity_at = self._integrity_sha256_at = 0
+        self.attributes: list[tuple[int, bytes]] = []
+        self._first: dict[int, bytes] = {}
+        self._read_attributes()
+
+    def _read_attributes(self) -> None:
+        data = self._data
+        offset, size = HEADER_SIZE, len(data)
+        while offset < size:
+            number, length = _TWO_UINT16.unpack_from(data, offset)
+            start = offset + ATTRIBUTE_HEADER_SIZE
+            end = start + length
+            if end > size:
+                raise DecodeError(f"attribute {number:#06x} overruns the message")
+            if number in _SEALS:
+                counts = self._seal_counts(number, offset, length)
+            else:
+                counts = not (self._integrity_at or self._integrity_sha256_at)
+            if counts:
+                value = data[start:end]
+                self.attributes.append((number, value))
+                self._first.setdefault(number, value)
+            offset = end + (-length & 3)
+
+    def _seal_counts(self, number: int, offset: int, length: int) -> bool:
+        """Whether this seal is one that counts; it is remembered then."""
+        if number == _FINGERPRINT:
+            _check_fingerprint(self._data, offset, length)
+            self.has_fingerprint = True
+            return True
+        if self._integrity_sha256_at:
+            return False
+        if number == _MESSAGE_INTEGRITY_SHA256:
+            if self._integrity_at and offset != self._integrity_at + _MESSAGE_INTEGRITY_SIZE:
+                return False
+            _check_integrity_sha256_size(length)
+            self._integrity_sha256_at = offset
+            return True
+        if self._integrity_at:
+            return False
+        _check_integrity_size(length)
+        self._integrity_at = offset
+        return True
 
     def __repr__(self) -> str:
         numbers = ", ".join(f"{number:#06x}" for number, _ in self.attributes)
@@ -137,44 +173,35 @@ class Message:
 
     def unknown_required(self, understood: frozenset[int]) -> tuple[int, ...]:
         """The comprehension-required attributes that are not understood, each once, in order."""
-        return tuple(
-            number
-            for number in dict.fromkeys(number for number, _ in self.attributes)
-            if number < 0x8000 and number not in understood
-        )
+        unknown = self._first.keys() - understood
+        return tuple(number for number in self._first if number < 0x8000 and number in unknown)
 
     @property
     def size(self) -> int:
         """Bytes that were received, attributes that do not count included."""
-        return len(self._received.data)
+        return len(self._data)
 
     @property
     def has_integrity(self) -> bool:
         """Whether a MESSAGE-INTEGRITY counts."""
-        return self._received.integrity_at > 0
+        return self._integrity_at > 0
 
     @property
     def has_integrity_sha256(self) -> bool:
         """Whether a MESSAGE-INTEGRITY-SHA256 counts, truncated or not."""
-        return self._received.integrity_sha256_at > 0
-
-    @property
-    def has_fingerprint(self) -> bool:
-        """Whether it ends with FINGERPRINT, which has then been checked."""
-        return _FINGERPRINT in self._first
+        return self._integrity_sha256_at > 0
 
     def verify_integrity(self, key: bytes, algorithm: IntegrityAlgorithm) -> bool:
         """Whether the integrity attribute of this algorithm was made with the key.
 
         False where there is none, and for a truncated value. The comparison takes constant time.
         """
-        data, offset, sha256_offset = self._received
-        if algorithm is IntegrityAlgorithm.SHA256:
-            offset = sha256_offset
+        sha1 = algorithm is IntegrityAlgorithm.SHA1
+        offset = self._integrity_at if sha1 else self._integrity_sha256_at
         if not offset:
             return False
-        value = self._first[_INTEGRITY_NUMBER[algorithm]]
-        return integrity_holds(data, offset, value, key, algorithm)
+        value = self._first[algorithm.attribute.number]
+        return integrity_holds(self._data, offset, value, key, algorithm)
 
 
 def decode_untrusted(data_untrusted: bytes) -> Message:
@@ -184,51 +211,7 @@ def decode_untrusted(data_untrusted: bytes) -> Message:
         DecodeError: it is no STUN message, its lengths lie, FINGERPRINT is wrong or not the last
             attribute, or the integrity that counts has a size that it cannot have.
     """
-    size = len(data_untrusted)
-    if size < HEADER_SIZE:
-        raise DecodeError(f"{size} bytes are no STUN message")
-    message_type, length, cookie, transaction_id = _HEADER.unpack_from(data_untrusted)
-    if message_type > 0x3FFF or cookie != MAGIC_COOKIE:
-        raise DecodeError("the first bits or the magic cookie are not those of STUN")
-    if length % 4 or length != size - HEADER_SIZE:
-        raise DecodeError(f"length {length} in a message of {size} bytes")
-    method, message_class = split_type(message_type)
-    attributes, received = _decode_attributes(data_untrusted)
-    return Message(method, message_class, transaction_id, attributes, received)
-
-
-def _decode_attributes(data: bytes) -> tuple[tuple[tuple[int, bytes], ...], _Received]:
-    attributes = []
-    integrity_at = integrity_sha256_at = 0
-    offset, size = HEADER_SIZE, len(data)
-    while offset < size:
-        number, length = _TWO_UINT16.unpack_from(data, offset)
-        start = offset + ATTRIBUTE_HEADER_SIZE
-        end = start + length
-        if end > size:
-            raise DecodeError(f"attribute {number:#06x} overruns the message")
-        if number == _FINGERPRINT:
-            _check_fingerprint(data, offset, length)
-            counts = True
-        elif integrity_sha256_at:
-            counts = False
-        elif integrity_at:
-            counts = (
-                number == _MESSAGE_INTEGRITY_SHA256
-                and offset == integrity_at + _MESSAGE_INTEGRITY_SIZE
-            )
-        else:
-            counts = True
-        if counts:
-            if number == _MESSAGE_INTEGRITY:
-                _check_integrity_size(length)
-                integrity_at = offset
-            elif number == _MESSAGE_INTEGRITY_SHA256:
-                _check_integrity_sha256_size(length)
-                integrity_sha256_at = offset
-            attributes.append((number, data[start:end]))
-        offset = end + (-length & 3)
-    return tuple(attributes), _Received(data, integrity_at, integrity_sha256_at)
+    return Message(data_untrusted)
 
 
 def _check_fingerprint(data: bytes, offset: int, length: int) -> None:
@@ -272,33 +255,32 @@ def encode_message(
     """
     if len(transaction_id) != TRANSACTION_ID_SIZE:
         raise ValueError(f"a transaction id of {len(transaction_id)} bytes")
-    message_type = join_type(method, message_class)
-    message = bytearray(_HEADER.pack(message_type, 0, MAGIC_COOKIE, transaction_id))
-    for attribute, value in attributes:
-        _append(message, attribute.number, attribute.encode(value, transaction_id))
+    header = (join_type(method, message_class), transaction_id)
+    body = b"".join(
+        [_attribute(each.number, each.encode(value, transaction_id)) for each, value in attributes]
+    )
     if integrity is not None:
         key, algorithm = integrity
-        _set_length(message, ATTRIBUTE_HEADER_SIZE + algorithm.size)
-        _append(message, _INTEGRITY_NUMBER[algorithm], message_hmac(key, algorithm, message))
+        covered = _message(header, body, ATTRIBUTE_HEADER_SIZE + algorithm.size)
+        body += _attribute(algorithm.attribute.number, message_hmac(key, algorithm, covered))
     if fingerprint:
-        _set_length(message, ATTRIBUTE_HEADER_SIZE + FINGERPRINT_SIZE)
-        _append(message, _FINGERPRINT, message_fingerprint(message).to_bytes(4, "big"))
-    _set_length(message, 0)
-    return bytes(message)
+        covered = _message(header, body, ATTRIBUTE_HEADER_SIZE + FINGERPRINT_SIZE)
+        body += _attribute(_FINGERPRINT, message_fingerprint(covered).to_bytes(4, "big"))
+    return _message(header, body)
 
 
-def _append(message: bytearray, number: int, value: bytes) -> None:
+def _attribute(number: int, value: bytes) -> bytes:
+    """An attribute on the wire: header, value, padding."""
     size = len(value)
     if size > 0xFFFF:
         raise ValueError(f"attribute {number:#06x} of {size} bytes")
-    message += _TWO_UINT16.pack(number, size)
-    message += value
-    message += _PADDING[size & 3]
+    return _TWO_UINT16.pack(number, size) + value + _PADDING[size & 3]
 
 
-def _set_length(message: bytearray, still_to_come: int) -> None:
-    """Write the header's length as if `still_to_come` more bytes were there already."""
-    length = len(message) - HEADER_SIZE + still_to_come
+def _message(header: tuple[int, bytes], body: bytes, still_to_come: int = 0) -> bytes:
+    """A message of a type and transaction id, `still_to_come` bytes counted but not there yet."""
+    message_type, transaction_id = header
+    length = len(body) + still_to_come
     if length > 0xFFFF:
         raise ValueError(f"a message of {length} bytes is too long")
-    message[2:4] = length.to_bytes(2, "big")
+    return _HEADER.pack(message_type, length, MAGIC_COOKIE, transaction_id) + body
