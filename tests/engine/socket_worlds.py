@@ -6,6 +6,7 @@ import asyncio
 import socket
 import ssl
 import tempfile
+from abc import abstractmethod
 from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
@@ -107,6 +108,10 @@ class SocketWorld(World):
         self._parties: list[SocketParty] = []
         self._streams: list[socket.socket | asyncio.StreamWriter] = []
 
+    @abstractmethod
+    def another(self) -> SocketWorld:
+        """One more of its kind, in the event loop that runs now."""
+
     def free_port(self, host: str) -> int:
         with socket.socket(
             socket.AF_INET6 if ":" in host else socket.AF_INET, socket.SOCK_DGRAM
@@ -194,3 +199,6 @@ class PortableWorld(SocketWorld):
     def __init__(self) -> None:
         clock = Clock()
         super().__init__(PortableEngine(clock), clock)
+
+    def another(self) -> PortableWorld:
+        return PortableWorld()
