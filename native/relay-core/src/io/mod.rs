@@ -18,8 +18,10 @@ pub mod arena;
 mod contract;
 pub mod epoll;
 pub mod outbox;
+pub mod probe;
 mod readiness;
 mod sending;
+pub mod uring;
 mod watched;
 
 /// What a socket is to its worker: a place in one of its tables, and which tenant of the place.

@@ -254,6 +254,13 @@ impl Outbox {
         })
     }
 
+    /// A message's bytes, if they are one piece.
+    #[must_use]
+    pub fn in_one_piece<'a>(&'a self, index: usize, arena: &'a Arena) -> Option<&'a [u8]> {
+        let mut pieces = self.gather(index, arena);
+        pieces.next().filter(|_| pieces.next().is_none())
+    }
+
     fn locate<'a>(&'a self, piece: Piece, arena: &'a Arena) -> &'a [u8] {
         let len = piece.len();
         if piece.slot == SCRATCH {

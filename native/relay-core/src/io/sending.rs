@@ -106,7 +106,8 @@ pub(super) fn send_after(
     Some(lost(outbox, index, errno))
 }
 
-fn lost(outbox: &Outbox, index: usize, errno: i32) -> Outcome {
+/// A message of which nothing was sent.
+pub(super) fn lost(outbox: &Outbox, index: usize, errno: i32) -> Outcome {
     Outcome { index, lost: outbox.transmits()[index].packets, errno, refused_run: false }
 }
 

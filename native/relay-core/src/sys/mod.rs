@@ -7,11 +7,15 @@
 use std::io;
 
 pub mod batch;
+mod buffers;
 pub mod clock;
 pub mod control;
 pub mod cpu;
 pub mod errors;
 pub mod options;
+pub mod ring;
+#[cfg(test)]
+pub(crate) mod seccomp;
 pub mod socket;
 pub mod steering;
 pub mod wake;

@@ -8,6 +8,8 @@ use std::time::{Duration, Instant};
 use super::arena::Arena;
 use super::epoll::EpollDriver;
 use super::outbox::{Envelope, Outbox, Piece, RunMark};
+use super::probe::works_uring;
+use super::uring::UringDriver;
 use super::{Arrivals, Driver, Ready, Token};
 use crate::address::RawAddress;
 use crate::sys::batch::send_one;
@@ -197,6 +199,21 @@ macro_rules! for_every_driver {
                 #[test]
                 fn $test() {
                     $module::$test::<EpollDriver>();
+                }
+            )+)+
+        }
+
+        mod uring {
+            use super::*;
+            $($(
+                #[test]
+                fn $test() {
+                    // Some machines forbid io_uring: there, what is left to ask of it is that the
+                    // probe says so, which is what keeps workers from it.
+                    match works_uring() {
+                        Ok(()) => $module::$test::<UringDriver>(),
+                        Err(why) => assert!(!why.is_empty()),
+                    }
                 }
             )+)+
         }
