@@ -154,6 +154,14 @@ impl Stream {
         self.framer.expect_media();
     }
 
+    /// Whether the stream is ready. Until then a call of [`Stream::readable`] may cost a signature,
+    /// which with an RSA key takes longer than a thousand packets: who serves others beside makes
+    /// few such calls a turn.
+    #[must_use]
+    pub fn is_open(&self) -> bool {
+        self.opened
+    }
+
     /// Why the stream is to be closed by now, if it is.
     #[must_use]
     pub fn overdue(&self, now: Nanos) -> Option<CloseReason> {
@@ -169,7 +177,8 @@ impl Stream {
 impl Stream {
     /// Reads once, into a slot of more than [`LARGEST_FRAME`] bytes.
     ///
-    /// Afterwards take out the frames by [`Stream::next_frame`] and call [`Stream::keep_rest`].
+    /// Afterwards take out the frames by [`Stream::next_frame`] and, unless it has failed, call
+    /// [`Stream::keep_rest`].
     pub fn readable(&mut self, slot: &mut [u8], scratch: &mut Scratch) -> Progress {
         debug_assert!(slot.len() > LARGEST_FRAME);
         let kept = self.framer.resume(slot);

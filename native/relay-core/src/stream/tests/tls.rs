@@ -76,6 +76,27 @@ fn what_was_read_before_belongs_to_the_handshake() {
 }
 
 #[test]
+fn a_handshake_may_trickle_in() {
+    for version in [&TLS12, &TLS13] {
+        let (ours, theirs) = pair();
+        let mut client = Client::new(theirs, &Hello { version, ..Hello::default() });
+        let mut worker = Worker::new(Stream::tls(ours, &SETTINGS, &config(), b"", 0));
+        for _ in 0..3 {
+            for byte in client.outgoing() {
+                assert!(!worker.stream.is_open());
+                send(&client.socket, &[byte]);
+                worker.turn();
+            }
+            let flight = received(&client.socket);
+            client.tls.read_tls(&mut &flight[..]).unwrap();
+            client.tls.process_new_packets().unwrap();
+        }
+        assert!(worker.stream.is_open());
+        assert_eq!((worker.opened, worker.end), (1, None));
+    }
+}
+
+#[test]
 fn records_may_be_cut_anywhere() {
     let (mut worker, mut client) = connected();
     for cut in 0..=12 + 22 {
