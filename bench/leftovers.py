@@ -22,8 +22,8 @@ from bench import process
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-MEMORY_SHARE = 0.03
-MEMORY_BYTES = 1 << 20
+MEMORY_SHARE = 0.05
+MEMORY_BYTES = 2 << 20
 """Memory may grow by the larger of the two."""
 MIB = 1 << 20
 COLUMNS = ("MiB", "descriptors", "threads", "allocations", "ports", "relays", "streams")
