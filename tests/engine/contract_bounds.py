@@ -7,8 +7,9 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from tests.engine.contract import BINDING, REQUEST, Allocation, channel_data, send_indication
+from tests.engine.contract_streams import padded, with_channel
 from tests.engine.worlds import LOOPBACK, SETTINGS
-from turnd.engine.base import BucketId, ClientMessage, Drop, LegOpened
+from turnd.engine.base import BucketId, ClientMessage, Drop, LegOpened, Transport
 from turnd.stun.addresses import TransportAddress
 
 if TYPE_CHECKING:
@@ -110,6 +111,15 @@ class Bandwidth:
         world.engine.limit(FIRST, 800_000)
         message = send_indication(allocation.peer.address, bytes(1_000))
         assert await passed(allocation, lambda: allocation.send(message)) == 65
+
+    async def test_streams_are_limited_too(self, world: World) -> None:
+        stream = await world.connect(Transport.TCP)
+        relay, _, _ = with_channel(world, stream)
+        world.engine.move(relay, stream.leg, 9e9, [FIRST])
+        world.engine.limit(FIRST, 800_000)
+        stream.send(padded(bytes(1_000)) * 100)
+        await world.until(lambda: world.drops() == {Drop.BANDWIDTH: 35})
+        assert world.relayed(relay).packets_from_client == 65
 
     async def test_every_bucket_needs_room(self, world: World) -> None:
         one, other = limited(world, FIRST, SECOND), limited(world, SECOND)

@@ -11,7 +11,7 @@ from tests.waiting import eventually
 from turnd.admin.snapshot import AllocationLabels, RefusalLabels
 from turnd.client.errors import ClientError, StunError
 from turnd.client.uri import Transport
-from turnd.engine.base import EngineCounters, RelayCounters
+from turnd.engine.base import Drop, EngineCounters, RelayCounters
 from turnd.runtime.snapshot import VERSION, take_snapshot
 from turnd.stun.addresses import AddressFamily
 
@@ -98,6 +98,25 @@ async def test_what_was_relayed(tmp_path: Path) -> None:
         }
         assert (totals.packets_from_client, totals.bytes_from_client) == (1, 100)
         assert (totals.packets_to_client, totals.bytes_to_client) == (1, 100)
+
+
+async def test_what_is_over_the_bandwidth_is_dropped(tmp_path: Path) -> None:
+    async with running(tmp_path, limits={"bandwidth_per_user": "64k"}) as run:
+        one, other = await run.client(), await run.client()
+        here, there = (await one.allocate()).relayed[0], (await other.allocate()).relayed[0]
+        await one.channel_bind(there)
+        await other.create_permission(here)
+        for _ in range(100):
+            await one.send(there, bytes(1_000))
+
+        def counters() -> tuple[int, int]:
+            engine = take_snapshot(run.server).engine
+            return engine.totals.packets_from_client, engine.drops[Drop.BANDWIDTH]
+
+        await eventually(lambda: sum(counters()) >= 100)
+        sent, dropped = counters()
+        assert 65 <= sent < 100  # 64 KiB at once, and what is earned meanwhile
+        assert sent + dropped == 100
 
 
 async def test_what_the_engine_answered_itself_counts_too(

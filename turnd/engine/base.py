@@ -15,8 +15,9 @@ Rules of the house
 
 The engine relays by itself what needs no decision: ChannelData and Send indications from a client
 to its peers, peers' datagrams to their client as ChannelData or Data indications. It may answer
-plain Binding requests (no long-term credential, no unknown required attribute) itself, over UDP
-under the budget. All else that a client sends is handed up by `poll`.
+plain Binding requests (no long-term credential, no unknown required attribute) itself, just as
+`turnd/turn` would: over UDP under the budget, with XOR-MAPPED-ADDRESS alone, and FINGERPRINT where
+the request has one. All else that a client sends is handed up by `poll`.
 """
 
 from __future__ import annotations
@@ -214,9 +215,10 @@ class LatencyHistogram:
     """How long relayed packets spend inside, of those that were measured."""
 
     bounds: tuple[float, ...]
-    """Upper bounds in seconds, ascending; a packet is counted below the first that it is within."""
+    """Seconds, ascending."""
     counts: tuple[int, ...]
-    """One a bound, and one more for what took longer than all."""
+    """Packets that took at most so long and longer than the bound before; one count more than
+    there are bounds, for what took longer than all."""
     total: float
     """The sum of all times in seconds."""
 
@@ -247,9 +249,14 @@ class RelayEngine(Protocol):
     name: str
     """`portable`, `native`, `fake`: for the first line, the metric and `turnd check`."""
 
-    details: Mapping[str, str]
-    """How it works, for the first line and as labels of the metric: `io` (`epoll`, `uring`) and
-    `workers` (threads that move packets). Fixed from `start` on."""
+    @property
+    def details(self) -> Mapping[str, str]:
+        """How it works, for the first line and as labels of the metric.
+
+        `io` (`epoll`, `uring`) and `workers` (threads that move packets), both fixed from `start`
+        on.
+        """
+        ...
 
     def start(self, wake: Callable[[], None]) -> None:
         """Begin to move packets. `wake` is called in the loop's thread when `poll` has events."""
@@ -327,7 +334,11 @@ class RelayEngine(Protocol):
     def move(
         self, relay: RelayId, leg: Leg, deadline: float, buckets: Sequence[BucketId] = ()
     ) -> None:
-        """Give a reserved relay to the leg that claimed it, with the buckets of that leg."""
+        """Give a relay to another leg, as a reservation that is claimed, or to its own once more.
+
+        Deadline and buckets are replaced, permissions and channels stay. What reached a reservation
+        before is for the leg.
+        """
         ...
 
     def limit(self, bucket: BucketId, bits_per_second: int | None) -> None:
@@ -377,8 +388,9 @@ class RelayEngine(Protocol):
     def budget(self, answers_per_second: int) -> None:
         """Set how many answers that any stranger can provoke by UDP a network gets; 0: no limit.
 
-        A network is an IPv4 /24 or an IPv6 /56. The budget is one second deep, and one for the
-        answers that the engine gives and for those that are drawn by `draw`.
+        A network is an IPv4 /24 or an IPv6 /56. The budget is one second deep, and the same one for
+        the answers that the engine gives itself and for those that are drawn by `draw`. There is no
+        limit before the first call.
         """
         ...
 
@@ -427,7 +439,7 @@ class RelayEngine(Protocol):
         ...
 
     def relay_counters(self, relay: RelayId) -> RelayReport | None:
-        """One relay's own; None when it is closed."""
+        """What one relay has counted since it was opened; None when it is closed."""
         ...
 
 
