@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from tests.e2e.server import free_port
 from tests.listeners.pems import make_pair
 from tests.runtime.servers import ALICE, basics, is_free, write_config
 from tests.waiting import eventually
@@ -66,12 +67,7 @@ def run(folder: Path, **changes: Any) -> int:
 @pytest.fixture
 def port() -> int:
     """Free by UDP and TCP."""
-    while True:
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            found = int(probe.getsockname()[1])
-        if is_free(found, socket.SOCK_DGRAM):
-            return found
+    return free_port()
 
 
 @pytest.mark.usefixtures("_one_turn")
@@ -226,7 +222,7 @@ async def test_inherited_sockets(shared: Path, inherited: list[socket.socket]) -
         try:
             for index, transport in enumerate(("udp", "tcp")):
                 url = f"turn:127.0.0.1:{ports[index]}?transport={transport}"
-                await eventually(partial(_allocates, url), limit=20)
+                await eventually(partial(_allocates, url))
         finally:
             process.terminate()
             process.wait()

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from tests.waiting import LIMIT
 from turnd import logs
 from turnd.logs import LogPipe, configure, get_logger, report
 
@@ -32,7 +33,7 @@ class Sink(io.StringIO):
 
     def write(self, text: str) -> int:
         self.reached.set()
-        assert self.open.wait(10)
+        assert self.open.wait(LIMIT)
         return super().write(text)
 
     @property
@@ -64,7 +65,7 @@ def start() -> Iterator[Callable[..., LogPipe]]:
 
     yield begin
     for pipe in pipes:
-        pipe.stop(10)
+        pipe.stop(LIMIT)
     for logger, level in levels:
         logger.setLevel(level)
 
@@ -72,7 +73,7 @@ def start() -> Iterator[Callable[..., LogPipe]]:
 def test_an_event_with_its_fields(start: Callable[..., LogPipe], sink: Sink) -> None:
     pipe = start(stream=sink)
     get_logger().info("allocation_created", user="alice", transport="udp")
-    assert pipe.stop()
+    assert pipe.stop(LIMIT)
     (record,) = sink.records
     assert record.pop("time").endswith("Z")
     assert record == {
@@ -87,14 +88,14 @@ def test_an_event_with_its_fields(start: Callable[..., LogPipe], sink: Sink) -> 
 def test_console_is_the_default(start: Callable[..., LogPipe], sink: Sink) -> None:
     pipe = start(format="console", stream=sink)
     get_logger().warning("auth_failed", reason="bad_integrity")
-    pipe.stop()
+    pipe.stop(LIMIT)
     assert sink.getvalue().endswith("Z WARN event=auth_failed reason=bad_integrity\n")
 
 
 def test_addresses_can_be_masked(start: Callable[..., LogPipe], sink: Sink) -> None:
     pipe = start(addresses="masked", stream=sink)
     get_logger().warning("auth_failed", client="203.0.113.9:5")
-    pipe.stop()
+    pipe.stop(LIMIT)
     assert sink.records[0]["client"] == "203.0.113.0:5"
 
 
@@ -106,7 +107,7 @@ def test_levels_change_live(start: Callable[..., LogPipe], sink: Sink) -> None:
     pipe.set_level("error")
     get_logger().warning("three")
     get_logger().error("four")
-    pipe.stop()
+    pipe.stop(LIMIT)
     assert sink.events == ["two", "four"]
 
 
@@ -115,7 +116,7 @@ def test_lines_change_live(start: Callable[..., LogPipe], sink: Sink) -> None:
     get_logger().info("one", client="203.0.113.9")
     pipe.set_lines("console", "masked")
     get_logger().info("two", client="203.0.113.9")
-    pipe.stop()
+    pipe.stop(LIMIT)
     first, second = sink.getvalue().splitlines()
     assert json.loads(first)["client"] == "203.0.113.9"
     assert second.endswith("INFO event=two client=203.0.113.0")
@@ -128,7 +129,7 @@ def test_text_for_a_person_stands_between_the_records_as_it_is(
     get_logger().info("one")
     pipe.write_text("[\n  1\n]\n")
     get_logger().info("two")
-    pipe.stop()
+    pipe.stop(LIMIT)
     lines = sink.getvalue().splitlines()
     assert lines[1:-1] == ["[", "  1", "]"]
     assert [json.loads(lines[index])["event"] for index in (0, -1)] == ["one", "two"]
@@ -138,7 +139,7 @@ def test_libraries_speak_from_warning_on(start: Callable[..., LogPipe], sink: Si
     pipe = start(level="debug", stream=sink)
     logging.getLogger("redis.client").info("chatter")
     logging.getLogger("redis.client").warning("lost %s\nagain", "it")
-    pipe.stop()
+    pipe.stop(LIMIT)
     (record,) = sink.records
     assert record["event"] == "redis_message"
     assert record["logger"] == "redis.client"
@@ -156,7 +157,7 @@ def test_layers_without_a_logger_report(start: Callable[..., LogPipe], sink: Sin
     pipe = start(stream=sink)
     report("accept_paused", endpoint="0.0.0.0:3478")
     report("accept_resumed", level="info", endpoint="0.0.0.0:3478")
-    pipe.stop()
+    pipe.stop(LIMIT)
     assert [(record["event"], record["level"]) for record in sink.records] == [
         ("accept_paused", "warn"),
         ("accept_resumed", "info"),
@@ -173,7 +174,7 @@ def test_an_exception_is_part_of_its_line(
     except ValueError as error:
         exc_info = {"flag": True, "error": error, "tuple": sys.exc_info()}[how]
         get_logger().error("failed", exc_info=exc_info)
-    pipe.stop()
+    pipe.stop(LIMIT)
     (record,) = sink.records
     assert record["exception"].startswith("Traceback")
     assert record["exception"].endswith("with base 10: 'first\\nsecond'")
@@ -182,7 +183,7 @@ def test_an_exception_is_part_of_its_line(
 def test_no_exception_no_field(start: Callable[..., LogPipe], sink: Sink) -> None:
     pipe = start(stream=sink)
     get_logger().error("failed", exc_info=True)
-    pipe.stop()
+    pipe.stop(LIMIT)
     assert sink.records[0]["exception"] == ""
 
 
@@ -199,7 +200,7 @@ async def test_what_asyncio_has_to_say_is_one_line(
     del task
     gc.collect()
     asyncio.get_running_loop().call_exception_handler({"message": "two\nlines"})
-    pipe.stop()
+    pipe.stop(LIMIT)
     never, direct = sink.getvalue().splitlines()
     assert "event=asyncio_message" in never
     assert "RuntimeError: nobody\\nwaits" in never
@@ -213,12 +214,12 @@ def test_while_nobody_reads_lines_are_dropped_counted_and_said_later(
     pipe = start(stream=sink)
     sink.open.clear()
     get_logger().error("taken")
-    assert sink.reached.wait(10)
+    assert sink.reached.wait(LIMIT)
     for _ in range(25):
         get_logger().error("waiting")
     assert pipe.dropped == 15
     sink.open.set()
-    assert pipe.stop(10)
+    assert pipe.stop(LIMIT)
     assert sink.events == ["taken", *["waiting"] * 10, "log_records_dropped"]
     assert sink.records[-1]["count"] == 15
 
@@ -230,13 +231,13 @@ def test_waiting_lines_are_bounded_in_bytes(
     pipe = start(stream=sink)
     sink.open.clear()
     get_logger().error("taken")
-    assert sink.reached.wait(10)
+    assert sink.reached.wait(LIMIT)
     for _ in range(100):
         get_logger().error("waiting", text="x" * 900)
     assert pipe._queued_bytes <= 5000
     assert 90 < pipe.dropped < 100
     sink.open.set()
-    assert pipe.stop(10)
+    assert pipe.stop(LIMIT)
     assert pipe._queued_bytes == 0
 
 
@@ -246,10 +247,10 @@ def test_stopping_waits_for_a_reader_that_hangs_only_so_long(
     pipe = start(stream=sink)
     sink.open.clear()
     get_logger().error("stuck")
-    assert sink.reached.wait(10)
+    assert sink.reached.wait(LIMIT)
     assert not pipe.stop(0.01)
     sink.open.set()
-    assert pipe.stop(10)
+    assert pipe.stop(LIMIT)
 
 
 def test_one_event_cannot_fill_the_disk(
@@ -262,7 +263,7 @@ def test_one_event_cannot_fill_the_disk(
         )
         pipe.emit(record)
     assert pipe.dropped == 7
-    pipe.stop()
+    pipe.stop(LIMIT)
     assert sink.events.count("auth_failed") == logs.LINES_PER_SECOND + 1
     assert sum(r["count"] for r in sink.records if r["event"] == "log_records_dropped") == 7
 
@@ -271,7 +272,7 @@ def test_errors_are_never_too_many(start: Callable[..., LogPipe], sink: Sink) ->
     pipe = start(stream=sink)
     for _ in range(logs.LINES_PER_SECOND + 50):
         get_logger().error("broken")
-    pipe.stop()
+    pipe.stop(LIMIT)
     assert len(sink.records) == logs.LINES_PER_SECOND + 50
 
 
@@ -285,7 +286,7 @@ def test_a_value_that_cannot_be_shown_stops_nobody(
     pipe = start(stream=sink)
     get_logger().info("odd", value=Odd())
     get_logger().info("next")
-    pipe.stop()
+    pipe.stop(LIMIT)
     assert sink.events[0] == "next"
     assert pipe.dropped == 1
 
@@ -295,7 +296,7 @@ def test_a_new_configuration_replaces_the_old(start: Callable[..., LogPipe], sin
     start(stream=old)
     pipe = start(stream=new)
     get_logger().info("once")
-    pipe.stop()
+    pipe.stop(LIMIT)
     assert new.events == ["once"]
     assert old.getvalue() == ""
 
@@ -304,7 +305,7 @@ def test_without_a_stream_all_is_dropped(monkeypatch: pytest.MonkeyPatch) -> Non
     monkeypatch.setattr(sys, "stdout", None)
     pipe = configure()
     get_logger().warning("unheard")
-    assert pipe.stop(10)
+    assert pipe.stop(LIMIT)
     assert pipe.dropped == 1
 
 
@@ -318,7 +319,7 @@ def test_lines_go_by_the_descriptor(start: Callable[..., LogPipe]) -> None:
     with stream:
         pipe = start(stream=stream)
         get_logger().info("by_pipe", user="\udc80ü")
-        pipe.stop()
+        pipe.stop(LIMIT)
     with os.fdopen(reader) as read:
         assert json.loads(read.read())["user"] == "\\udc80ü"
 
@@ -330,7 +331,7 @@ def test_a_reader_that_closed_costs_lines_and_no_more(start: Callable[..., LogPi
         pipe = start(stream=stream)
         for _ in range(3):
             get_logger().info("unheard")
-        assert pipe.stop(10)
+        assert pipe.stop(LIMIT)
     assert pipe.dropped == 3
 
 
@@ -342,7 +343,7 @@ def test_a_pipe_that_does_not_block_is_waited_for(start: Callable[..., LogPipe])
         for number in range(400):
             get_logger().error("much", number=number, text="x" * 900)
         got = b"".join(read.readline() for _ in range(400))
-        assert pipe.stop(10)
+        assert pipe.stop(LIMIT)
     assert [json.loads(line)["number"] for line in got.splitlines()] == list(range(400))
 
 
@@ -357,7 +358,7 @@ def test_what_nobody_can_catch_is_a_record_and_not_written_at_once(
     monkeypatch.setattr(sys, "unraisablehook", sys.__unraisablehook__)
     pipe = start(stream=sink)
     Faulty()
-    assert pipe.stop()
+    assert pipe.stop(LIMIT)
     assert sys.unraisablehook is sys.__unraisablehook__
     (record,) = sink.records
     assert record["event"] == "internal_error"
@@ -380,7 +381,7 @@ def test_a_server_name_beyond_ascii_is_no_record(
     hello.write(outgoing.read().replace(b"XXXX", b"X\xff\n\xfe"))
     with pytest.raises(ssl.SSLError, match="CALLBACK_FAILED"):
         server.do_handshake()
-    assert pipe.stop()
+    assert pipe.stop(LIMIT)
     assert not sink.records
 
 
@@ -408,4 +409,4 @@ def test_a_server_whose_log_nobody_reads_goes_on_and_ends() -> None:
     ) as process:
         assert process.stderr is not None
         assert process.stderr.readline() == "alive dropped=True stopped=False\n"
-        assert process.wait(10) == 0
+        assert process.wait(LIMIT) == 0

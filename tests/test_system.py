@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 
+from tests.waiting import LIMIT
 from turnd import system
 
 
@@ -33,7 +34,7 @@ def in_child(code: str, **environment: str) -> Any:
         [sys.executable, "-W", "error", "-c", "import json, os\nfrom turnd import system\n" + code],
         check=True,
         capture_output=True,
-        timeout=30,
+        timeout=LIMIT,
         env={**os.environ, **environment},
     )
     return json.loads(done.stdout)

@@ -11,6 +11,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.waiting import LIMIT
+
 UNITS = Path(__file__).parents[1] / "systemd"
 
 
@@ -23,7 +25,7 @@ def run(*command: str, **environment: str) -> str:
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
-        timeout=30,
+        timeout=LIMIT,
         env={**os.environ, **environment},
     )
     assert done.returncode == 0, done.stdout

@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from tests.waiting import LIMIT
 from turnd.admin.connections import BoundedConnections
 
 
@@ -60,7 +61,7 @@ async def test_a_connection_has_one_life_span() -> None:
     protocol, transport = bounds(), FakeTransport()
     protocol.connection_made(transport)
     protocol.data_received(b"still alive")
-    await asyncio.wait_for(transport.aborted.wait(), 5)
+    await asyncio.wait_for(transport.aborted.wait(), LIMIT)
 
 
 async def test_who_ends_in_time_is_not_ended_again() -> None:

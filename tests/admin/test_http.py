@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from tests.waiting import LIMIT
 from turnd.admin import http
 from turnd.admin.http import AdminHooks, AdminLimits, AdminServer
 from turnd.stun.addresses import TransportAddress
@@ -48,7 +49,7 @@ async def exchange(to: TransportAddress | Path, request: str) -> tuple[int, dict
     else:
         reader, writer = await asyncio.open_unix_connection(str(to))
     writer.write(request.encode())
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(LIMIT):
         head, _, body = (await reader.read()).decode().partition("\r\n\r\n")
     writer.close()
     await writer.wait_closed()
@@ -153,7 +154,7 @@ async def test_reloads_come_one_after_the_other(tmp_path: Path) -> None:
     path = tmp_path / "admin.sock"
     await server.listen_unix(path)
     both = asyncio.gather(*[exchange(path, post("/v1/reload")) for _ in range(2)])
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(LIMIT):
         while not running or not server._reloading._waiters:  # noqa: ASYNC110 - the lock's own state
             await asyncio.sleep(0)
     go.set()
@@ -264,7 +265,7 @@ async def test_scrapes_that_hang_disturb_nobody_and_end(stage: Stage) -> None:
         hanging.append(client)
         assert (await exchange(at, get("/healthz")))[0] == 200
     for client in hanging[:5]:
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(LIMIT):
             assert await is_over(client)
     for client in hanging:
         client.close()

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest_asyncio
 
-from tests.auth.redis_server import RedisSentinel, RedisServer, free_port
+from tests.auth.redis_server import RedisSentinel, RedisServer
 from tests.waiting import eventually
 
 if TYPE_CHECKING:
@@ -22,8 +22,8 @@ async def start_redis(tmp_path: Path) -> AsyncIterator[StartRedis]:
     """Starts further servers, each with its own options."""
     servers: list[RedisServer] = []
 
-    async def start(*options: str, port: int | None = None) -> RedisServer:
-        server = RedisServer(tmp_path / f"redis{len(servers)}", *options, port=port)
+    async def start(*options: str) -> RedisServer:
+        server = RedisServer(tmp_path / f"redis{len(servers)}", *options)
         servers.append(server)
         await server.start()
         return server
@@ -55,8 +55,8 @@ async def sentinel(
 @pytest_asyncio.fixture
 async def cluster(start_redis: StartRedis) -> list[RedisServer]:
     """Three masters that share all slots."""
-    options = ("--cluster-enabled", "yes", "--cluster-node-timeout", "1000")
-    nodes = [await start_redis(*options, port=free_port(55535)) for _ in range(3)]
+    options = ("--cluster-enabled", "yes", "--cluster-node-timeout", "5000")
+    nodes = [await start_redis(*options) for _ in range(3)]
     bounds = (0, 5461, 10923, 16384)
     for number, node in enumerate(nodes):
         node.command("CLUSTER", "ADDSLOTSRANGE", bounds[number], bounds[number + 1] - 1)
@@ -64,7 +64,7 @@ async def cluster(start_redis: StartRedis) -> list[RedisServer]:
     for node in nodes[1:]:
         nodes[0].command("CLUSTER", "MEET", "127.0.0.1", node.port)
     for node in nodes:
-        await eventually(partial(_knows_all, node), limit=15)
+        await eventually(partial(_knows_all, node))
     return nodes
 
 

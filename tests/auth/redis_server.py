@@ -5,14 +5,14 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
-import socket
 import subprocess
 from contextlib import closing
 from typing import TYPE_CHECKING, Any
 
 import redis
 
-from tests.waiting import eventually
+from tests.e2e.server import free_port
+from tests.waiting import LIMIT, eventually
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -20,23 +20,14 @@ if TYPE_CHECKING:
 REDIS_SERVER = "/usr/bin/redis-server"
 
 
-def free_port(highest: int = 65535) -> int:
-    """A port that nobody listens on; a Cluster needs one that leaves room for its bus."""
-    while True:
-        with closing(socket.socket()) as probe:
-            probe.bind(("127.0.0.1", 0))
-            port = int(probe.getsockname()[1])
-        if port <= highest:
-            return port
-
-
 class RedisServer:
     """One `redis-server`, ended by its process id."""
 
-    def __init__(self, folder: Path, *options: str, port: int | None = None) -> None:
-        self.port = free_port() if port is None else port
+    def __init__(self, folder: Path, *options: str) -> None:
+        self.port = free_port()
         self.folder = folder
         self._options = options
+        self._has_port = False
         self._process: subprocess.Popen[bytes] | None = None
 
     @property
@@ -44,14 +35,24 @@ class RedisServer:
         return f"redis://127.0.0.1:{self.port}/0"
 
     async def start(self) -> None:
-        """Starts the process and waits until it answers."""
+        """Starts the process and waits until it listens: again at its port, or at a new one."""
         self.folder.mkdir(exist_ok=True)
+        for _ in range(5):
+            process = self._process = self._launch()
+            await eventually(lambda: process.poll() is not None or self.listens())  # noqa: B023
+            if process.poll() is None:
+                self._has_port = True
+                return
+            assert not self._has_port, "its port was taken while it was down"
+            self.port = free_port()
+        raise AssertionError("redis-server does not start")
+
+    def _launch(self) -> subprocess.Popen[bytes]:
         words = [REDIS_SERVER, *self._file(), "--port", str(self.port), "--bind", "127.0.0.1"]
         words += ["--dir", str(self.folder), *self._persistence(), *self._options]
-        self._process = subprocess.Popen(  # noqa: ASYNC220 - a fork in a test may block
+        return subprocess.Popen(
             words, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
         )
-        await eventually(self.listens, limit=10)
 
     def _file(self) -> list[str]:
         return []
@@ -70,7 +71,7 @@ class RedisServer:
 
     def command(self, *words: Any, **options: Any) -> Any:
         """One command by a connection of its own, blocking."""
-        arguments: dict[str, Any] = {"port": self.port, "socket_timeout": 5, "protocol": 2}
+        arguments: dict[str, Any] = {"port": self.port, "socket_timeout": LIMIT, "protocol": 2}
         client = redis.Redis(**(arguments | options))
         with closing(client), closing(client.connection_pool):
             execute: Any = client.execute_command
@@ -97,14 +98,14 @@ class RedisServer:
 
 
 class RedisSentinel(RedisServer):
-    """A Sentinel that watches one master and acts alone, fast."""
+    """A Sentinel that watches one master and acts alone, after two seconds."""
 
     def watch(self, master: RedisServer) -> None:
         """Writes the file that a Sentinel needs; before it starts."""
         self.folder.mkdir(exist_ok=True)
         (self.folder / "sentinel.conf").write_text(
             f"sentinel monitor turn 127.0.0.1 {master.port} 1\n"
-            "sentinel down-after-milliseconds turn 300\n"
+            "sentinel down-after-milliseconds turn 2000\n"
             "sentinel failover-timeout turn 1000\n"
         )
 

@@ -1,11 +1,12 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.auth.redis_server import free_port
+from tests.ports import closed_port
 from turnd.auth.credentials import Credential, UserhashQuery, UsernameQuery
 from turnd.auth.redis_address import parse_redis_address
 from turnd.auth.redis_admin import (
@@ -188,8 +189,8 @@ async def test_all_of_it_in_a_cluster(cluster: list[RedisServer]) -> None:
 async def test_what_redis_does_is_an_error_of_the_administrators(
     redis_server: RedisServer,
 ) -> None:
-    with pytest.raises(AdminError, match=r"^Redis: "):
-        async with redis_admin(f"redis://127.0.0.1:{free_port()}", REALM, "turnd") as admin:
+    with closed_port(socket.SOCK_STREAM) as port, pytest.raises(AdminError, match=r"^Redis: "):
+        async with redis_admin(f"redis://127.0.0.1:{port}", REALM, "turnd") as admin:
             await admin.list_users()
     redis_server.command("HSET", TurndSchema(REALM).secrets_key, "aa", "plain")
     with pytest.raises(AdminError, match="malformed record: a secret"):

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from tests.auth.certificates import write_certificates
-from tests.auth.redis_server import free_port
+from tests.e2e.server import free_port
+from tests.waiting import LIMIT
 from turnd.auth.redis_address import parse_redis_address
 from turnd.auth.redis_connection import ERRORS, RedisLink
 
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
 
 
 @asynccontextmanager
-async def linked(address: str, limit: float = 2.0) -> AsyncIterator[RedisLink]:
+async def linked(address: str, limit: float = LIMIT) -> AsyncIterator[RedisLink]:
     link = RedisLink(parse_redis_address(address), limit)
     try:
         yield link
@@ -130,7 +131,7 @@ async def test_a_lost_connection_is_tried_once_more(redis_server: RedisServer) -
 
 
 async def test_a_server_that_is_gone_or_hangs_is_an_error(redis_server: RedisServer) -> None:
-    async with linked(redis_server.url, limit=0.05) as link:
+    async with linked(redis_server.url, limit=1.0) as link:
         await link.execute("PING")
         redis_server.freeze()
         with pytest.raises(ERRORS):

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.waiting import eventually
+from tests.waiting import LIMIT, eventually
 from turnd.auth import redis_watch
 from turnd.auth.redis_address import parse_redis_address
 from turnd.auth.redis_connection import ERRORS, RedisLink
@@ -35,7 +35,7 @@ class Listener:
 
     async def failure(self) -> BaseException | None:
         assert self.run is not None
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(LIMIT):
             await asyncio.wait({self.run})
         return self.run.exception()
 
@@ -46,11 +46,11 @@ async def forever() -> None:
 
 @asynccontextmanager
 async def listening(address: str) -> AsyncIterator[Listener]:
-    link = RedisLink(parse_redis_address(address))
+    link = RedisLink(parse_redis_address(address), LIMIT)
     listener = Listener()
     listener.watch = Watch(link, b"turnd:", listener.changed.append, listener.refused.append)
     listener.run = asyncio.ensure_future(listener.watch.run(listener.started, forever))
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(LIMIT):
         await listener.listening.wait()
     try:
         yield listener
@@ -83,7 +83,7 @@ async def test_expiry_and_a_flush_are_heard(redis_server: RedisServer) -> None:
 async def test_a_quiet_server_is_pinged(
     redis_server: RedisServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(redis_watch, "_QUIET", 0.2)
+    monkeypatch.setattr(redis_watch, "_QUIET", 2.0)
     async with listening(redis_server.url) as listener:
         await eventually(lambda: "cmdstat_ping" in redis_server.command("INFO", "commandstats"))
         redis_server.command("SET", "turnd:a", 1)

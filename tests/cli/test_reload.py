@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from tests.waiting import LIMIT
+
 if TYPE_CHECKING:
     from tests.cli.conftest import Run
     from tests.e2e.server import Server
@@ -25,7 +27,7 @@ def answering(path: Path, body: bytes, status: str = "200 OK") -> Iterator[list[
     path.parent.mkdir(exist_ok=True)
     asked: list[bytes] = []
     listening = socket.socket(socket.AF_UNIX)
-    listening.settimeout(10)
+    listening.settimeout(LIMIT)
     listening.bind(str(path))
     listening.listen()
 

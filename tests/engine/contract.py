@@ -168,8 +168,7 @@ class Relays:
         allocation = Allocation(world)
         bound = TransportAddress(LOOPBACK, world.free_port(LOOPBACK))
         assert world.engine.open_relay(allocation.leg, bound, 9e9) is RelayError.OTHER
-        bound = TransportAddress("::1", world.free_port("::1"))
-        assert not isinstance(world.engine.open_relay(allocation.leg, bound, 9e9), RelayError)
+        world.open_relay(allocation.leg, "::1")
         assert world.engine.counters().relays == 2
 
     async def test_a_leg_that_has_ended_gets_no_relay(self, world: World) -> None:

@@ -10,6 +10,7 @@ import pytest
 from tests.engine.contract import ANSWER, REQUEST, Allocation, channel_data, send_indication
 from tests.engine.socket_worlds import PortableWorld
 from tests.engine.worlds import LOOPBACK, SETTINGS
+from tests.ports import closed_port
 from turnd.engine import sockets
 from turnd.engine.base import ClientMessage, Leg, RelayId, Transport
 from turnd.engine.forwarding import Forwarder
@@ -147,10 +148,11 @@ async def test_more_than_a_batch_passes(world: PortableWorld) -> None:
 
 async def test_an_icmp_error_closes_nothing(world: PortableWorld) -> None:
     allocation = Allocation(world)
-    closed = PeerAddress(TransportAddress(LOOPBACK, world.free_port(LOOPBACK)))
-    world.engine.bind_channel(allocation.relay, ChannelNumber(0x4001), closed, 9e9)
-    allocation.send(channel_data(b"to nobody", 0x4001))
-    assert (await allocation.client.receive())[0][:2] == b"\0\x17"
+    with closed_port(socket.SOCK_DGRAM) as port:
+        closed = PeerAddress(TransportAddress(LOOPBACK, port))
+        world.engine.bind_channel(allocation.relay, ChannelNumber(0x4001), closed, 9e9)
+        allocation.send(channel_data(b"to nobody", 0x4001))
+        assert (await allocation.client.receive())[0][:2] == b"\0\x17"
     allocation.answer(b"after the error")
     assert (await allocation.client.receive())[0] == channel_data(b"after the error")
     await allocation.passes()
@@ -168,15 +170,16 @@ async def test_an_icmp_error_is_told_to_the_client(
     client, peer = world.client(), world.peer(host)
     relay, relayed = world.open_relay(world.leg(client), host)
     world.permit(relay, peer)
-    closed = PeerAddress(TransportAddress(host, world.free_port(host)))
-    for _ in range(3):
-        client.send(send_indication(closed, b"to nobody"), world.leg(client).local)
-        client.send(send_indication(peer.address, b"to somebody"), world.leg(client).local)
-        assert await peer.receive() == (b"to somebody", relayed)
-        told = decode_untrusted((await client.receive())[0])
-        assert told.get(attributes.XOR_PEER_ADDRESS) == closed
-        assert told.get(attributes.ICMP) == error
-        assert not told.has(attributes.DATA)
+    with closed_port(socket.SOCK_DGRAM, host) as port:
+        closed = PeerAddress(TransportAddress(host, port))
+        for _ in range(3):
+            client.send(send_indication(closed, b"to nobody"), world.leg(client).local)
+            client.send(send_indication(peer.address, b"to somebody"), world.leg(client).local)
+            assert await peer.receive() == (b"to somebody", relayed)
+            told = decode_untrusted((await client.receive())[0])
+            assert told.get(attributes.XOR_PEER_ADDRESS) == closed
+            assert told.get(attributes.ICMP) == error
+            assert not told.has(attributes.DATA)
     assert world.drops() == {}
 
 
@@ -184,10 +187,11 @@ async def test_an_icmp_error_about_a_peer_without_permission_is_not_told(
     world: PortableWorld,
 ) -> None:
     allocation = Allocation(world)
-    closed = PeerAddress(TransportAddress("127.0.0.9", world.free_port("127.0.0.9")))
-    world.engine.bind_channel(allocation.relay, ChannelNumber(0x4001), closed, 9e9)
-    allocation.send(channel_data(b"to nobody", 0x4001))
-    await world.dropped(no_permission=1)
+    with closed_port(socket.SOCK_DGRAM, "127.0.0.9") as port:
+        closed = PeerAddress(TransportAddress("127.0.0.9", port))
+        world.engine.bind_channel(allocation.relay, ChannelNumber(0x4001), closed, 9e9)
+        allocation.send(channel_data(b"to nobody", 0x4001))
+        await world.dropped(no_permission=1)
     await allocation.passes()
 
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING, Any
 
-from tests.waiting import eventually
+from tests.waiting import LIMIT, eventually
 from turnd.engine.base import (
     Drop,
     Leg,
@@ -35,7 +35,6 @@ if TYPE_CHECKING:
     from turnd.engine.base import Event, ListenerId, RelayCounters, RelayEngine, RelayId
 
 LOOPBACK = "127.0.0.1"
-LIMIT = 5.0
 SETTINGS = ListenerSettings(receive_buffer=1 << 20, send_buffer=0)
 CHANNEL = ChannelNumber(0x4000)
 

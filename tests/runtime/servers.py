@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from aiohttp import ClientSession, UnixConnector
 
+from tests.waiting import LIMIT
 from turnd import logs
 from turnd.auth.rest import rest_password
 from turnd.client.client import TurnClient
@@ -40,7 +41,7 @@ def rest(secret: str, user: str = "carol", expiry: int = LATE) -> tuple[str, str
     return username, rest_password(secret.encode(), username)
 
 
-async def heard(client: TurnClient, limit: float = 5.0) -> tuple[TransportAddress, bytes]:
+async def heard(client: TurnClient, limit: float = LIMIT) -> tuple[TransportAddress, bytes]:
     """The next datagram from a peer."""
     async with asyncio.timeout(limit):
         peer, data = await client.receive()
@@ -111,7 +112,7 @@ class Running:
     ) -> TurnClient:
         """A connected client, closed with the server's block."""
         target = Target("127.0.0.1", port or self.port(transport), transport)
-        options = ClientOptions(timing=Timing(rto=3.0, max_requests=2, last_wait=1))
+        options = ClientOptions(timing=Timing(rto=20.0, max_requests=2, last_wait=1))
         name, password = user or (None, "")
         return await self.clients.enter_async_context(TurnClient(target, name, password, options))
 

@@ -78,6 +78,7 @@ async def test_a_closed_stream_frees_its_place_even_when_the_core_fails(
         await eventually(lambda: run.logged("internal_error"))
 
 
+@pytest.mark.usefixtures("patient")
 async def test_look_ups_end_with_the_server(tmp_path: Path, redis_server: RedisServer) -> None:
     async with running(tmp_path, auth={"redis": redis_server.url}) as run:
         redis_server.freeze()
@@ -86,7 +87,7 @@ async def test_look_ups_end_with_the_server(tmp_path: Path, redis_server: RedisS
         await eventually(lambda: len(run.server.turn.waiting))
         before = time.monotonic()
         await run.server.stop()
-        assert time.monotonic() - before < 2.0
+        assert time.monotonic() - before < 15.0  # less than Redis is waited for
         assert not len(run.server.pump._lookups)
         unanswered.cancel()
         await asyncio.wait([unanswered])
@@ -94,6 +95,7 @@ async def test_look_ups_end_with_the_server(tmp_path: Path, redis_server: RedisS
     assert run.logged("internal_error") == []
 
 
+@pytest.mark.usefixtures("patient")
 async def test_an_unknown_user_of_redis(tmp_path: Path, redis_server: RedisServer) -> None:
     async with running(tmp_path, auth={"redis": redis_server.url}) as run:
         with pytest.raises(ClientError, match="401"):
@@ -113,6 +115,7 @@ async def test_authenticated_streams_may_stay(tmp_path: Path) -> None:
         assert len(run.server.endpoints.deadlines) == 0
 
 
+@pytest.mark.usefixtures("patient")
 async def test_a_store_that_was_taken_away(tmp_path: Path, redis_server: RedisServer) -> None:
     async with running(tmp_path, auth={"redis": redis_server.url}) as run:
         redis_server.freeze()

@@ -239,8 +239,8 @@ async def test_permissions_that_a_new_policy_refuses_are_taken_back(tmp_path: Pa
         assert (await run.reload(peers={"allow": []}))["live"] == ["peers.allow"]
         relays = [relay for each in run.server.table for relay in each.relays]
         assert [(dict(r.permissions), dict(r.channels)) for r in relays] == [({}, {})] * 2
-        await one.send(there, b"after")
         drops = run.server.engine.counters().drops
+        await one.send(there, b"after")
         await eventually(lambda: run.server.engine.counters().drops != drops)
         with pytest.raises(StunError, match="403"):
             await one.create_permission(there)
