@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import pytest_asyncio
 
 from tests.auth.redis_server import RedisSentinel, RedisServer
+from tests.e2e.server import free_port
 from tests.waiting import eventually
 
 if TYPE_CHECKING:
@@ -56,13 +57,14 @@ async def sentinel(
 async def cluster(start_redis: StartRedis) -> list[RedisServer]:
     """Three masters that share all slots."""
     options = ("--cluster-enabled", "yes", "--cluster-node-timeout", "5000")
-    nodes = [await start_redis(*options) for _ in range(3)]
+    buses = [free_port() for _ in range(3)]
+    nodes = [await start_redis(*options, "--cluster-port", str(bus)) for bus in buses]
     bounds = (0, 5461, 10923, 16384)
     for number, node in enumerate(nodes):
         node.command("CLUSTER", "ADDSLOTSRANGE", bounds[number], bounds[number + 1] - 1)
         node.command("CLUSTER", "SET-CONFIG-EPOCH", number + 1)
-    for node in nodes[1:]:
-        nodes[0].command("CLUSTER", "MEET", "127.0.0.1", node.port)
+    for node, bus in zip(nodes[1:], buses[1:], strict=True):
+        nodes[0].command("CLUSTER", "MEET", "127.0.0.1", node.port, bus)
     for node in nodes:
         await eventually(partial(_knows_all, node))
     return nodes

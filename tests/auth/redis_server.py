@@ -35,11 +35,11 @@ class RedisServer:
         return f"redis://127.0.0.1:{self.port}/0"
 
     async def start(self) -> None:
-        """Starts the process and waits until it listens: again at its port, or at a new one."""
+        """Starts the process and waits until it answers: again at its port, or at a new one."""
         self.folder.mkdir(exist_ok=True)
         for _ in range(5):
             process = self._process = self._launch()
-            await eventually(lambda: process.poll() is not None or self.listens())  # noqa: B023
+            await eventually(lambda: process.poll() is not None or self.answers())  # noqa: B023
             if process.poll() is None:
                 self._has_port = True
                 return
@@ -60,14 +60,20 @@ class RedisServer:
     def _persistence(self) -> list[str]:
         return ["--save", "", "--appendonly", "no", "--repl-diskless-sync-delay", "0"]
 
-    async def listens(self) -> bool:
+    async def answers(self) -> bool:
+        """Whether it serves; it listens before it knows that it can."""
         try:
-            _, writer = await asyncio.open_connection("127.0.0.1", self.port)
+            reader, writer = await asyncio.open_connection("127.0.0.1", self.port)
         except OSError:
             return False
-        writer.close()
-        await writer.wait_closed()
-        return True
+        try:
+            writer.write(b"PING\r\n")
+            answer = await reader.read(1)
+            writer.close()
+            await writer.wait_closed()
+        except OSError:
+            return False
+        return bool(answer)
 
     def command(self, *words: Any, **options: Any) -> Any:
         """One command by a connection of its own, blocking."""

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.waiting import LIMIT, eventually
-from turnd.auth import redis_store
+from turnd.auth import redis_store, redis_watch
 from turnd.auth.credentials import (
     Found,
     Name,
@@ -47,6 +47,8 @@ BRIEF = 2.0  # seconds: for Redis to answer on a busy machine, and to wait when 
 def _patient(monkeypatch: pytest.MonkeyPatch) -> None:
     """Redis may take its time on a busy machine; how long is waited is the link's to say."""
     monkeypatch.setattr(redis_store, "ANSWER_LIMIT", LIMIT)
+    monkeypatch.setattr(redis_store, "_REFRESH_LIMIT", LIMIT)
+    monkeypatch.setattr(redis_watch, "_QUIET", LIMIT)
 
 
 @dataclass
@@ -218,7 +220,10 @@ async def test_frozen_and_thawed(redis_server: RedisServer) -> None:
         assert told.events() == ["redis_away", "redis_back"]
 
 
-async def test_a_freeze_that_nobody_asks_during_is_noticed_too(redis_server: RedisServer) -> None:
+async def test_a_freeze_that_nobody_asks_during_is_noticed_too(
+    redis_server: RedisServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(redis_watch, "_QUIET", 1.0)
     async with opened(redis_server.url) as told:
         redis_server.freeze()
         await eventually(lambda: told.store.away)
@@ -431,7 +436,7 @@ async def test_sentinel_fails_over(
         master.kill()
         await eventually(told.is_away)
         assert await told.store.fetch(ALICE) == before
-        await eventually(told.is_back)
+        await eventually(told.is_back, limit=3 * LIMIT)  # a failover may need several attempts
         await eventually(lambda: told.knows(BOB))
         assert ("127.0.0.1", replica.port) in told.store.endpoints
 

@@ -8,7 +8,7 @@ import pytest
 
 from tests.auth.conftest import redis_server, start_redis
 from tests.waiting import LIMIT
-from turnd.auth import redis_store
+from turnd.auth import redis_store, redis_watch
 from turnd.auth.redis_connection import RedisLink
 from turnd.runtime import assembly
 
@@ -23,6 +23,7 @@ def wait_for_redis(monkeypatch: pytest.MonkeyPatch) -> WaitForRedis:
 
     def wait(limit: float) -> None:
         monkeypatch.setattr(redis_store, "ANSWER_LIMIT", limit)
+        monkeypatch.setattr(redis_watch, "_QUIET", LIMIT)
         monkeypatch.setattr(assembly, "RedisLink", lambda address, _: RedisLink(address, limit))
 
     return wait

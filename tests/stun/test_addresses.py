@@ -1,7 +1,7 @@
 from ipaddress import ip_address
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from turnd.stun.addresses import (
@@ -13,7 +13,6 @@ from turnd.stun.addresses import (
 )
 
 
-@settings(deadline=None)
 @given(st.ip_addresses())
 def test_hosts_round_trip_and_are_canonical(address: object) -> None:
     host = str(address)

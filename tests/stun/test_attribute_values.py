@@ -47,7 +47,7 @@ ROUND_TRIPS: list[tuple[Codec[Any], st.SearchStrategy[Any]]] = [
 ]
 
 
-@settings(deadline=None, max_examples=400)
+@settings(max_examples=400)
 @given(st.sampled_from(ROUND_TRIPS), st.data(), st.binary(min_size=12, max_size=12))
 def test_any_value_round_trips(
     kind: tuple[Codec[Any], st.SearchStrategy[Any]], data: st.DataObject, transaction_id: bytes
@@ -57,7 +57,7 @@ def test_any_value_round_trips(
     assert codec.decode(codec.encode(value, transaction_id), transaction_id) == value
 
 
-@settings(deadline=None, max_examples=400)
+@settings(max_examples=400)
 @given(st.sampled_from(ROUND_TRIPS), st.binary(max_size=24), st.data())
 def test_any_bytes_decode_or_raise_decode_error(
     kind: tuple[Codec[Any], st.SearchStrategy[Any]], value: bytes, data: st.DataObject

@@ -1,5 +1,5 @@
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from turnd.stun.channel_data import (
@@ -21,7 +21,6 @@ def test_the_format() -> None:
     assert encode_channel_data(0x4000, b"full", padded=True) == b"\x40\x00\x00\x04full"
 
 
-@settings(deadline=None)
 @given(numbers, st.binary(max_size=300), st.booleans())
 def test_any_message_round_trips(number: int, data: bytes, padded: bool) -> None:
     message = encode_channel_data(number, data, padded)
@@ -58,7 +57,6 @@ def test_bad_messages_are_refused(data: bytes) -> None:
         decode_channel_data_untrusted(data)
 
 
-@settings(deadline=None)
 @given(st.binary(max_size=64))
 def test_any_bytes_decode_or_raise_decode_error(data: bytes) -> None:
     try:

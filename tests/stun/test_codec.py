@@ -1,5 +1,5 @@
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from turnd.stun.codec import (
@@ -31,7 +31,6 @@ def test_reserved_bytes_are_zero_when_sent_and_ignored_when_received() -> None:
     assert codec.decode(b"\x11\xff\xff\xff", NO_ID) == 17
 
 
-@settings(deadline=None)
 @given(st.sampled_from([1, 2, 4, 8]), st.integers(0, 3), st.data())
 def test_numbers_round_trip(size: int, reserved: int, data: st.DataObject) -> None:
     codec = unsigned(size, reserved)
@@ -123,7 +122,6 @@ def test_domain_names_are_ascii_of_at_most_255_characters() -> None:
             DOMAIN.decode(name.encode(), NO_ID)
 
 
-@settings(deadline=None)
 @given(
     st.sampled_from([unsigned(2, 2), opaque(1, 8), text(), FLAG, EVEN_PORT_FLAG, DOMAIN]),
     st.binary(max_size=800),

@@ -1,7 +1,7 @@
 from itertools import pairwise
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from turnd.stun.attributes import DATA, SOFTWARE
@@ -31,7 +31,6 @@ def unpadded(message: bytes) -> bytes:
     return message[: 4 + int.from_bytes(message[2:4], "big")] if is_channel_data else message
 
 
-@settings(deadline=None)
 @given(st.lists(st.one_of(stun_messages, channel_data), max_size=8), st.data())
 def test_any_split_gives_the_same_messages(messages: list[bytes], data: st.DataObject) -> None:
     stream = b"".join(messages)
@@ -126,7 +125,6 @@ def test_a_good_start_waits_for_more(start: bytes) -> None:
     assert framer.next_frame() is None
 
 
-@settings(deadline=None)
 @given(st.lists(st.binary(max_size=30)))
 def test_any_bytes_give_frames_or_raise_decode_error(chunks: list[bytes]) -> None:
     framer = StreamFramer()

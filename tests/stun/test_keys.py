@@ -1,7 +1,7 @@
 import hashlib
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.stun.registry import IANA, VECTORS
@@ -72,7 +72,6 @@ def test_what_is_no_opaque_string_is_refused(text: str) -> None:
             call()
 
 
-@settings(deadline=None)
 @given(st.text())
 def test_preparing_ends_with_text_that_is_prepared_or_a_value_error(text: str) -> None:
     try:

@@ -63,7 +63,7 @@ def numbers_of(message: Message) -> list[int]:
     return [number for number, _ in message.attributes]
 
 
-@settings(deadline=None, max_examples=300)
+@settings(max_examples=300)
 @given(
     st.integers(0, 0xFFF),
     st.sampled_from(MessageClass),
@@ -101,7 +101,7 @@ def test_any_message_round_trips(
         assert message.verify_integrity(integrity.key if integrity else b"", algorithm) is signed
 
 
-@settings(deadline=None, max_examples=300)
+@settings(max_examples=300)
 @given(st.binary(max_size=200), st.binary(max_size=80).map(lambda data: data[: len(data) & ~3]))
 def test_any_bytes_decode_or_raise_decode_error(data: bytes, body: bytes) -> None:
     for candidate in (data, message_of(body), message_of(data)):
@@ -118,7 +118,7 @@ def test_any_bytes_decode_or_raise_decode_error(data: bytes, body: bytes) -> Non
         assert message.size == len(candidate)
 
 
-@settings(deadline=None, max_examples=300)
+@settings(max_examples=300)
 @given(raw_attributes, st.data())
 def test_a_mutated_message_decodes_or_raises_decode_error(
     pairs: list[tuple[int, bytes]], data: st.DataObject
@@ -142,7 +142,7 @@ def test_a_mutated_message_decodes_or_raises_decode_error(
     assert message.size == len(mutated)
 
 
-@settings(deadline=None, max_examples=300)
+@settings(max_examples=300)
 @given(raw_attributes, raw_attributes, st.sampled_from(IntegrityAlgorithm), st.booleans())
 def test_what_follows_the_integrity_never_shows(
     before: list[tuple[int, bytes]],

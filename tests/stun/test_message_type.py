@@ -1,5 +1,5 @@
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.stun.registry import IANA
@@ -32,7 +32,6 @@ def test_the_bits_interleave(method: int, message_class: MessageClass, message_t
     assert split_type(message_type) == (method, message_class)
 
 
-@settings(deadline=None)
 @given(st.integers(0, 0xFFF), st.sampled_from(MessageClass))
 def test_splitting_undoes_joining(method: int, message_class: MessageClass) -> None:
     message_type = join_type(method, message_class)

@@ -1,5 +1,5 @@
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.stun.registry import IANA, VECTORS
@@ -63,7 +63,6 @@ base64_text = st.text(
 )
 
 
-@settings(deadline=None)
 @given(st.sampled_from(["", COOKIE]), st.one_of(st.text(max_size=8), base64_text))
 def test_only_what_add_cookie_makes_announces_features(start: str, text: str) -> None:
     nonce = start + text
