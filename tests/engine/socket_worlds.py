@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tests.e2e.certificates import Authority
-from tests.engine.worlds import LIMIT, LOOPBACK, SETTINGS, Clock, Party, StreamClient, World
-from tests.waiting import eventually
+from tests.engine.worlds import LOOPBACK, SETTINGS, Clock, Party, StreamClient, World
+from tests.waiting import LIMIT, eventually
 from turnd.engine.base import Leg, LegOpened, ListenerSettings, TlsIdentity, TlsSettings, Transport
 from turnd.engine.portable import PortableEngine
 from turnd.stun.addresses import ClientAddress, PeerAddress, ServerAddress, TransportAddress
