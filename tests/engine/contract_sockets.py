@@ -45,7 +45,7 @@ class Sockets:
             await allocation.passes()
         finally:
             resource.setrlimit(resource.RLIMIT_NOFILE, limits)
-        assert not isinstance(world.engine.open_relay(world.leg(client), bound, 9e9), RelayError)
+        world.open_relay(world.leg(client))
 
     async def test_stopping_closes_everything(self, world: SocketWorld) -> None:
         before = open_descriptors()
