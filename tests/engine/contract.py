@@ -83,8 +83,8 @@ class HandingUp:
     async def test_what_needs_a_decision_is_handed_up_with_its_leg(self, world: World) -> None:
         client = world.client()
         client.send(REQUEST, world.engine.endpoint(world.listener))
+        await world.until(lambda: world.woken)
         assert await world.events(1) == [ClientMessage(world.leg(client), REQUEST)]
-        assert world.woken
 
     async def test_messages_come_oldest_first(self, world: World) -> None:
         clients = [world.client() for _ in range(5)]

@@ -161,8 +161,7 @@ class NonceKeys:
     """Of the HMAC, by epoch."""
 
 
-@dataclass(frozen=True, slots=True)
-class ClientMessage:
+class ClientMessage(NamedTuple):
     """A STUN message (by its first two bits) for Python to decide on. Untrusted."""
 
     leg: Leg
