@@ -36,7 +36,11 @@ fn judge(datagram: &[u8]) {
 
 fn judge_stun(stun: Stun<'_>) {
     for attribute in stun.attributes().map_while(Result::ok) {
-        assert_eq!(&stun.bytes()[attribute.range()], attribute.value);
+        let place = attribute.range();
+        assert_eq!(&stun.bytes()[place.clone()], attribute.value);
+        let header = &stun.bytes()[place.start - 4..place.start];
+        let (number, length) = (attribute.number.to_be_bytes(), place.len() as u16);
+        assert_eq!(header, [number, length.to_be_bytes()].concat());
     }
     if let Some(keys) = NonceKeys::new(1.0, 16, &[(0, [7; 32])]) {
         assert!(!keys.verifies_untrusted(&stun, client(), 1.0), "an HMAC was guessed");
