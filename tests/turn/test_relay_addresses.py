@@ -50,8 +50,8 @@ def nat() -> Host:
 def test_bound_and_announced_differ_behind_a_1_to_1_nat() -> None:
     host = nat()
     opened = host.open()
-    assert opened.bound == ("10.0.0.5", opened.port)
-    assert opened.relayed == ("203.0.113.7", opened.port)
+    assert opened.bound == ("10.0.0.5", opened.bound.port)
+    assert opened.relayed == ("203.0.113.7", opened.bound.port)
     assert host.engine.bound_of(opened.relay_id) == opened.bound
 
 
@@ -84,9 +84,9 @@ def test_which_families_there_are() -> None:
 
 def test_an_even_port() -> None:
     host = Host(("192.0.2.1", "192.0.2.1"), low=50_001, high=50_002)
-    assert host.open(even=True).port == 50_002
+    assert host.open(even=True).bound.port == 50_002
     assert host.relays.open(IPV4, host.serves(), 0.0, even=True) is RelayError.PORT_TAKEN
-    assert host.open().port == 50_001
+    assert host.open().bound.port == 50_001
 
 
 def test_several_addresses_take_turns_and_stand_in_for_each_other() -> None:
@@ -101,7 +101,7 @@ def test_several_addresses_take_turns_and_stand_in_for_each_other() -> None:
 def test_ports_of_other_programs_are_passed_over() -> None:
     host = Host(("192.0.2.1", "192.0.2.1"))
     host.engine.taken = {TransportAddress("192.0.2.1", port) for port in range(50_000, 50_009)}
-    assert host.open().port == 50_009
+    assert host.open().bound.port == 50_009
     assert host.in_use() == [1]
 
 
@@ -139,8 +139,8 @@ def test_a_pair_is_an_even_port_and_the_next_as_a_reservation() -> None:
     pair = pair_of(host)
     assert not isinstance(pair, RelayError)
     first, second = pair
-    assert first.port % 2 == 0
-    assert second.port == first.port + 1
+    assert first.bound.port % 2 == 0
+    assert second.bound.port == first.bound.port + 1
     opened = [call.arguments for call in host.engine.calls if call.verb == "open_relay"]
     assert [(leg is None, *rest) for leg, _, *rest in opened] == [
         (False, 600.0, (7,)),
@@ -155,7 +155,7 @@ def test_half_a_pair_is_none(taken: int) -> None:
     host.engine.taken = {TransportAddress("192.0.2.1", taken)}
     pair = pair_of(host)
     assert not isinstance(pair, RelayError)
-    assert [each.port for each in pair] == [50_002, 50_003]
+    assert [each.bound.port for each in pair] == [50_002, 50_003]
     assert host.in_use() == [2]
     assert host.engine.counters().relays == 2
 

@@ -94,10 +94,12 @@ class Relay:
 
     def next_deadline(self) -> float:
         """When the first of the relay, its permissions and its channels ends."""
-        first = min(self.permissions.values(), default=inf)
+        first = self.deadline
+        for deadline in self.permissions.values():
+            first = min(first, deadline)
         for channel in self.channels.values():
             first = min(first, channel.deadline)
-        return min(first, self.deadline)
+        return first
 
 
 @dataclass(slots=True, eq=False, kw_only=True)
@@ -135,7 +137,10 @@ class Allocation:
 
     def next_deadline(self) -> float:
         """When the first of all that belongs to it ends; inf once it has ended."""
-        return min((relay.next_deadline() for relay in self.relays), default=inf)
+        first = inf
+        for relay in self.relays:
+            first = min(first, relay.next_deadline())
+        return first
 
     def permits(self, host: str, now: float) -> bool:
         """Whether a permission for the host is alive."""

@@ -74,8 +74,8 @@ class Quotas:
     def add(self, realm: str, user: str, client_host: str) -> None:
         """Count an allocation that has begun."""
         self._in_use += 1
-        self._by_client[client_host] = self.of_client(client_host) + 1
-        self._by_user[realm, user] = self.of_user(realm, user) + 1
+        self._by_client[client_host] = self._by_client.get(client_host, 0) + 1
+        self._by_user[realm, user] = self._by_user.get((realm, user), 0) + 1
 
     def release(self, realm: str, user: str, client_host: str) -> None:
         """Count an allocation as gone.

@@ -58,6 +58,14 @@ class _Shelf:
         """The rested one at a place below `rested`; it stays."""
         return self._rested[place]
 
+    def take(self, place: int) -> int:
+        """Take the rested one at a place below `rested` out."""
+        port, last = self._rested[place], self._rested.pop()
+        if last != port:
+            self._rested[place] = last
+            self._place[self._index(last)] = place
+        return port
+
     def oldest(self) -> tuple[float, int] | None:
         """When the one that rests longest was freed, and which; it stays."""
         for port, freed_at in self._resting.items():
@@ -70,11 +78,7 @@ class _Shelf:
             return True
         if not self._has_rested(port):
             return False
-        last = self._rested.pop()
-        if last != port:
-            place = self._place[self._index(port)]
-            self._rested[place] = last
-            self._place[self._index(last)] = place
+        self.take(self._place[self._index(port)])
         return True
 
     def __contains__(self, port: int) -> bool:
@@ -131,10 +135,10 @@ class RelayPorts:
         self._odd.wake(freed_by)
         rested = self._even.rested + self._odd.rested
         if rested:
-            place = self._random(rested)
-            if place < self._even.rested:
-                return self._out(self._even.pick(place))
-            return self._out(self._odd.pick(place - self._even.rested))
+            place, evens = self._random(rested), self._even.rested
+            return self._given(
+                self._even.take(place) if place < evens else self._odd.take(place - evens)
+            )
         oldest = [each for each in (self._even.oldest(), self._odd.oldest()) if each is not None]
         return self._out(min(oldest)[1]) if oldest else None
 
@@ -175,6 +179,9 @@ class RelayPorts:
 
     def _out(self, port: int) -> int:
         self._shelf(port).discard(port)
+        return self._given(port)
+
+    def _given(self, port: int) -> int:
         self._pairs.discard(port & ~1)
         self.in_use += 1
         return port

@@ -222,7 +222,7 @@ class AllocationTable(Generic[A]):
         self._look_at(allocation, allocation.next_deadline())
 
     def _end_relay(self, allocation: A, relay: Relay, ended: list[Ended[A]]) -> None:
-        allocation.relays = tuple(each for each in allocation.relays if each is not relay)
+        allocation.relays = tuple([each for each in allocation.relays if each is not relay])
         ended.append(RelayEnded(allocation, relay))
         if allocation.relays:
             return

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from struct import Struct, iter_unpack
 from typing import NamedTuple
 
@@ -121,6 +122,11 @@ def _decode_error_code(value: bytes, _transaction_id: bytes) -> ErrorCodeValue:
 def _encode_error_code(error: ErrorCode | tuple[int, str], _transaction_id: bytes) -> bytes:
     """Code and reason, or an `ErrorCode` alone, which brings its reason."""
     code, reason = (error, error.reason) if isinstance(error, ErrorCode) else error
+    return _error_code(code, reason)
+
+
+@lru_cache(maxsize=64)
+def _error_code(code: int, reason: str) -> bytes:
     if not 300 <= code <= 699:
         raise ValueError(f"{code} is no error code")
     return bytes((0, 0, code // 100, code % 100)) + _REASON.encode(reason, b"")
@@ -159,6 +165,11 @@ def _decode_password_algorithms(
 def _encode_password_algorithms(
     entries: tuple[PasswordAlgorithmEntry, ...], _transaction_id: bytes
 ) -> bytes:
+    return _password_algorithms(entries)
+
+
+@lru_cache(maxsize=16)
+def _password_algorithms(entries: tuple[PasswordAlgorithmEntry, ...]) -> bytes:
     parts = []
     for algorithm, parameters in entries:
         size = len(parameters)

@@ -102,7 +102,7 @@ def _wanted(state: ServerState, message: Message) -> Wanted:
         asked = AddressFamily.IPV4 if family is None else family
         if token is None and not state.relays.serves(asked):
             raise Refused(ErrorCode.ADDRESS_FAMILY_NOT_SUPPORTED, f"address family {asked}")
-        families = (AddressFamily(asked),)
+        families = (AddressFamily.IPV6 if asked == AddressFamily.IPV6 else AddressFamily.IPV4,)
     return Wanted(families, token, reserve_next is not None, bool(reserve_next))
 
 

@@ -21,10 +21,13 @@ def refresh(state: ServerState, request: Request) -> Attributes:
     """Set the end of all relays, or of the one whose family is named; lifetime 0 deletes."""
     allocation = owned_allocation(request)
     family = request.message.get(a.REQUESTED_ADDRESS_FAMILY)
-    relays = [relay for relay in allocation.relays if family in {None, relay.family}]
-    if not relays:
-        raise Refused(ErrorCode.PEER_ADDRESS_FAMILY_MISMATCH, f"no relay of family {family}")
-    named = None if family is None else relays[0].family
+    named = None
+    relays = allocation.relays
+    if family is not None:
+        relays = tuple(relay for relay in relays if relay.family == family)
+        if not relays:
+            raise Refused(ErrorCode.PEER_ADDRESS_FAMILY_MISMATCH, f"no relay of family {family}")
+        named = relays[0].family
     if request.message.get(a.LIFETIME) == 0:
         carry_out(state, state.table.remove(allocation, named), EndReason.DELETED, request.now)
         return ((a.LIFETIME, 0),)

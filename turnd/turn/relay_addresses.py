@@ -39,18 +39,10 @@ class OpenedRelay:
     """A relay that is bound, before it belongs to an allocation or a reservation."""
 
     relay_id: RelayId
-    address: RelayAddress
-    port: int
-
-    @property
-    def bound(self) -> TransportAddress:
-        """Where the socket is."""
-        return TransportAddress(self.address.bound, self.port)
-
-    @property
-    def relayed(self) -> RelayedAddress:
-        """The relayed transport address as clients and peers know it."""
-        return RelayedAddress(TransportAddress(self.address.announced, self.port))
+    bound: TransportAddress
+    """Where the socket is."""
+    relayed: RelayedAddress
+    """The relayed transport address as clients and peers know it."""
 
 
 class RelayAddresses:
@@ -127,7 +119,8 @@ class RelayAddresses:
         bound = TransportAddress(address.bound, port)
         result = self._engine.open_relay(serves.leg, bound, serves.deadline, serves.buckets)
         if not isinstance(result, RelayError):
-            return OpenedRelay(result, address, port)
+            relayed = RelayedAddress(TransportAddress(address.announced, port))
+            return OpenedRelay(result, bound, relayed)
         if result is RelayError.PORT_TAKEN:
             address.ports.reject(port, now)
         else:

@@ -48,8 +48,11 @@ class Refused(Exception):  # noqa: N818 - it is an answer, not a fault of ours
         attributes: Attributes = (),
         integrity: Integrity | None = None,
     ) -> None:
-        super().__init__(f"{int(code)} {code.reason}: {why}")
+        super().__init__()
         self.code = code
         self.why = why or code.reason
         self.attributes = attributes
         self.integrity = integrity
+
+    def __str__(self) -> str:
+        return f"{int(self.code)} {self.code.reason}: {self.why}"
