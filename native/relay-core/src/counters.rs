@@ -11,8 +11,7 @@ pub struct Count(AtomicU64);
 impl Count {
     /// Adds; to be called by the one writer alone.
     pub fn add(&self, more: u64) {
-        self.0
-            .store(self.get().wrapping_add(more), Ordering::Relaxed);
+        self.0.store(self.get().wrapping_add(more), Ordering::Relaxed);
     }
 
     /// Replaces; to be called by the one writer alone.
@@ -223,9 +222,6 @@ mod tests {
         let mut sum = traffic.get();
         sum += traffic.get();
         assert_eq!((sum.packets_up, sum.bytes_up, sum.last_up), (4, 640, 5));
-        assert_eq!(
-            (sum.packets_down, sum.bytes_down, sum.last_down),
-            (2, 200, 7)
-        );
+        assert_eq!((sum.packets_down, sum.bytes_down, sum.last_down), (2, 200, 7));
     }
 }

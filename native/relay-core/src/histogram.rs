@@ -21,10 +21,7 @@ pub struct Histogram {
 
 impl Default for Histogram {
     fn default() -> Self {
-        Self {
-            counts: std::array::from_fn(|_| Count::default()),
-            sum: Count::default(),
-        }
+        Self { counts: std::array::from_fn(|_| Count::default()), sum: Count::default() }
     }
 }
 
@@ -38,10 +35,7 @@ impl Histogram {
     /// The counts now, in the order of [`bounds`], and the sum of all samples.
     #[must_use]
     pub fn get(&self) -> ([u64; BUCKETS], Nanos) {
-        (
-            std::array::from_fn(|bucket| self.counts[bucket].get()),
-            self.sum.get(),
-        )
+        (std::array::from_fn(|bucket| self.counts[bucket].get()), self.sum.get())
     }
 }
 
@@ -62,11 +56,7 @@ fn bucket_of(length: Nanos) -> usize {
     let below = length - 1; // a bound belongs to the bucket that ends with it
     let doubling = below.ilog2();
     if doubling >= HIGHEST {
-        return if length == 1 << HIGHEST {
-            BUCKETS - 2
-        } else {
-            BUCKETS - 1
-        };
+        return if length == 1 << HIGHEST { BUCKETS - 2 } else { BUCKETS - 1 };
     }
     let step = (below >> (doubling - STEPS.ilog2())) as u32 & (STEPS - 1);
     ((doubling - LOWEST) * STEPS + step + 1) as usize

@@ -93,10 +93,7 @@ impl From<SocketAddr> for Host {
             SocketAddr::V4(_) => 0,
             SocketAddr::V6(v6) => v6.scope_id(),
         };
-        Self {
-            ip: address.ip(),
-            scope,
-        }
+        Self { ip: address.ip(), scope }
     }
 }
 

@@ -15,10 +15,7 @@ struct Place<T> {
 
 impl<T> Default for Places<T> {
     fn default() -> Self {
-        Self {
-            places: Vec::new(),
-            free: Vec::new(),
-        }
+        Self { places: Vec::new(), free: Vec::new() }
     }
 }
 
@@ -29,10 +26,7 @@ impl<T> Places<T> {
     /// With more than 2^32 tenants.
     pub fn add(&mut self, make: impl FnOnce(u32, u32) -> T) -> u32 {
         let place = self.free.pop().unwrap_or_else(|| {
-            self.places.push(Place {
-                generation: 0,
-                tenant: None,
-            });
+            self.places.push(Place { generation: 0, tenant: None });
             #[expect(clippy::expect_used, reason = "descriptors run out long before")]
             u32::try_from(self.places.len() - 1).expect("fewer places than 2^32")
         });
@@ -62,16 +56,12 @@ impl<T> Places<T> {
 
     /// Everybody, with their places.
     pub fn iter(&self) -> impl Iterator<Item = (u32, &T)> {
-        (0u32..)
-            .zip(&self.places)
-            .filter_map(|(place, p)| Some((place, p.tenant.as_ref()?)))
+        (0u32..).zip(&self.places).filter_map(|(place, p)| Some((place, p.tenant.as_ref()?)))
     }
 
     /// Everybody.
     pub fn iter_mut(&mut self) -> impl Iterator<Item = &mut T> {
-        self.places
-            .iter_mut()
-            .filter_map(|place| place.tenant.as_mut())
+        self.places.iter_mut().filter_map(|place| place.tenant.as_mut())
     }
 
     /// How many places there have ever been at once.

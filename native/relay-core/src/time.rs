@@ -44,10 +44,7 @@ impl Clock {
     /// The system's clock, given what CLOCK_MONOTONIC says now.
     #[must_use]
     pub fn system(monotonic_now: Nanos) -> Self {
-        Self::System(Origin {
-            instant: Instant::now(),
-            nanos: monotonic_now,
-        })
+        Self::System(Origin { instant: Instant::now(), nanos: monotonic_now })
     }
 
     /// A clock that stands until it is moved.

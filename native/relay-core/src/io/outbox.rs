@@ -65,6 +65,8 @@ pub struct Envelope {
     pub from: Option<IpAddr>,
     /// The relay whose packet it is.
     pub relay: Token,
+    /// Where it is counted beside the relay; the driver does not look at it.
+    pub ledger: u32,
     /// From the client to a peer; else from a peer to the client.
     pub upward: bool,
     /// Set the Don't Fragment bit, although the socket does not (DONT-FRAGMENT). Sent by itself.
@@ -154,6 +156,13 @@ impl Outbox {
         Piece { slot: SCRATCH, start, len: bytes.len() as u32 }
     }
 
+    /// Bytes that live until the flush, appended by `write`.
+    pub fn scratch_with(&mut self, write: impl FnOnce(&mut Vec<u8>)) -> Piece {
+        let start = self.scratch.len();
+        write(&mut self.scratch);
+        Piece { slot: SCRATCH, start: start as i32, len: (self.scratch.len() - start) as u32 }
+    }
+
     /// A header of four bytes; equal ones in a row, as runs have them, share their memory.
     pub fn header(&mut self, header: [u8; 4]) -> Piece {
         match self.header {
@@ -214,6 +223,7 @@ impl Outbox {
             && !envelope.dont_fragment
             && run.envelope.relay == envelope.relay
             && run.envelope.socket == envelope.socket
+            && run.envelope.to == envelope.to
     }
 
     fn append(&mut self, index: usize, pieces: &[Piece]) {
@@ -290,6 +300,7 @@ mod tests {
             to: RawAddress::from(std::net::SocketAddr::from(([127, 0, 0, 1], port))),
             from: None,
             relay: Token::relay(1, 1),
+            ledger: 0,
             upward: true,
             dont_fragment: false,
             runs: true,

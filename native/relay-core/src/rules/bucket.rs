@@ -24,8 +24,7 @@ pub struct Bucket {
 impl Bucket {
     /// Sets the rate; 0: no limit.
     pub fn set(&self, bits_per_second: u64) {
-        self.bits_per_second
-            .store(bits_per_second, Ordering::Relaxed);
+        self.bits_per_second.store(bits_per_second, Ordering::Relaxed);
     }
 
     fn draw(&self, upward: bool, bytes: u64, now: Nanos) -> bool {
@@ -60,10 +59,7 @@ impl Purse {
     /// An empty one.
     #[must_use]
     pub fn new(bucket: Arc<Bucket>) -> Self {
-        Self {
-            bucket,
-            credit: [0; 2],
-        }
+        Self { bucket, credit: [0; 2] }
     }
 
     fn fill(&mut self, upward: bool, bytes: u64, now: Nanos) -> bool {
@@ -84,10 +80,7 @@ impl Purse {
 /// Whether a packet may pass: every purse has, or gets, as much. Nothing is taken if one has not.
 pub fn spend(purses: &mut [Purse], upward: bool, bytes: usize, now: Nanos) -> bool {
     let bytes = bytes as u64;
-    if !purses
-        .iter_mut()
-        .all(|purse| purse.fill(upward, bytes, now))
-    {
+    if !purses.iter_mut().all(|purse| purse.fill(upward, bytes, now)) {
         return false;
     }
     for purse in purses {
@@ -107,10 +100,7 @@ mod tests {
     }
 
     fn pass(purses: &mut [Purse], now: Nanos) -> u64 {
-        (0..100_000)
-            .take_while(|_| spend(purses, true, 1_000, now))
-            .count() as u64
-            * 1_000
+        (0..100_000).take_while(|_| spend(purses, true, 1_000, now)).count() as u64 * 1_000
     }
 
     #[test]

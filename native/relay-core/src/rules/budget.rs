@@ -78,9 +78,7 @@ mod tests {
         let budget = AnswerBudget::default();
         budget.set(10);
         let now = 5 * SECOND;
-        let drawn = (0..50)
-            .filter(|_| budget.draw(host("192.0.2.7"), now))
-            .count();
+        let drawn = (0..50).filter(|_| budget.draw(host("192.0.2.7"), now)).count();
         assert_eq!(drawn, 10);
         assert!(!budget.draw(host("192.0.2.200"), now + SECOND / 20));
         assert!(budget.draw(host("192.0.2.200"), now + SECOND / 10));
@@ -95,19 +93,10 @@ mod tests {
 
     #[test]
     fn networks_are_told_apart() {
-        assert_eq!(
-            network_of(host("192.0.2.1")),
-            network_of(host("192.0.2.254"))
-        );
+        assert_eq!(network_of(host("192.0.2.1")), network_of(host("192.0.2.254")));
         assert_ne!(network_of(host("192.0.2.1")), network_of(host("192.0.3.1")));
-        assert_eq!(
-            network_of(host("2001:db8:0:ff::1")),
-            network_of(host("2001:db8:0:1::"))
-        );
-        assert_ne!(
-            network_of(host("2001:db8:0:100::")),
-            network_of(host("2001:db8::"))
-        );
+        assert_eq!(network_of(host("2001:db8:0:ff::1")), network_of(host("2001:db8:0:1::")));
+        assert_ne!(network_of(host("2001:db8:0:100::")), network_of(host("2001:db8::")));
         assert_ne!(network_of(host("0.0.0.1")), network_of(host("::")));
     }
 }

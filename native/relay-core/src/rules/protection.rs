@@ -22,25 +22,17 @@ pub struct Relayed(RwLock<HashMap<SocketAddr, Arc<RelayShared>>>);
 impl Relayed {
     /// A relayed transport address is bound.
     pub fn add(&self, bound: SocketAddr, relay: Arc<RelayShared>) {
-        self.0
-            .write()
-            .unwrap_or_else(PoisonError::into_inner)
-            .insert(bound, relay);
+        self.0.write().unwrap_or_else(PoisonError::into_inner).insert(bound, relay);
     }
 
     /// It is no more.
     pub fn remove(&self, bound: SocketAddr) {
-        self.0
-            .write()
-            .unwrap_or_else(PoisonError::into_inner)
-            .remove(&bound);
+        self.0.write().unwrap_or_else(PoisonError::into_inner).remove(&bound);
     }
 
     fn is_live(&self, bound: SocketAddr, now: Nanos) -> bool {
         let relays = self.0.read().unwrap_or_else(PoisonError::into_inner);
-        relays
-            .get(&bound)
-            .is_some_and(|relay| now < relay.deadline())
+        relays.get(&bound).is_some_and(|relay| now < relay.deadline())
     }
 }
 
@@ -56,10 +48,7 @@ impl LocalHosts {
     /// `ask` asks the system.
     #[must_use]
     pub fn new(ask: Box<IsLocal>) -> Self {
-        Self {
-            ask,
-            known: Mutex::default(),
-        }
+        Self { ask, known: Mutex::default() }
     }
 
     fn is_local(&self, host: IpAddr) -> bool {
@@ -76,10 +65,7 @@ impl LocalHosts {
 
     /// Addresses come and go: ask the system again.
     pub fn forget(&self) {
-        self.known
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .clear();
+        self.known.lock().unwrap_or_else(PoisonError::into_inner).clear();
     }
 }
 
@@ -104,26 +90,16 @@ impl Protection {
     #[must_use]
     pub fn new(endpoints: &[SocketAddr], own: &[(IpAddr, IpAddr)]) -> Self {
         let ports = |wanted: fn(&&SocketAddr) -> bool| {
-            endpoints
-                .iter()
-                .filter(wanted)
-                .map(SocketAddr::port)
-                .collect()
+            endpoints.iter().filter(wanted).map(SocketAddr::port).collect()
         };
         // Who addresses a bound host directly is held to the same ports.
         let directly = own.iter().map(|(_, bound)| (*bound, *bound));
         Self {
-            endpoints: endpoints
-                .iter()
-                .map(|endpoint| unscoped(*endpoint))
-                .collect(),
+            endpoints: endpoints.iter().map(|endpoint| unscoped(*endpoint)).collect(),
             ports: ports(|_| true),
             wildcard_ports: ports(|endpoint| endpoint.ip().is_unspecified()),
             bound_of: directly.chain(own.iter().copied()).collect(),
-            announced_of: own
-                .iter()
-                .map(|(announced, bound)| (*bound, *announced))
-                .collect(),
+            announced_of: own.iter().map(|(announced, bound)| (*bound, *announced)).collect(),
         }
     }
 
@@ -210,8 +186,7 @@ mod tests {
         }
 
         fn forbids(&self, peer: &str) -> bool {
-            self.protection
-                .is_forbidden(at(peer), &self.relayed, &self.local, 100)
+            self.protection.is_forbidden(at(peer), &self.relayed, &self.local, 100)
         }
     }
 
@@ -256,10 +231,7 @@ mod tests {
     #[test]
     fn both_faces_are_one_address() {
         let case = Case::new(&[]);
-        assert_eq!(
-            case.protection.target(at("203.0.113.5:7")),
-            at("10.0.0.5:7")
-        );
+        assert_eq!(case.protection.target(at("203.0.113.5:7")), at("10.0.0.5:7"));
         assert_eq!(case.protection.shown(at("10.0.0.5:7")), at("203.0.113.5:7"));
         assert_eq!(case.protection.target(at("192.0.2.1:7")), at("192.0.2.1:7"));
         assert!(case.protection.is_guarded(at("203.0.113.5:7")));

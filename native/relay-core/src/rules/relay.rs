@@ -64,6 +64,8 @@ pub struct Relay {
     pub channels: Vec<(SocketAddr, u16)>,
     /// What it draws bandwidth from.
     pub purses: Vec<Purse>,
+    /// The open run towards peers without a channel.
+    pub run: RunMark,
     /// Whether its paths take runs.
     pub runs: bool,
     /// Whether its worker receives from the socket.
@@ -84,17 +86,13 @@ impl Relay {
     /// Whether a host may send to the client now.
     #[must_use]
     pub fn permits(&self, host: Host, now: Nanos) -> bool {
-        let found = self
-            .permissions
-            .binary_search_by(|(permitted, _)| permitted.cmp(&host));
+        let found = self.permissions.binary_search_by(|(permitted, _)| permitted.cmp(&host));
         found.is_ok_and(|index| now < self.permissions[index].1)
     }
 
     /// Installs, extends or, with a deadline that has passed, removes a permission.
     pub fn permit(&mut self, host: Host, deadline: Nanos, now: Nanos) {
-        let found = self
-            .permissions
-            .binary_search_by(|(permitted, _)| permitted.cmp(&host));
+        let found = self.permissions.binary_search_by(|(permitted, _)| permitted.cmp(&host));
         match found {
             Ok(index) if now < deadline => self.permissions[index].1 = deadline,
             Ok(index) => drop(self.permissions.remove(index)),
@@ -106,9 +104,7 @@ impl Relay {
     /// The number of the channel that a raw address has.
     #[must_use]
     pub fn number_of(&self, target: SocketAddr) -> Option<u16> {
-        let found = self
-            .channels
-            .binary_search_by(|(known, _)| known.cmp(&target));
+        let found = self.channels.binary_search_by(|(known, _)| known.cmp(&target));
         Some(self.channels[found.ok()?].1)
     }
 }
@@ -157,6 +153,8 @@ pub struct Client {
     pub way: Way,
     /// What its datagrams are looked up by; none for a stream.
     pub key: Option<UdpKey>,
+    /// Index of the ledger that its packets are counted in.
+    pub ledger: u32,
     /// Its relays by place, at most one a family.
     pub relays: Vec<u32>,
     /// Its channels, sorted by number.
@@ -170,8 +168,7 @@ pub struct Client {
 impl Client {
     /// Where a number's channel is, or would be.
     pub fn find(&self, number: u16) -> Result<usize, usize> {
-        self.channels
-            .binary_search_by(|channel| channel.number.cmp(&number))
+        self.channels.binary_search_by(|channel| channel.number.cmp(&number))
     }
 
     /// The channel of that number.

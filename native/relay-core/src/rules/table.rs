@@ -44,11 +44,31 @@ pub struct NewRelay {
     pub shared: Arc<RelayShared>,
 }
 
+/// Who a relay is given to, should he not be known yet.
+#[derive(Clone, Copy, Debug)]
+pub struct Newcomer {
+    /// Which five-tuple.
+    pub leg: Leg,
+    /// How packets reach it.
+    pub way: Way,
+    /// What its datagrams are looked up by; none for a stream.
+    pub key: Option<UdpKey>,
+    /// Index of the ledger that its packets are counted in.
+    pub ledger: u32,
+}
+
 /// A relay on its way from one client to another, with the channels that go along.
 #[derive(Debug)]
 pub struct Moving {
     relay: Relay,
     channels: Vec<Channel>,
+}
+
+impl Moving {
+    /// The relay itself.
+    pub fn relay_mut(&mut self) -> &mut Relay {
+        &mut self.relay
+    }
 }
 
 /// All relays of one worker.
@@ -60,17 +80,12 @@ pub struct Table {
     pub relays: Places<Relay>,
     by_udp: HashMap<UdpKey, u32, foldhash::quality::RandomState>,
     by_id: HashMap<u64, u32, foldhash::quality::RandomState>,
-    protection: Arc<Protection>,
+    /// What is protected; to be replaced by `protect`.
+    pub protection: Arc<Protection>,
     untidied: u32,
 }
 
 impl Table {
-    /// What is protected.
-    #[must_use]
-    pub fn protection(&self) -> &Arc<Protection> {
-        &self.protection
-    }
-
     /// The client that a datagram is of, if it has a relay.
     #[must_use]
     pub fn client_of(&self, key: &UdpKey) -> Option<u32> {
@@ -85,9 +100,7 @@ impl Table {
 
     /// The relay that a token names, unless its place has another tenant by now.
     pub fn relay_of(&mut self, token: Token) -> Option<&mut Relay> {
-        self.relays
-            .get_mut(token.place() as u32)
-            .filter(|relay| relay.token == token)
+        self.relays.get_mut(token.place() as u32).filter(|relay| relay.token == token)
     }
 
     /// A relayed transport address is bound. Returns its place.
@@ -101,6 +114,7 @@ impl Table {
             permissions: Vec::new(),
             channels: Vec::new(),
             purses: new.purses,
+            run: RunMark::default(),
             runs: true,
             watched: false,
             shared: new.shared,
@@ -116,11 +130,9 @@ impl Table {
         &mut self,
         relay: u32,
         client: Option<u32>,
-        leg: Leg,
-        way: Way,
-        key: Option<UdpKey>,
+        newcomer: Newcomer,
     ) -> (u32, Option<Client>) {
-        let client = client.unwrap_or_else(|| self.add_client(leg, way, key));
+        let client = client.unwrap_or_else(|| self.add_client(newcomer));
         let former = self.relays.get(relay).and_then(|relay| relay.client);
         if former == Some(client) {
             return (client, None);
@@ -138,11 +150,13 @@ impl Table {
         (client, idle)
     }
 
-    fn add_client(&mut self, leg: Leg, way: Way, key: Option<UdpKey>) -> u32 {
+    fn add_client(&mut self, newcomer: Newcomer) -> u32 {
+        let Newcomer { leg, way, key, ledger } = newcomer;
         let place = self.clients.add(|_, _| Client {
             leg,
             way,
             key,
+            ledger,
             relays: Vec::with_capacity(1),
             channels: Vec::new(),
             run: RunMark::default(),
@@ -166,10 +180,7 @@ impl Table {
         let Some(tenant) = self.clients.get_mut(client) else {
             return (Vec::new(), None);
         };
-        let channels = tenant
-            .channels
-            .extract_if(.., |channel| channel.relay == relay)
-            .collect();
+        let channels = tenant.channels.extract_if(.., |channel| channel.relay == relay).collect();
         tenant.relays.retain(|other| *other != relay);
         if !tenant.relays.is_empty() {
             return (channels, None);
@@ -194,15 +205,9 @@ impl Table {
         Some((Moving { relay, channels }, idle))
     }
 
-    /// Puts a relay in that another worker took out. Returns its place.
-    pub fn put(
-        &mut self,
-        moving: Moving,
-        leg: Leg,
-        way: Way,
-        key: Option<UdpKey>,
-        client: Option<u32>,
-    ) -> u32 {
+    /// Puts a relay in that another worker took out. Returns its
+    /// place and its client's.
+    pub fn put(&mut self, moving: Moving, client: Option<u32>, newcomer: Newcomer) -> (u32, u32) {
         let Moving { relay, channels } = moving;
         let place = self.relays.add(|place, generation| Relay {
             token: Token::relay(place, generation),
@@ -214,25 +219,16 @@ impl Table {
         if let Some(relay) = self.relays.get(place) {
             self.by_id.insert(relay.id, place);
         }
-        let (client, _) = self.assign(place, client, leg, way, key);
+        let (client, _) = self.assign(place, client, newcomer);
         for channel in channels {
-            self.insert(
-                client,
-                Channel {
-                    relay: place,
-                    ..channel
-                },
-            );
+            self.insert(client, Channel { relay: place, ..channel });
         }
         place
     }
 
     /// Installs, extends or, with a deadline that has passed, removes a permission.
     pub fn permit(&mut self, id: u64, host: Host, deadline: Nanos, now: Nanos) {
-        if let Some(relay) = self
-            .place_of(id)
-            .and_then(|place| self.relays.get_mut(place))
-        {
+        if let Some(relay) = self.place_of(id).and_then(|place| self.relays.get_mut(place)) {
             relay.permit(host, deadline, now);
         }
     }
@@ -256,10 +252,8 @@ impl Table {
         let Some(client) = relay.client else { return };
         if let Some(known) = relay.number_of(self.protection.target(peer)) {
             if known == number && now < deadline {
-                let channel = self
-                    .clients
-                    .get_mut(client)
-                    .and_then(|tenant| tenant.channel(number));
+                let channel =
+                    self.clients.get_mut(client).and_then(|tenant| tenant.channel(number));
                 if let Some(channel) = channel {
                     channel.deadline = deadline;
                     return;
@@ -290,23 +284,18 @@ impl Table {
         channel.target = self.protection.target(channel.peer);
         channel.raw = RawAddress::from(channel.target);
         channel.guarded = self.protection.is_guarded(channel.peer);
-        let namesake = self
-            .relays
-            .get(channel.relay)
-            .and_then(|relay| relay.number_of(channel.target));
+        let namesake =
+            self.relays.get(channel.relay).and_then(|relay| relay.number_of(channel.target));
         if let Some(namesake) = namesake {
             // Two peers have become one: the same port by its announced and its bound host.
             self.unbind(client, namesake);
         }
-        let (Some(relay), Some(tenant)) = (
-            self.relays.get_mut(channel.relay),
-            self.clients.get_mut(client),
-        ) else {
+        let (Some(relay), Some(tenant)) =
+            (self.relays.get_mut(channel.relay), self.clients.get_mut(client))
+        else {
             return;
         };
-        let at = relay
-            .channels
-            .partition_point(|(known, _)| *known < channel.target);
+        let at = relay.channels.partition_point(|(known, _)| *known < channel.target);
         relay.channels.insert(at, (channel.target, channel.number));
         let (Ok(at) | Err(at)) = tenant.find(channel.number);
         tenant.channels.insert(at, channel);
@@ -333,10 +322,8 @@ impl Table {
         }
         let places: Vec<u32> = self.clients.iter().map(|(place, _)| place).collect();
         for place in places {
-            let channels = self
-                .clients
-                .get_mut(place)
-                .map(|tenant| std::mem::take(&mut tenant.channels));
+            let channels =
+                self.clients.get_mut(place).map(|tenant| std::mem::take(&mut tenant.channels));
             for channel in channels.into_iter().flatten() {
                 self.insert(place, channel);
             }
@@ -345,11 +332,7 @@ impl Table {
 
     /// Drops expired permissions and channels of a bounded number of relays; only saves memory.
     pub fn tidy(&mut self, now: Nanos) {
-        let begin = if self.untidied < self.relays.capacity() {
-            self.untidied
-        } else {
-            0
-        };
+        let begin = if self.untidied < self.relays.capacity() { self.untidied } else { 0 };
         let end = self.relays.capacity().min(begin.saturating_add(TIDY_BATCH));
         self.untidied = end;
         for place in begin..end {
@@ -361,10 +344,7 @@ impl Table {
             let Some(tenant) = self.clients.get(client) else {
                 continue;
             };
-            let ended = tenant
-                .channels
-                .iter()
-                .filter(|channel| now >= channel.deadline);
+            let ended = tenant.channels.iter().filter(|channel| now >= channel.deadline);
             let numbers: Vec<u16> = ended.map(|channel| channel.number).collect();
             for number in numbers {
                 self.unbind(client, number);
@@ -386,7 +366,7 @@ mod tests {
         text.parse().unwrap()
     }
 
-    fn leg(port: u16) -> (Leg, Way, Option<UdpKey>) {
+    fn newcomer(port: u16) -> Newcomer {
         let client = SocketAddr::from(([192, 0, 2, 9], port));
         let leg = Leg {
             listener: 1,
@@ -395,61 +375,36 @@ mod tests {
             client,
             stream: 0,
         };
-        let way = Way::Datagrams {
-            listener: 0,
-            to: RawAddress::from(client),
-        };
-        (
-            leg,
-            way,
-            Some(UdpKey {
-                listener: 0,
-                client,
-                local: None,
-            }),
-        )
+        let way = Way::Datagrams { listener: 0, to: RawAddress::from(client) };
+        (leg, way, Some(UdpKey { listener: 0, client, local: None }))
     }
 
     fn new_relay(id: u64) -> NewRelay {
         let socket = std::net::UdpSocket::bind("127.0.0.1:0").unwrap().into();
         let shared = Arc::new(RelayShared::new(LATER));
-        NewRelay {
-            id,
-            socket,
-            is_ipv4: true,
-            purses: Vec::new(),
-            shared,
-        }
+        NewRelay { id, socket, is_ipv4: true, purses: Vec::new(), shared }
     }
 
     /// A table with relay 1 of the client with port 1.
     fn table() -> (Table, u32) {
         let mut table = Table::default();
         let place = table.add(new_relay(1));
-        let (leg, way, key) = leg(1);
-        let (client, _) = table.assign(place, None, leg, way, key);
+        let (client, _) = table.assign(place, None, newcomer(1));
         (table, client)
     }
 
     fn numbers(table: &Table, client: u32) -> Vec<u16> {
-        table
-            .clients
-            .get(client)
-            .unwrap()
-            .channels
-            .iter()
-            .map(|channel| channel.number)
-            .collect()
+        table.clients.get(client).unwrap().channels.iter().map(|channel| channel.number).collect()
     }
 
     #[test]
     fn a_client_is_found_as_long_as_it_has_a_relay() {
         let (mut table, client) = table();
-        let key = leg(1).2.unwrap();
+        let key = newcomer(1).key.unwrap();
         assert_eq!(table.client_of(&key), Some(client));
         let (relay, idle) = table.remove(1).unwrap();
         assert_eq!(relay.id, 1);
-        assert_eq!(idle.unwrap().leg, leg(1).0);
+        assert_eq!(idle.unwrap().leg, newcomer(1).leg);
         assert_eq!(table.client_of(&key), None);
         assert!(table.remove(1).is_none());
     }
@@ -501,8 +456,7 @@ mod tests {
     fn relays_of_both_families_share_the_numbers() {
         let (mut table, client) = table();
         let second = table.add(new_relay(2));
-        let (leg, way, key) = leg(1);
-        assert_eq!(table.assign(second, Some(client), leg, way, key).0, client);
+        assert_eq!(table.assign(second, Some(client), newcomer(1)).0, client);
         table.bind_channel(1, 0x4000, at("198.51.100.1:5"), LATER, NOW);
         table.bind_channel(2, 0x4000, at("[2001:db8::1]:5"), LATER, NOW);
         assert_eq!(numbers(&table, client), [0x4000]);
@@ -517,19 +471,17 @@ mod tests {
         let host = Host::from(at("198.51.100.1:0"));
         table.permit(1, host, LATER, NOW);
         table.bind_channel(1, 0x4000, at("198.51.100.1:5"), LATER, NOW);
-        let (leg2, way, key) = leg(2);
-        let (client, idle) = table.assign(0, None, leg2, way, key);
-        assert_eq!(idle.unwrap().leg, leg(1).0);
+        let (client, idle) = table.assign(0, None, newcomer(2));
+        assert_eq!(idle.unwrap().leg, newcomer(1).leg);
         assert_eq!(numbers(&table, client), [0x4000]);
-        assert_eq!(table.client_of(&leg(1).2.unwrap()), None);
-        assert_eq!(table.assign(0, Some(client), leg2, way, key).0, client);
+        assert_eq!(table.client_of(&newcomer(1).key.unwrap()), None);
+        assert_eq!(table.assign(0, Some(client), newcomer(2)).0, client);
 
         let mut elsewhere = Table::default();
         let (moving, idle) = table.take(1).unwrap();
         assert!(idle.is_some());
-        let (leg3, way, key) = leg(3);
-        let place = elsewhere.put(moving, leg3, way, key, None);
-        let client = elsewhere.client_of(&key.unwrap()).unwrap();
+        let (place, _) = elsewhere.put(moving, None, newcomer(3));
+        let client = elsewhere.client_of(&newcomer(3).key.unwrap()).unwrap();
         assert_eq!(numbers(&elsewhere, client), [0x4000]);
         assert_eq!(elsewhere.place_of(1), Some(place));
         let relay = elsewhere.relays.get(place).unwrap();
@@ -543,35 +495,15 @@ mod tests {
         let announced = at("203.0.113.5:7");
         table.bind_channel(1, 0x4000, announced, LATER, NOW);
         table.bind_channel(1, 0x4001, at("10.0.0.5:7"), LATER, NOW);
-        assert!(
-            !table
-                .clients
-                .get_mut(client)
-                .unwrap()
-                .channel(0x4000)
-                .unwrap()
-                .guarded
-        );
+        assert!(!table.clients.get_mut(client).unwrap().channel(0x4000).unwrap().guarded);
         let own = [("203.0.113.5".parse().unwrap(), "10.0.0.5".parse().unwrap())];
         table.protect(Arc::new(Protection::new(&[], &own)));
-        assert_eq!(
-            numbers(&table, client).len(),
-            1,
-            "two peers have become one"
-        );
+        assert_eq!(numbers(&table, client).len(), 1, "two peers have become one");
         let number = numbers(&table, client)[0];
-        let channel = table
-            .clients
-            .get_mut(client)
-            .unwrap()
-            .channel(number)
-            .unwrap();
+        let channel = table.clients.get_mut(client).unwrap().channel(number).unwrap();
         assert!(channel.guarded);
         assert_eq!(channel.raw.get(), Some(at("10.0.0.5:7")));
-        assert_eq!(
-            table.relays.get(0).unwrap().number_of(at("10.0.0.5:7")),
-            Some(number)
-        );
+        assert_eq!(table.relays.get(0).unwrap().number_of(at("10.0.0.5:7")), Some(number));
     }
 
     #[test]

@@ -1,0 +1,24 @@
+//! A TCP or TLS connection among a worker's tables.
+
+use crate::io::Token;
+use crate::leg::Leg;
+use crate::stream::Stream;
+
+/// One connected client.
+#[derive(Debug)]
+pub struct Connection {
+    /// Its leg.
+    pub leg: Leg,
+    /// Its place, and which tenant of it.
+    pub token: Token,
+    /// Its bytes.
+    pub stream: Stream,
+    /// Its place among the clients that have relays.
+    pub client: Option<u32>,
+    /// Index of its ledger.
+    pub ledger: u32,
+    /// Whether it is among those to be flushed when the turn ends.
+    pub unflushed: bool,
+    /// Whether to be told when the socket takes bytes again has been asked for.
+    pub waits: bool,
+}

@@ -1,0 +1,76 @@
+//! The workers' threads: pinned, then given memory of their own, then let run.
+
+use std::io;
+use std::sync::Arc;
+use std::sync::mpsc::{SyncSender, sync_channel};
+use std::thread::{Builder, JoinHandle};
+
+use super::{Options, Shared};
+use crate::io::Driver;
+use crate::io::epoll::EpollDriver;
+use crate::io::probe::probe;
+use crate::io::uring::UringDriver;
+use crate::sys;
+use crate::worker::Worker;
+
+/// What came of starting.
+pub(super) struct Started {
+    pub(super) threads: Vec<JoinHandle<()>>,
+    pub(super) io: &'static str,
+    pub(super) notes: Vec<String>,
+}
+
+/// Starts all workers and waits until each has its way to the kernel open.
+pub(super) fn start(options: &Options, shared: &Arc<Shared>) -> io::Result<Started> {
+    let choice = probe(options.io)?;
+    let mut started =
+        Started { threads: Vec::new(), io: choice.name(), notes: choice.notes.clone() };
+    let (to, from) = sync_channel(shared.stations.len());
+    for index in 0..shared.stations.len() {
+        let (shared, to) = (shared.clone(), to.clone());
+        let (cpu, uring) = (options.cpus.get(index).copied(), choice.uring);
+        let thread = Builder::new().name(format!("turnd-relay-{index}")).spawn(move || {
+            if uring {
+                serve(index as u32, &shared, cpu, &to, UringDriver::new);
+            } else {
+                serve(index as u32, &shared, cpu, &to, EpollDriver::new);
+            }
+        })?;
+        started.threads.push(thread);
+    }
+    for _ in 0..shared.stations.len() {
+        // A thread that ends without a word has panicked, which is no end that we know.
+        let note: io::Result<Option<String>> =
+            from.recv().unwrap_or_else(|_| Err(io::Error::other("a worker did not begin")));
+        started.notes.extend(note?);
+    }
+    Ok(started)
+}
+
+fn serve<D: Driver>(
+    index: u32,
+    shared: &Arc<Shared>,
+    cpu: Option<usize>,
+    to: &SyncSender<io::Result<Option<String>>>,
+    open: impl FnOnce() -> io::Result<D>,
+) {
+    // Pinned first: memory then comes from where the thread runs.
+    let pinned = cpu.map_or(Ok(()), sys::cpu::pin);
+    let note = pinned.err().map(|error| {
+        format!("worker {index} is not pinned to CPU {}: {error}", cpu.unwrap_or_default())
+    });
+    let worker = open().and_then(|driver| Worker::new(index, shared.clone(), driver));
+    match worker {
+        Ok(worker) => {
+            // The engine waits for each of these, unless one before failed.
+            let _ = to.send(Ok(note));
+            if let Err(error) = worker.run() {
+                shared.report_broken(format!("worker {index} has ended: {error}"));
+            }
+        }
+        Err(error) => {
+            let _ = to.send(Err(error));
+        }
+    }
+}
+

@@ -1,0 +1,167 @@
+//! What a worker is told, in one queue: an order that was given first is obeyed first.
+
+use std::net::SocketAddr;
+use std::os::fd::OwnedFd;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{Receiver, SyncSender};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use crate::counters::Traffic;
+use crate::forward::Listener;
+use crate::leg::{CloseReason, Host, Leg};
+use crate::rules::bucket::Purse;
+use crate::rules::protection::Protection;
+use crate::rules::table::{Moving, NewRelay};
+use crate::stream::StreamSettings;
+use crate::stream::tls::TlsConfig;
+use crate::sys::wake::Wake;
+use crate::time::Nanos;
+use crate::wire::nonce::NonceKeys;
+
+/// Orders that wait before the worker is woken for them, although none is urgent.
+const PATIENCE: usize = 64;
+
+/// A connection that Python accepted.
+#[derive(Debug)]
+pub struct Adoption {
+    /// Its socket.
+    pub socket: OwnedFd,
+    /// Its leg, with the handle of the connection.
+    pub leg: Leg,
+    /// What holds for it.
+    pub settings: StreamSettings,
+    /// With which certificates, for TLS.
+    pub tls: Option<Arc<TlsConfig>>,
+    /// What was read from it already.
+    pub first_bytes: Vec<u8>,
+    /// Index of its ledger.
+    pub ledger: u32,
+}
+
+/// Where a relay's client is found.
+#[derive(Clone, Copy, Debug)]
+pub struct Address {
+    /// The client's leg.
+    pub leg: Leg,
+    /// For UDP: the listener's index, and whether it is bound to all addresses.
+    pub listener: u32,
+    /// Whether the listener is bound to all addresses of the host.
+    pub wildcard: bool,
+    /// Index of the ledger.
+    pub ledger: u32,
+}
+
+/// One order.
+#[derive(Debug)]
+pub enum Order {
+    /// Count what is relayed for one listener and transport here; indices count up from 0.
+    Ledger(Arc<Traffic>),
+    /// Serve clients by UDP; indices count up from 0.
+    Listen(Listener),
+    /// Serve no new clients there.
+    CloseListener(u32),
+    /// A connection is yours.
+    Adopt(Box<Adoption>),
+    /// End a connection.
+    CloseLeg(u64, CloseReason),
+    /// Send a message on a connection.
+    Answer(u64, Box<[u8]>),
+    /// A relayed transport address is bound; without a client it is a reservation.
+    Open(Box<NewRelay>, Option<Address>),
+    /// Give a relay of yours to a client of yours.
+    Assign(u64, Address, Vec<Purse>),
+    /// Give a relay to another worker.
+    Release(u64, SyncSender<Option<Box<Moving>>>),
+    /// Take it, for a client of yours. What comes after waits until it has arrived; since orders
+    /// are given by one thread, of two workers never both wait for each other.
+    Claim(Receiver<Option<Box<Moving>>>, Address, Vec<Purse>),
+    /// Install, extend or remove a permission.
+    Permit(u64, Host, Nanos),
+    /// Install, extend or remove a channel binding.
+    Bind(u64, u16, SocketAddr, Nanos),
+    /// Close a relay.
+    Close(u64),
+    /// What may never be reached.
+    Protect(Arc<Protection>),
+    /// What nonces of ours are made with.
+    KnowNonces(Arc<NonceKeys>),
+    /// Close streams over their deadlines, drop expired rules.
+    Tick,
+    /// Say when all orders before this one have been obeyed.
+    Report(SyncSender<()>),
+    /// End.
+    Stop,
+}
+
+/// The queue of one worker.
+#[derive(Debug)]
+pub struct Orders {
+    queue: Mutex<Vec<Order>>,
+    waiting: AtomicBool,
+    wake: Wake,
+}
+
+impl Orders {
+    /// An empty one.
+    ///
+    /// # Errors
+    /// Out of descriptors.
+    pub fn new() -> std::io::Result<Self> {
+        Ok(Self { queue: Mutex::default(), waiting: AtomicBool::new(false), wake: Wake::new()? })
+    }
+
+    /// What the worker waits on.
+    #[must_use]
+    pub fn wake(&self) -> &Wake {
+        &self.wake
+    }
+
+    /// Gives an order that is obeyed before the next packet is handled, however late that is.
+    pub fn give(&self, order: Order) {
+        let waiting = {
+            let mut queue = self.queue.lock().unwrap_or_else(PoisonError::into_inner);
+            queue.push(order);
+            queue.len()
+        };
+        self.waiting.store(true, Ordering::Release);
+        if waiting == PATIENCE {
+            self.wake.wake();
+        }
+    }
+
+    /// Gives an order that is obeyed now.
+    pub fn give_now(&self, order: Order) {
+        self.give(order);
+        self.wake.wake();
+    }
+
+    /// Takes all that were given, in their order, into an empty batch.
+    pub fn take(&self, batch: &mut Vec<Order>) {
+        if self.waiting.swap(false, Ordering::Acquire) {
+            let mut queue = self.queue.lock().unwrap_or_else(PoisonError::into_inner);
+            std::mem::swap(&mut *queue, batch);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn orders_are_taken_once_and_in_their_order() {
+        let orders = Orders::new().unwrap();
+        for id in 0..PATIENCE as u64 * 2 {
+            orders.give(Order::Close(id));
+        }
+        let mut batch = Vec::new();
+        orders.take(&mut batch);
+        let ids: Vec<u64> = batch
+            .drain(..)
+            .filter_map(|order| if let Order::Close(id) = order { Some(id) } else { None })
+            .collect();
+        assert_eq!(ids, (0..PATIENCE as u64 * 2).collect::<Vec<_>>());
+        orders.take(&mut batch);
+        assert!(batch.is_empty());
+    }
+}
