@@ -5,7 +5,6 @@ use crate::leg::Leg;
 use crate::stream::Stream;
 
 /// One connected client.
-#[derive(Debug)]
 pub struct Connection {
     /// Its leg.
     pub leg: Leg,

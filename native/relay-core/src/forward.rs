@@ -19,7 +19,7 @@ use crate::places::Places;
 use crate::rules::bucket;
 use crate::rules::budget::AnswerBudget;
 use crate::rules::protection::{LocalHosts, Relayed};
-use crate::rules::relay::{Client, Way};
+use crate::rules::relay::{Client, Way, find};
 use crate::rules::table::{Table, UdpKey};
 use crate::time::Nanos;
 use crate::wire::binding::{BindingRequest, binding_success};
@@ -105,7 +105,6 @@ impl Inbound {
 }
 
 /// The tables of one worker with what leaves by them.
-#[derive(Debug)]
 pub struct Forwarder {
     /// Relays and their clients.
     pub table: Table,
@@ -331,7 +330,7 @@ impl Forwarder {
     /// 11.3 and 12.7).
     pub fn from_peer(&mut self, arena: &mut Arena, datagram: &Datagram, now: Nanos) {
         let packets = u64::from(datagram.len.div_ceil(datagram.segment.max(1)).max(1));
-        let Some(relay) = self.table.relay_of(datagram.socket) else { return };
+        let Some(relay) = find(&mut self.table.relays, datagram.socket) else { return };
         let place = datagram.socket.place() as u32;
         let number = relay.number_of(datagram.from);
         let tenant = relay.client.and_then(|client| self.table.clients.get_mut(client));
@@ -415,7 +414,7 @@ impl Forwarder {
 
     /// Tells a client of an ICMP error for a packet to a peer (section 11.5); channels do not matter.
     pub fn icmp_from_peer(&mut self, token: Token, icmp: &crate::sys::errors::Icmp, now: Nanos) {
-        let Some(relay) = self.table.relay_of(token) else { return };
+        let Some(relay) = find(&mut self.table.relays, token) else { return };
         let place = token.place() as u32;
         let peer = self.table.protection.shown(icmp.target);
         let tenant = relay.client.and_then(|client| self.table.clients.get_mut(client));
@@ -456,7 +455,7 @@ impl Forwarder {
             if transmit.lost > 0 {
                 self.counters.drops.add(reason, u64::from(transmit.lost));
             }
-            let Some(relay) = self.table.relay_of(envelope.relay) else { continue };
+            let Some(relay) = find(&mut self.table.relays, envelope.relay) else { continue };
             let sent = u64::from(transmit.packets - transmit.lost);
             let lost_payload = transmit.payload / u64::from(transmit.packets) * u64::from(transmit.lost);
             if sent > 0 {

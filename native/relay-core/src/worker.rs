@@ -22,7 +22,7 @@ use crate::io::{Arrivals, Datagram, Driver, Kind, Ready, Token};
 use crate::leg::{CloseReason, Leg, Transport};
 use crate::orders::{Address, Adoption, Order, Orders};
 use crate::rules::bucket::Purse;
-use crate::rules::relay::{Client, Relay, Way};
+use crate::rules::relay::{Client, Relay, Way, find};
 use crate::rules::table::{Moving, NewRelay, Newcomer, UdpKey};
 use crate::stream::{Flush, Scratch, Stream};
 use crate::sys;
@@ -116,14 +116,16 @@ impl<D: Driver> Worker<D> {
     /// A worker on the calling thread.
     ///
     /// # Errors
-    /// Its wake-up cannot be watched.
-    pub fn new(index: u32, shared: Arc<Shared>, mut driver: D) -> io::Result<Self> {
+    /// The driver cannot be opened, or the wake-up not be watched.
+    pub fn new(index: u32, shared: Arc<Shared>) -> io::Result<Self> {
+        let arena = Arena::new(D::SLOTS + SPARE_SLOTS as usize);
+        let mut driver = D::new(&arena)?;
         let station = shared.stations[index as usize].clone();
         driver.watch(station.orders.wake().as_fd(), Token::WAKE)?;
         Ok(Self {
             index,
             driver,
-            arena: Arena::new(D::SLOTS + SPARE_SLOTS as usize),
+            arena,
             arrivals: Arrivals::default(),
             forwarder: Forwarder::new(station.counters.clone(), shared.around.clone()),
             streams: std::collections::HashMap::default(),
@@ -316,7 +318,7 @@ impl<D: Driver> Worker<D> {
 
     fn read_errors(&mut self, token: Token, now: Nanos) {
         for _ in 0..32 {
-            let Some(relay) = self.forwarder.table.relay_of(token) else { return };
+            let Some(relay) = find(&mut self.forwarder.table.relays, token) else { return };
             match sys::errors::read_icmp(relay.socket.as_fd()) {
                 Ok(Some(icmp)) => self.forwarder.icmp_from_peer(token, &icmp, now),
                 Ok(None) => (),
@@ -417,7 +419,7 @@ impl<D: Driver> Worker<D> {
         if waits != connection.waits {
             connection.waits = waits;
             let socket = connection.stream.as_fd();
-            if self.driver.want_write(socket, connection.token, waits).is_err() {
+            if self.driver.want(socket, connection.token, true, waits).is_err() {
                 self.end_connection(place, CloseReason::Server);
             }
         }

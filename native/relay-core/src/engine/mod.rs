@@ -29,7 +29,7 @@ use crate::stream::tls::{Identity, TlsConfig, TlsConfigError, server_config};
 use crate::sys;
 use crate::sys::options::Buffers;
 use crate::sys::socket::SocketOptions;
-use crate::time::{Clock, Nanos, nanos};
+use crate::time::{Clock, nanos};
 use crate::wire::nonce::NonceKeys;
 
 pub use self::report::{EngineCounters, RelayReport};

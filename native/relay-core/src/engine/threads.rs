@@ -31,9 +31,9 @@ pub(super) fn start(options: &Options, shared: &Arc<Shared>) -> io::Result<Start
         let (cpu, uring) = (options.cpus.get(index).copied(), choice.uring);
         let thread = Builder::new().name(format!("turnd-relay-{index}")).spawn(move || {
             if uring {
-                serve(index as u32, &shared, cpu, &to, UringDriver::new);
+                serve::<UringDriver>(index as u32, &shared, cpu, &to);
             } else {
-                serve(index as u32, &shared, cpu, &to, EpollDriver::new);
+                serve::<EpollDriver>(index as u32, &shared, cpu, &to);
             }
         })?;
         started.threads.push(thread);
@@ -52,15 +52,13 @@ fn serve<D: Driver>(
     shared: &Arc<Shared>,
     cpu: Option<usize>,
     to: &SyncSender<io::Result<Option<String>>>,
-    open: impl FnOnce() -> io::Result<D>,
 ) {
     // Pinned first: memory then comes from where the thread runs.
     let pinned = cpu.map_or(Ok(()), sys::cpu::pin);
     let note = pinned.err().map(|error| {
         format!("worker {index} is not pinned to CPU {}: {error}", cpu.unwrap_or_default())
     });
-    let worker = open().and_then(|driver| Worker::new(index, shared.clone(), driver));
-    match worker {
+    match Worker::<D>::new(index, shared.clone()) {
         Ok(worker) => {
             // The engine waits for each of these, unless one before failed.
             let _ = to.send(Ok(note));

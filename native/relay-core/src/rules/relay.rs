@@ -12,6 +12,7 @@ use crate::counters::{Drops, Traffic};
 use crate::io::Token;
 use crate::io::outbox::RunMark;
 use crate::leg::{Host, Leg};
+use crate::places::Places;
 use crate::time::Nanos;
 
 /// What of a relay is known outside of its worker.
@@ -107,6 +108,11 @@ impl Relay {
         let found = self.channels.binary_search_by(|(known, _)| known.cmp(&target));
         Some(self.channels[found.ok()?].1)
     }
+}
+
+/// The relay that a token names, unless its place has another tenant by now.
+pub fn find(relays: &mut Places<Relay>, token: Token) -> Option<&mut Relay> {
+    relays.get_mut(token.place() as u32).filter(|relay| relay.token == token)
 }
 
 /// One channel binding (RFC 8656 section 12), with what a packet needs precomputed.

@@ -98,11 +98,6 @@ impl Table {
         self.by_id.get(&id).copied()
     }
 
-    /// The relay that a token names, unless its place has another tenant by now.
-    pub fn relay_of(&mut self, token: Token) -> Option<&mut Relay> {
-        self.relays.get_mut(token.place() as u32).filter(|relay| relay.token == token)
-    }
-
     /// A relayed transport address is bound. Returns its place.
     pub fn add(&mut self, new: NewRelay) -> u32 {
         let id = new.id;
@@ -223,7 +218,7 @@ impl Table {
         for channel in channels {
             self.insert(client, Channel { relay: place, ..channel });
         }
-        place
+        (place, client)
     }
 
     /// Installs, extends or, with a deadline that has passed, removes a permission.
@@ -357,6 +352,7 @@ impl Table {
 mod tests {
     use super::*;
     use crate::leg::Transport;
+    use crate::rules::relay::find;
     use crate::time::SECOND;
 
     const NOW: Nanos = 100 * SECOND;
@@ -413,10 +409,10 @@ mod tests {
     fn a_token_of_a_former_tenant_finds_nobody() {
         let (mut table, _) = table();
         let token = table.relays.get(0).unwrap().token;
-        assert!(table.relay_of(token).is_some());
+        assert!(find(&mut table.relays, token).is_some());
         table.remove(1);
         table.add(new_relay(2));
-        assert!(table.relay_of(token).is_none());
+        assert!(find(&mut table.relays, token).is_none());
     }
 
     #[test]
