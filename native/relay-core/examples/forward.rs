@@ -44,6 +44,7 @@ fn envelope(socket: &OwnedFd, port: u16, place: u16, upward: bool) -> Envelope {
         to: RawAddress::from(local(port)),
         from: None,
         relay: Token::relay(place.into(), 1),
+        ledger: 0,
         upward,
         dont_fragment: false,
         runs: true,

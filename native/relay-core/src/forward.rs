@@ -191,10 +191,12 @@ impl Forwarder {
                 self.send_indication(client, bytes_untrusted, inbound, now);
                 Verdict::Done
             }
-            Message::Stun(stun) => match crate::wire::binding::plain_binding_untrusted(stun.bytes()) {
-                Some(request) => Verdict::Answer(request),
-                None => Verdict::Decide,
-            },
+            Message::Stun(stun) => {
+                match crate::wire::binding::plain_binding_untrusted(stun.bytes()) {
+                    Some(request) => Verdict::Answer(request),
+                    None => Verdict::Decide,
+                }
+            }
         }
     }
 
@@ -353,7 +355,12 @@ impl Forwarder {
             let len = datagram.segment.min(end - start);
             // Before the first there is headroom; before the others is what waits to be sent.
             let headroom = start == datagram.start;
-            self.to_client(arena, &down, Segment { slot: datagram.slot, start, len, headroom }, now);
+            self.to_client(
+                arena,
+                &down,
+                Segment { slot: datagram.slot, start, len, headroom },
+                now,
+            );
             start += len;
             if start >= end {
                 return;
@@ -383,13 +390,15 @@ impl Forwarder {
             }
         };
         let pad = if down.number.is_some() { 0 } else { padding(len) };
-        let Some(tenant) = relay.client.and_then(|client| self.table.clients.get_mut(client)) else {
+        let Some(tenant) = relay.client.and_then(|client| self.table.clients.get_mut(client))
+        else {
             return;
         };
         let token = relay.token;
         match tenant.way {
             Way::Datagrams { .. } => {
-                let message = Outgoing { head: &head[..size], segment, pad, received: down.received };
+                let message =
+                    Outgoing { head: &head[..size], segment, pad, received: down.received };
                 send_datagram(&mut self.outbox, &self.listeners, arena, tenant, token, &message);
             }
             Way::Stream(stream) => {
@@ -397,7 +406,8 @@ impl Forwarder {
                 let payload = &arena.bytes(segment.slot, (segment.start + segment.len) as usize)
                     [segment.start as usize..];
                 let Some(connection) = self.connections.get_mut(stream) else { return };
-                if connection.stream.queue_media(&[&head[..size], payload, &[0; 3][..pad]]).is_err() {
+                if connection.stream.queue_media(&[&head[..size], payload, &[0; 3][..pad]]).is_err()
+                {
                     return self.drop_of(down.place, Drop::QueueFull, 1);
                 }
                 if !connection.unflushed {
@@ -457,7 +467,8 @@ impl Forwarder {
             }
             let Some(relay) = find(&mut self.table.relays, envelope.relay) else { continue };
             let sent = u64::from(transmit.packets - transmit.lost);
-            let lost_payload = transmit.payload / u64::from(transmit.packets) * u64::from(transmit.lost);
+            let lost_payload =
+                transmit.payload / u64::from(transmit.packets) * u64::from(transmit.lost);
             if sent > 0 {
                 let payload = transmit.payload - lost_payload;
                 relay.shared.traffic.add(envelope.upward, sent, payload, now);

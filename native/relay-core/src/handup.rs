@@ -2,7 +2,8 @@
 //!
 //! Rules of the house
 //!
-//! 1. What became of streams is never dropped: there are as many of these as streams.
+//! 1. What became of streams is never dropped: there are as many of these as streams. That one is
+//!    ready comes first of all, that one has ended after the messages of its leg.
 //! 2. Messages of the known (a leg with a relay, or a nonce of ours) go before those of strangers.
 //! 3. Within each of the two every network has its turn: a fixed number of lanes, into which networks
 //!    are hashed with a seed, so that nobody can choose whom to share a lane with.
@@ -57,15 +58,24 @@ pub struct HandUp {
 
 #[derive(Debug)]
 struct Queues {
-    streams: VecDeque<Event>,
+    opened: VecDeque<Event>,
     known: Lanes,
     strangers: Lanes,
+}
+
+impl Queues {
+    fn lanes(&mut self, standing: Standing) -> &mut Lanes {
+        match standing {
+            Standing::Known => &mut self.known,
+            Standing::Stranger => &mut self.strangers,
+        }
+    }
 }
 
 impl Default for HandUp {
     fn default() -> Self {
         let queues =
-            Queues { streams: VecDeque::new(), known: Lanes::new(), strangers: Lanes::new() };
+            Queues { opened: VecDeque::new(), known: Lanes::new(), strangers: Lanes::new() };
         Self { queues: Mutex::new(queues), hasher: foldhash::quality::RandomState::default() }
     }
 }
@@ -73,7 +83,7 @@ impl Default for HandUp {
 impl HandUp {
     /// Queues a message. Returns whether nothing had to be dropped for it, itself included.
     pub fn message(&self, leg: Leg, data: &[u8], standing: Standing) -> bool {
-        let lane = self.hasher.hash_one(network_of(leg.client.ip())) as usize % LANES;
+        let lane = self.lane_of(&leg);
         let mut queues = self.lock();
         let full = queues.known.len + queues.strangers.len >= WAITING_MESSAGES;
         let kept = match standing {
@@ -90,17 +100,23 @@ impl HandUp {
             }
             Standing::Known | Standing::Stranger => true,
         };
-        let lanes = match standing {
-            Standing::Known => &mut queues.known,
-            Standing::Stranger => &mut queues.strangers,
-        };
-        lanes.push(lane, Event::Message { leg, data: data.into() });
+        queues.lanes(standing).push(lane, Event::Message { leg, data: data.into() });
         kept
     }
 
-    /// Queues what became of a stream.
-    pub fn stream(&self, event: Event) {
-        self.lock().streams.push_back(event);
+    /// Queues that a stream is ready.
+    pub fn opened(&self, leg: Leg) {
+        self.lock().opened.push_back(Event::Opened(leg));
+    }
+
+    /// Queues that a stream has ended.
+    pub fn closed(&self, leg: Leg, reason: CloseReason, standing: Standing) {
+        let lane = self.lane_of(&leg);
+        self.lock().lanes(standing).push(lane, Event::Closed(leg, reason));
+    }
+
+    fn lane_of(&self, leg: &Leg) -> usize {
+        self.hasher.hash_one(network_of(leg.client.ip())) as usize % LANES
     }
 
     /// Moves at most so many events into a batch, those that come first.
@@ -108,7 +124,7 @@ impl HandUp {
         let mut queues = self.lock();
         for _ in 0..most {
             let Some(event) = queues
-                .streams
+                .opened
                 .pop_front()
                 .or_else(|| queues.known.pop())
                 .or_else(|| queues.strangers.pop())
@@ -123,7 +139,7 @@ impl HandUp {
     #[must_use]
     pub fn is_empty(&self) -> bool {
         let queues = self.lock();
-        queues.streams.is_empty() && queues.known.len == 0 && queues.strangers.len == 0
+        queues.opened.is_empty() && queues.known.len == 0 && queues.strangers.len == 0
     }
 
     fn lock(&self) -> MutexGuard<'_, Queues> {
@@ -164,11 +180,15 @@ impl Lanes {
         event
     }
 
-    /// Drops the newest of the longest lane.
+    /// Drops the newest message of the longest lane.
     fn drop_newest(&mut self) -> bool {
         let longest = self.turn.iter().copied().max_by_key(|lane| self.lanes[*lane].len());
-        let Some(lane) = longest else { return false };
-        self.lanes[lane].pop_back();
+        let newest = longest.and_then(|lane| {
+            let is_message = |event: &Event| matches!(event, Event::Message { .. });
+            Some((lane, self.lanes[lane].iter().rposition(is_message)?))
+        });
+        let Some((lane, newest)) = newest else { return false };
+        self.lanes[lane].remove(newest);
         if self.lanes[lane].is_empty() {
             self.turn.retain(|other| *other != lane);
         }
@@ -225,8 +245,9 @@ mod tests {
         let queue = HandUp::default();
         queue.message(leg(1, 3), b"m", Standing::Stranger);
         queue.message(leg(1, 2), b"m", Standing::Known);
-        queue.stream(Event::Closed(leg(1, 1), CloseReason::Client));
-        assert_eq!(take(&queue, 9).iter().map(port).collect::<Vec<_>>(), [1, 2, 3]);
+        queue.closed(leg(1, 4), CloseReason::Client, Standing::Stranger);
+        queue.opened(leg(1, 1));
+        assert_eq!(take(&queue, 9).iter().map(port).collect::<Vec<_>>(), [1, 2, 3, 4]);
     }
 
     #[test]
@@ -249,9 +270,11 @@ mod tests {
         assert_eq!(queue.lock().strangers.len, WAITING_MESSAGES - 1);
         assert_eq!(port(&take(&queue, 1)[0]), 7);
         fill(&queue, 1, 5_000, Standing::Known);
-        assert_eq!((queue.lock().known.len, queue.lock().strangers.len), (WAITING_MESSAGES, 0));
+        assert_eq!(queue.lock().known.len, WAITING_MESSAGES);
+        assert_eq!(queue.lock().strangers.len, 0);
         assert!(!queue.message(leg(1, 9), b"m", Standing::Known));
-        queue.stream(Event::Opened(leg(1, 1)));
-        assert_eq!(take(&queue, 10_000).len(), WAITING_MESSAGES + 1);
+        queue.opened(leg(1, 1));
+        queue.closed(leg(2, 1), CloseReason::Client, Standing::Stranger);
+        assert_eq!(take(&queue, 10_000).len(), WAITING_MESSAGES + 2);
     }
 }

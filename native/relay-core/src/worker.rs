@@ -16,7 +16,7 @@ use crate::connection::Connection;
 use crate::counters::Drop;
 use crate::engine::Shared;
 use crate::forward::{Forwarder, Inbound, Verdict, WorkerCounters};
-use crate::handup::{Event, HandUp, Standing};
+use crate::handup::{HandUp, Standing};
 use crate::io::arena::Arena;
 use crate::io::{Arrivals, Datagram, Driver, Kind, Ready, Token};
 use crate::leg::{CloseReason, Leg, Transport};
@@ -331,9 +331,10 @@ impl<D: Driver> Worker<D> {
         for _ in 0..READS {
             let slot = self.spare_slot(now);
             let Some(connection) = self.forwarder.connections.get_mut(place) else { return };
-            let progress = connection.stream.readable(self.arena.bytes_mut(slot), &mut self.scratch);
+            let progress =
+                connection.stream.readable(self.arena.bytes_mut(slot), &mut self.scratch);
             if progress.opened {
-                self.station.hand_up.stream(Event::Opened(connection.leg));
+                self.station.hand_up.opened(connection.leg);
                 self.handed_up = true;
             }
             let bytes = self.arena.bytes(slot, progress.filled);
@@ -439,7 +440,9 @@ impl<D: Driver> Worker<D> {
         }
         connection.stream.farewell();
         self.driver.unwatch(connection.stream.as_fd(), connection.token);
-        self.station.hand_up.stream(Event::Closed(connection.leg, reason));
+        let standing =
+            if connection.client.is_some() { Standing::Known } else { Standing::Stranger };
+        self.station.hand_up.closed(connection.leg, reason, standing);
         self.handed_up = true;
     }
 

@@ -16,7 +16,7 @@ use std::time::Duration;
 
 use crate::counters::{Drop, Drops, Traffic};
 use crate::forward::Listener;
-use crate::handup::Event;
+use crate::handup::{Event, Standing};
 use crate::io::probe::IoChoice;
 use crate::leg::{CloseReason, Host, Leg, Transport};
 use crate::orders::{Address, Adoption, Order};
@@ -376,7 +376,11 @@ impl Engine {
     ///
     /// # Errors
     /// A certificate cannot be served; the old settings stay.
-    pub fn configure(&mut self, id: u64, settings: &ListenerSettings) -> Result<(), TlsConfigError> {
+    pub fn configure(
+        &mut self,
+        id: u64,
+        settings: &ListenerSettings,
+    ) -> Result<(), TlsConfigError> {
         match self.endpoints.get_mut(&id) {
             Some(Endpoint::Streams(streams)) => *streams = settings.streams()?,
             Some(Endpoint::Udp { sockets, buffers, .. }) => {
@@ -456,7 +460,7 @@ impl Engine {
     /// The listener was closed while the connection was on its way.
     fn refuse(&self, worker: u32, leg: Leg) -> Leg {
         let station = &self.shared.stations[worker as usize];
-        station.hand_up.stream(Event::Closed(leg, CloseReason::Server));
+        station.hand_up.closed(leg, CloseReason::Server, Standing::Stranger);
         self.shared.bell.ring();
         leg
     }
@@ -515,7 +519,8 @@ impl Engine {
             }
             other => other?,
         };
-        let bound = if bound.port() == 0 { sys::socket::local_addr(socket.as_fd())? } else { bound };
+        let bound =
+            if bound.port() == 0 { sys::socket::local_addr(socket.as_fd())? } else { bound };
         let worker = match leg {
             Some(leg) => self.worker_of_leg(leg),
             None => (self.sequence % u64::from(self.workers())) as u32,
@@ -525,7 +530,8 @@ impl Engine {
         let shared = Arc::new(RelayShared::new(nanos(deadline)));
         self.shared.around.relayed.add(bound, shared.clone());
         let purses = self.purses(buckets);
-        let relay = NewRelay { id, socket, is_ipv4: bound.is_ipv4(), purses, shared: shared.clone() };
+        let relay =
+            NewRelay { id, socket, is_ipv4: bound.is_ipv4(), purses, shared: shared.clone() };
         self.order_now(worker, Order::Open(Box::new(relay), address));
         if let Some(leg) = leg {
             self.legs.entry(*leg).or_default().push(id);
@@ -771,4 +777,3 @@ impl std::ops::Drop for Engine {
 fn worker_of(handle: u64) -> u32 {
     (handle % (1 << WORKER_BITS)) as u32
 }
-

@@ -86,4 +86,3 @@ fn add(sums: &mut [u64], more: &[u64]) {
         *sum += more;
     }
 }
-

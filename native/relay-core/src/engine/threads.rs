@@ -8,7 +8,7 @@ use std::thread::{Builder, JoinHandle};
 use super::{Options, Shared};
 use crate::io::Driver;
 use crate::io::epoll::EpollDriver;
-use crate::io::probe::probe;
+use crate::io::probe::{Io, choose};
 use crate::io::uring::UringDriver;
 use crate::sys;
 use crate::worker::Worker;
@@ -22,19 +22,19 @@ pub(super) struct Started {
 
 /// Starts all workers and waits until each has its way to the kernel open.
 pub(super) fn start(options: &Options, shared: &Arc<Shared>) -> io::Result<Started> {
-    let choice = probe(options.io)?;
+    let chosen = choose(options.io).map_err(io::Error::other)?;
     let mut started =
-        Started { threads: Vec::new(), io: choice.name(), notes: choice.notes.clone() };
+        Started { threads: Vec::new(), io: chosen.io.name(), notes: vec![chosen.why] };
     let (to, from) = sync_channel(shared.stations.len());
     for index in 0..shared.stations.len() {
         let (shared, to) = (shared.clone(), to.clone());
-        let (cpu, uring) = (options.cpus.get(index).copied(), choice.uring);
+        let cpu = options.cpus.get(index).copied();
         let thread = Builder::new().name(format!("turnd-relay-{index}")).spawn(move || {
-            if uring {
-                serve::<UringDriver>(index as u32, &shared, cpu, &to);
-            } else {
-                serve::<EpollDriver>(index as u32, &shared, cpu, &to);
-            }
+            let serve = match chosen.io {
+                Io::Epoll => serve::<EpollDriver>,
+                Io::Uring => serve::<UringDriver>,
+            };
+            serve(index as u32, &shared, cpu, &to);
         })?;
         started.threads.push(thread);
     }
@@ -71,4 +71,3 @@ fn serve<D: Driver>(
         }
     }
 }
-

@@ -91,8 +91,7 @@ pub(super) fn works_uring() -> Result<(), String> {
 /// Sends a datagram to its sender.
 fn go_round<D: Driver>() -> io::Result<()> {
     let any = |host| bind_udp(SocketAddr::new(host, 0), &SocketOptions::default());
-    let socket =
-        any(Ipv4Addr::LOCALHOST.into()).or_else(|_| any(Ipv6Addr::LOCALHOST.into()))?;
+    let socket = any(Ipv4Addr::LOCALHOST.into()).or_else(|_| any(Ipv6Addr::LOCALHOST.into()))?;
     prepare_relay(socket.as_fd(), false)?;
     let token = Token::relay(0, 0);
     let mut arena = Arena::new(D::SLOTS);
@@ -104,6 +103,7 @@ fn go_round<D: Driver>() -> io::Result<()> {
         to: RawAddress::from(local_addr(socket.as_fd())?),
         from: None,
         relay: token,
+        ledger: 0,
         upward: true,
         dont_fragment: false,
         runs: true,

@@ -372,7 +372,8 @@ mod tests {
             stream: 0,
         };
         let way = Way::Datagrams { listener: 0, to: RawAddress::from(client) };
-        (leg, way, Some(UdpKey { listener: 0, client, local: None }))
+        let key = Some(UdpKey { listener: 0, client, local: None });
+        Newcomer { leg, way, key, ledger: 0 }
     }
 
     fn new_relay(id: u64) -> NewRelay {

@@ -2,7 +2,8 @@
 
 /// Makes a system call fail with `errno` from now on, for the calling thread.
 pub(crate) fn forbid(call: libc::c_long, errno: i32) {
-    let statement = |code: u32, jf: u8, k: u32| libc::sock_filter { code: code as u16, jt: 0, jf, k };
+    let statement =
+        |code: u32, jf: u8, k: u32| libc::sock_filter { code: code as u16, jt: 0, jf, k };
     let mut program = [
         // The number is the first field of struct seccomp_data.
         statement(libc::BPF_LD | libc::BPF_W | libc::BPF_ABS, 0, 0),

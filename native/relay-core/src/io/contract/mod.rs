@@ -169,6 +169,7 @@ fn envelope(socket: &UdpSocket, to: SocketAddr) -> Envelope {
         to: RawAddress::from(to),
         from: None,
         relay: Token::relay(0, 1),
+        ledger: 0,
         upward: true,
         dont_fragment: false,
         runs: true,
