@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
-from cryptography.hazmat.primitives.asymmetric import ec, rsa
+from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 from cryptography.hazmat.primitives.serialization import (
     BestAvailableEncryption,
     Encoding,
@@ -46,7 +46,8 @@ def make_pair(
     if names:
         alternatives = x509.SubjectAlternativeName([x509.DNSName(name) for name in names])
         builder = builder.add_extension(alternatives, critical=False)
-    certificate = builder.sign(key, hashes.SHA256())
+    hashed = None if isinstance(key, ed25519.Ed25519PrivateKey) else hashes.SHA256()
+    certificate = builder.sign(key, hashed)
     certificate_path, key_path = folder / f"{stem}.pem", folder / f"{stem}.key"
     certificate_path.write_bytes(certificate.public_bytes(Encoding.PEM))
     write_key(key_path, key)

@@ -5,14 +5,18 @@ import shutil
 import ssl
 from datetime import timedelta
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 from cryptography import x509
-from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.asymmetric import dsa, ec, ed25519
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from tests.listeners.pems import NOW, make_pair, rsa_key, write_key
 from turnd.listeners.certificates import CertificateError, Certificates
+
+if TYPE_CHECKING:
+    from cryptography.hazmat.primitives.asymmetric.types import CertificateIssuerPrivateKeyTypes
 
 
 class Handshake:
@@ -169,6 +173,19 @@ def test_no_session_ticket_leaves_the_server(tmp_path: Path, version: ssl.TLSVer
     assert session is None or not session.has_ticket
 
 
+@pytest.mark.parametrize(
+    "key",
+    [
+        rsa_key(3072),
+        ec.generate_private_key(ec.SECP384R1()),
+        ed25519.Ed25519PrivateKey.generate(),
+    ],
+)
+def test_usual_kinds_of_keys(tmp_path: Path, key: CertificateIssuerPrivateKeyTypes) -> None:
+    certificates = Certificates([make_pair(tmp_path, "a.test", key=key)])
+    assert Handshake(certificates.context, "a.test").run().names == ["a.test"]
+
+
 def test_changed_files_are_served_after_a_reload(tmp_path: Path) -> None:
     certificates = Certificates([make_pair(tmp_path, "old.test")])
     context = certificates.context
@@ -236,6 +253,20 @@ def weak_key(folder: Path) -> None:
     make_pair(folder, "new.test", key=rsa_key(1024))
 
 
+def unusual_curve(folder: Path) -> None:
+    make_pair(folder, "new.test", key=ec.generate_private_key(ec.SECP521R1()))
+
+
+def outdated_kind(folder: Path) -> None:
+    make_pair(folder, "new.test", key=dsa.generate_private_key(2048))
+
+
+def weak_authority(folder: Path) -> None:
+    above, _ = make_pair(folder, stem="above", key=rsa_key(1024))
+    with (folder / "server.pem").open("ab") as chain:
+        chain.write(Path(above).read_bytes())
+
+
 def folder_for_key(folder: Path) -> None:
     (folder / "server.key").unlink()
     (folder / "server.key").mkdir()
@@ -251,7 +282,10 @@ BAD = [
     (empty_certificate, "holds no certificate"),
     (garble_key, "holds no private key"),
     (encrypt_key, "is encrypted.* without a passphrase"),
-    (weak_key, "OpenSSL refuses it"),
+    (weak_key, "kind or size that not every engine serves.* P-256"),
+    (unusual_curve, "kind or size"),
+    (outdated_kind, "kind or size"),
+    (weak_authority, "OpenSSL refuses it"),
     (folder_for_key, "cannot read the private key"),
 ]
 

@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING
 
 from cryptography import x509
 from cryptography.exceptions import UnsupportedAlgorithm
+from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 from cryptography.hazmat.primitives.serialization import (
     Encoding,
     PublicFormat,
@@ -31,6 +32,8 @@ from turnd.engine.base import TlsIdentity, TlsSettings
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
+
+    from cryptography.hazmat.primitives.asymmetric.types import CertificatePublicKeyTypes
 
 CIPHERS = "ECDHE+AESGCM:ECDHE+CHACHA20:!aNULL:!PSK"
 ALPN = ["stun.turn", "stun.nat-discovery"]
@@ -190,6 +193,11 @@ def _examine(certificate: str, key: str, now: float) -> tuple[CertificateInfo, T
             f"{certificate}: the key {key} belongs to another certificate: name the files of one "
             "pair, with the server's certificate first in its file"
         )
+    if not _is_served_everywhere(leaf.public_key()):
+        raise CertificateError(
+            f"{certificate}: its key is of a kind or size that not every engine serves: make one "
+            "with an ECDSA P-256 or RSA 2048 key"
+        )
     not_before = leaf.not_valid_before_utc.timestamp()
     not_after = leaf.not_valid_after_utc.timestamp()
     if now > not_after:
@@ -246,6 +254,16 @@ def _public_key(path: str, pem: bytes) -> bytes:
             f"{path}: holds no private key: a PEM file with BEGIN PRIVATE KEY is needed"
         ) from error
     return key.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
+
+
+def _is_served_everywhere(key: CertificatePublicKeyTypes) -> bool:
+    match key:
+        case rsa.RSAPublicKey(key_size=bits):
+            return bits in {2048, 3072, 4096}
+        case ec.EllipticCurvePublicKey(curve=curve):
+            return isinstance(curve, ec.SECP256R1 | ec.SECP384R1)
+        case _:
+            return isinstance(key, ed25519.Ed25519PublicKey)
 
 
 def _dns_names(leaf: x509.Certificate) -> tuple[str, ...]:
