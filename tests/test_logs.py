@@ -164,6 +164,34 @@ def test_layers_without_a_logger_report(start: Callable[..., LogPipe], sink: Sin
     ]
 
 
+def test_a_short_way_for_what_every_client_does(
+    start: Callable[..., LogPipe], sink: Sink, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(logs.time, "time", lambda: 100.0)
+    asked: list[int] = []
+
+    def fields() -> dict[str, object]:
+        asked.append(len(asked))
+        return {"number": asked[-1]}
+
+    pipe = start(stream=sink, level="warning")
+    logs.info("often", fields)
+    assert asked == []
+    pipe.set_level("info")
+    for _ in range(logs.LINES_PER_SECOND + 7):
+        logs.info("often", fields)
+    logs.info("odd", lambda: {"value": 1 // 0})
+    assert pipe.dropped == 7 + 1
+    pipe.stop(LIMIT)
+    logs.info("often", fields)
+    written = [record for record in sink.records if record["event"] == "often"]
+    assert [record["number"] for record in written] == asked == [*range(logs.LINES_PER_SECOND)]
+    assert written[0] == {
+        "time": "1970-01-01T00:01:40.000Z", "level": "info", "event": "often", "number": 0
+    }  # fmt: skip
+    assert sum(r["count"] for r in sink.records if r["event"] == "log_records_dropped") == 8
+
+
 @pytest.mark.parametrize("how", ["flag", "error", "tuple"])
 def test_an_exception_is_part_of_its_line(
     start: Callable[..., LogPipe], sink: Sink, how: str

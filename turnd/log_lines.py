@@ -15,6 +15,7 @@ import re
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from enum import StrEnum
+from functools import lru_cache
 from ipaddress import IPv4Network, IPv6Network, ip_address
 
 Fields = Mapping[str, object]
@@ -94,12 +95,17 @@ def _masked(found: re.Match[str]) -> str:
 def _presentable(fields: Fields, *, masked: bool) -> dict[str, object]:
     shown: dict[str, object] = {}
     for name, value in fields.items():
-        if value is None or not _SECRET_NAME.search(name):
+        if value is None or not _is_secret(name):
             mask = masked and name not in _OWN_ADDRESSES
             shown[name] = _plain_value(value, mask=mask, tail=name == "exception")
         else:
             shown[name] = HIDDEN
     return shown
+
+
+@lru_cache(maxsize=256)
+def _is_secret(name: str) -> bool:
+    return _SECRET_NAME.search(name) is not None
 
 
 def _plain_value(value: object, *, mask: bool, tail: bool = False) -> object:
@@ -161,7 +167,10 @@ def _escaped(character: str) -> str:
 
 
 def _json_line(time: str, level: str, fields: Fields) -> str:
-    return json.dumps(_without_surrogates({"time": time, "level": level, **fields}))
+    record = {"time": time, "level": level, **fields}
+    line = json.dumps(record)
+    # A surrogate, lone or not, is written as \ud…: most lines have none to be looked for.
+    return json.dumps(_without_surrogates(record)) if "\\ud" in line else line
 
 
 def _without_surrogates(value: object) -> object:

@@ -6,11 +6,10 @@ is a line.
 
 from __future__ import annotations
 
-import logging
 from collections import Counter
 from dataclasses import dataclass, field
 
-from turnd.logs import get_logger
+from turnd import logs
 from turnd.stun.message import Method
 from turnd.turn.events import (
     AllocationCreated,
@@ -25,8 +24,7 @@ from turnd.turn.events import (
     RequestRefused,
 )
 
-_log = get_logger("turnd.turn")
-_stdlib_log = logging.getLogger("turnd.turn")
+_log = logs.get_logger("turnd.turn")
 
 
 @dataclass(slots=True)
@@ -70,10 +68,20 @@ class EventLog:
                     _log.warning("auth_failed", **_who(event), reason=str(event.reason))
             case AllocationCreated():
                 counts.allocations_created += 1
-                _report("allocation_created", event, relayed=event.relayed)
+                logs.info(
+                    "allocation_created",
+                    lambda: {**_who(event), "relayed": ",".join(map(str, event.relayed))},
+                )
             case AllocationEnded():
                 counts.allocations_ended[event.reason] += 1
-                _report("allocation_ended", event, reason=event.reason, seconds=event.duration)
+                logs.info(
+                    "allocation_ended",
+                    lambda: {
+                        **_who(event),
+                        "reason": event.reason,
+                        "seconds": round(event.duration, 1),
+                    },
+                )
             case RequestRefused():
                 self._refused(event)
             case Authenticated():
@@ -84,26 +92,15 @@ class EventLog:
         self.counts.requests_refused[method, event.code] += 1
         if event.method == Method.ALLOCATE:
             self.counts.allocations_refused[event.code] += 1
-        _report("request_refused", event, method=method, code=int(event.code), reason=event.why)
-
-
-def _report(
-    name: str, event: AllocationCreated | AllocationEnded | RequestRefused, **more: object
-) -> None:
-    """A line at `info`; made up only where it would be seen, since that costs time."""
-    if not _stdlib_log.isEnabledFor(logging.INFO):
-        return
-    _log.info(name, **_who(event), **{key: _shown(value) for key, value in more.items()})
-
-
-def _shown(value: object) -> object:
-    match value:
-        case float():
-            return round(value, 1)
-        case tuple():
-            return ",".join(map(str, value))
-        case _:
-            return value
+        logs.info(
+            "request_refused",
+            lambda: {
+                **_who(event),
+                "method": method,
+                "code": int(event.code),
+                "reason": event.why,
+            },
+        )
 
 
 def _who(
