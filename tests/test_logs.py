@@ -167,7 +167,7 @@ def test_layers_without_a_logger_report(start: Callable[..., LogPipe], sink: Sin
 def test_a_short_way_for_what_every_client_does(
     start: Callable[..., LogPipe], sink: Sink, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(logs.time, "time", lambda: 100.0)
+    monkeypatch.setattr("turnd.logs.time.time", lambda: 100.0)
     asked: list[int] = []
 
     def fields() -> dict[str, object]:
