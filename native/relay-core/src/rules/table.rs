@@ -279,6 +279,7 @@ impl Table {
         channel.target = self.protection.target(channel.peer);
         channel.raw = RawAddress::from(channel.target);
         channel.guarded = self.protection.is_guarded(channel.peer);
+        self.unbind(client, channel.number);
         let namesake =
             self.relays.get(channel.relay).and_then(|relay| relay.number_of(channel.target));
         if let Some(namesake) = namesake {
@@ -323,6 +324,56 @@ impl Table {
                 self.insert(place, channel);
             }
         }
+    }
+
+    /// What does not fit together, for tests: nothing ever.
+    ///
+    /// # Errors
+    /// In words, what does not.
+    pub fn audit(&self) -> Result<(), String> {
+        let wrong = |what: &str| Err(what.to_owned());
+        for (place, client) in self.clients.iter() {
+            if client.relays.is_empty() {
+                return wrong("a client without a relay");
+            }
+            if !client.channels.is_sorted_by(|one, next| one.number < next.number) {
+                return wrong("channels of a client out of order");
+            }
+            if client.key.is_some_and(|key| self.by_udp.get(&key) != Some(&place)) {
+                return wrong("a client that its datagrams do not find");
+            }
+            let relays: Vec<&Relay> =
+                client.relays.iter().filter_map(|relay| self.relays.get(*relay)).collect();
+            if relays.len() != client.relays.len()
+                || relays.iter().any(|relay| relay.client != Some(place))
+            {
+                return wrong("a relay that is not its client's");
+            }
+            let known: usize = relays.iter().map(|relay| relay.channels.len()).sum();
+            let found = client.channels.iter().filter(|channel| {
+                let relay = self.relays.get(channel.relay);
+                relay.is_some_and(|relay| relay.number_of(channel.target) == Some(channel.number))
+            });
+            if known != client.channels.len() || found.count() != known {
+                return wrong("a channel that its peer does not find");
+            }
+        }
+        for (place, relay) in self.relays.iter() {
+            if self.by_id.get(&relay.id) != Some(&place) {
+                return wrong("a relay that its handle does not find");
+            }
+            let owned = relay.client.and_then(|client| self.clients.get(client));
+            if relay.client.is_some() && !owned.is_some_and(|c| c.relays.contains(&place)) {
+                return wrong("a relay whose client does not know it");
+            }
+            if !relay.permissions.is_sorted_by(|one, next| one.0 < next.0) {
+                return wrong("permissions out of order");
+            }
+        }
+        if self.by_udp.len() > self.clients.len() || self.by_id.len() != self.relays.len() {
+            return wrong("an index that remembers too much");
+        }
+        Ok(())
     }
 
     /// Drops expired permissions and channels of a bounded number of relays; only saves memory.
