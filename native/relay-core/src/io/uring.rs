@@ -3,8 +3,10 @@
 //! Rules of the house
 //!     1.  A slot belongs to the kernel or to the turn: what a turn's completions brought goes back
 //!         at the begin of the next, when all that was made of it has been sent.
-//!     2.  When slots run out, receives end (ENOBUFS). They are armed again at the begin of the
-//!         next turn, those first that got nothing in this one.
+//!     2.  The kernel takes slots in a circle. It is lent no more than it lately needed, so that
+//!         they stay in the processor's cache. When slots run out, receives end (ENOBUFS): they
+//!         are armed again at the begin of the next turn, those first that got nothing in this
+//!         one, and with twice the slots.
 //!     3.  Streams and the wake-up are seen to by an epoll instance that the ring polls: it tells
 //!         again what was read in part, which a poll by io_uring does not.
 //!     4.  A request is named by what it is, an epoch and its socket's token. What completes late
@@ -35,8 +37,8 @@ pub struct UringDriver {
     unarmed: Vec<Token>,
     epoch: u64,
     turn: u64,
-    /// Slots that this turn's completions brought.
-    slots: Vec<u32>,
+    ran_out: bool,
+    slots: Slots,
     writer: Writer,
     /// Of each message, which of the sealed ones it is.
     sealed: Vec<Option<usize>>,
@@ -45,6 +47,70 @@ pub struct UringDriver {
     outcomes: Vec<Outcome>,
     /// Relays whose sends told of an ICMP error, and so kept it from their receives.
     errors: Vec<Token>,
+}
+
+/// Who has the slots.
+struct Slots {
+    all: usize,
+    /// Nobody; the last of them was used last.
+    spare: Vec<u32>,
+    /// The turn.
+    taken: Vec<u32>,
+    /// How many the kernel has.
+    lent: usize,
+    /// How many it is to have.
+    wanted: usize,
+    /// The most that one of the last turns took, and how many turns those are.
+    most: usize,
+    turns: u32,
+}
+
+/// Slots that the kernel is lent at least.
+const FEWEST: usize = 32;
+
+/// Turns after which slots that were not needed are lent no more.
+const SEASON: u32 = 256;
+
+impl Slots {
+    fn new(slots: usize) -> Self {
+        Self {
+            all: slots,
+            spare: (0..slots as u32).rev().collect(),
+            taken: Vec::with_capacity(slots),
+            lent: 0,
+            wanted: FEWEST.min(slots),
+            most: 0,
+            turns: 0,
+        }
+    }
+
+    /// A completion brought a slot.
+    fn take(&mut self, slot: u32) {
+        self.taken.push(slot);
+        self.lent -= 1;
+    }
+
+    /// The kernel ran out of slots.
+    fn want_more(&mut self) {
+        self.wanted = (2 * self.wanted).min(self.all);
+        self.turns = 0;
+    }
+
+    /// The turn is over: what the kernel is to be lent now.
+    fn next_turn(&mut self) -> impl Iterator<Item = u32> + '_ {
+        self.most = self.most.max(self.taken.len());
+        self.turns += 1;
+        if self.turns >= SEASON {
+            if self.most <= self.wanted / 4 {
+                self.wanted = (self.wanted / 2).max(FEWEST);
+            }
+            (self.most, self.turns) = (0, 0);
+        }
+        self.spare.append(&mut self.taken);
+        let more = self.wanted.saturating_sub(self.lent);
+        self.lent += more;
+        self.spare.drain(self.spare.len() - more..)
+    }
 }
 
 struct Socket {
@@ -84,17 +150,16 @@ impl Driver for UringDriver {
     const SLOTS: usize = 512;
 
     fn new(arena: &Arena) -> io::Result<Self> {
-        let mut ring = Ring::new(arena, Self::SLOTS as u16)?;
-        ring.lend(0..Self::SLOTS as u32);
         Ok(Self {
-            ring,
+            ring: Ring::new(arena, Self::SLOTS as u16)?,
             readiness: Readiness::new()?,
             polled: false,
             sockets: Watched::default(),
             unarmed: Vec::new(),
             epoch: 0,
             turn: 1,
-            slots: Vec::with_capacity(Self::SLOTS),
+            ran_out: false,
+            slots: Slots::new(Self::SLOTS),
             writer: Writer::default(),
             sealed: Vec::new(),
             failed: Vec::new(),
@@ -149,7 +214,10 @@ impl Driver for UringDriver {
     ) -> io::Result<()> {
         arrivals.clear();
         self.turn += 1;
-        self.ring.lend(self.slots.drain(..));
+        if std::mem::take(&mut self.ran_out) {
+            self.slots.want_more();
+        }
+        self.ring.lend(self.slots.next_turn());
         self.arm()?;
         let timeout = if self.errors.is_empty() { timeout } else { Some(Duration::ZERO) };
         self.ring.enter(timeout)?;
@@ -218,7 +286,9 @@ impl UringDriver {
         arrivals: &mut Arrivals,
     ) {
         let slot = completion.slot();
-        self.slots.extend(slot);
+        if let Some(slot) = slot {
+            self.slots.take(slot);
+        }
         let socket = self.sockets.get_mut(token);
         let Some(socket) = socket.filter(|socket| socket.epoch == epoch) else {
             return;
@@ -243,8 +313,10 @@ impl UringDriver {
         if !completion.more() {
             socket.armed = false;
             self.unarmed.push(token);
-            if completion.result < 0 && completion.result != -libc::ENOBUFS {
-                arrivals.note_error(token);
+            match completion.result {
+                0.. => {}
+                result if result == -libc::ENOBUFS => self.ran_out = true,
+                _ => arrivals.note_error(token),
             }
         }
     }
