@@ -69,7 +69,7 @@ def opaque(smallest: int = 0, largest: int = 0xFFFF, multiple_of: int = 1) -> Co
     )
 
 
-def decode_text(value: bytes) -> str:
+def decode_text(value: bytes, _transaction_id: bytes = b"") -> str:
     """UTF-8 of at most 763 bytes.
 
     Raises:
@@ -92,7 +92,7 @@ def text(largest_sent: int = TEXT_MAX_SENT, characters: int = CHARACTERS_MAX) ->
             raise ValueError(f"a text of {len(value)} bytes is too long to be sent")
         return value
 
-    return Codec(lambda value, _transaction_id: decode_text(value), encode)
+    return Codec(decode_text, encode)
 
 
 def _decode_domain(value: bytes, _transaction_id: bytes) -> str:

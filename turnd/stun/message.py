@@ -53,8 +53,9 @@ TRANSACTION_ID_SIZE = 12
 _HEADER = Struct("!HHI12s")
 _TWO_UINT16 = Struct("!HH")
 _PADDING = (b"", bytes(3), bytes(2), bytes(1))
+_SHA1 = IntegrityAlgorithm.SHA1
 _MESSAGE_INTEGRITY = MESSAGE_INTEGRITY.number
-_MESSAGE_INTEGRITY_SIZE = ATTRIBUTE_HEADER_SIZE + IntegrityAlgorithm.SHA1.size
+_MESSAGE_INTEGRITY_SIZE = ATTRIBUTE_HEADER_SIZE + _SHA1.size
 _MESSAGE_INTEGRITY_SHA256 = MESSAGE_INTEGRITY_SHA256.number
 _FINGERPRINT = FINGERPRINT.number
 _SEALS = frozenset({_MESSAGE_INTEGRITY, _MESSAGE_INTEGRITY_SHA256, _FINGERPRINT})
@@ -173,8 +174,11 @@ class Message:
 
     def unknown_required(self, understood: frozenset[int]) -> tuple[int, ...]:
         """The comprehension-required attributes that are not understood, each once, in order."""
-        unknown = self._first.keys() - understood
-        return tuple(number for number in self._first if number < 0x8000 and number in unknown)
+        if understood.issuperset(self._first):
+            return ()
+        return tuple(
+            number for number in self._first if number < 0x8000 and number not in understood
+        )
 
     @property
     def size(self) -> int:
@@ -196,8 +200,7 @@ class Message:
 
         False where there is none, and for a truncated value. The comparison takes constant time.
         """
-        sha1 = algorithm is IntegrityAlgorithm.SHA1
-        offset = self._integrity_at if sha1 else self._integrity_sha256_at
+        offset = self._integrity_at if algorithm is _SHA1 else self._integrity_sha256_at
         if not offset:
             return False
         value = self._first[algorithm.attribute.number]
@@ -222,7 +225,7 @@ def _check_fingerprint(data: bytes, offset: int, length: int) -> None:
 
 
 def _check_integrity_size(length: int) -> None:
-    if length != IntegrityAlgorithm.SHA1.size:
+    if length != _SHA1.size:
         raise DecodeError(f"MESSAGE-INTEGRITY of {length} bytes")
 
 

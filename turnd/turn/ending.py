@@ -56,7 +56,9 @@ def end_allocation(
 
 def forget_expired(state: ServerState, now: float) -> None:
     """End what has reached its deadline."""
-    carry_out(state, state.table.expire(now), EndReason.EXPIRED, now)
+    ended = state.table.expire(now)
+    if ended:
+        carry_out(state, ended, EndReason.EXPIRED, now)
 
 
 def revoke_refused_peers(state: ServerState) -> None:

@@ -83,7 +83,7 @@ class TurnServer:
         Returns:
             The answer to send, None where there is none, or `NeedKey`.
         """
-        self.expire(now)
+        forget_expired(self.state, now)
         try:
             message = decode_untrusted(data_untrusted)
         except DecodeError:
@@ -108,7 +108,7 @@ class TurnServer:
         """
         if not self.waiting.remove(need):
             return None
-        self.expire(now)
+        forget_expired(self.state, now)
         answer = self._handle(need.message, need.leg, now, outcome)
         return None if isinstance(answer, NeedKey) else answer
 
