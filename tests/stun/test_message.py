@@ -314,6 +314,8 @@ def test_unknown_required_attributes_are_told_once_and_in_order() -> None:
     body = b"".join(tlv(number, b"") for number in (0x7001, 0x8001, 0x0003, 0x7001, 0x001A))
     message = decode_untrusted(message_of(body))
     assert message.unknown_required(frozenset({0x001A})) == (0x7001, 0x0003)
+    assert message.unknown_required(frozenset({0x7001, 0x0003, 0x001A})) == ()
+    assert message.unknown_required(frozenset({0x7001, 0x8001, 0x0003, 0x001A})) == ()
 
 
 def test_a_message_tells_what_it_is() -> None:
