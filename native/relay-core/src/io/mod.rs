@@ -21,6 +21,7 @@ pub mod outbox;
 pub mod probe;
 mod readiness;
 mod sending;
+mod slots;
 pub mod uring;
 mod watched;
 

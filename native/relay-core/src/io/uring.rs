@@ -22,6 +22,7 @@ use super::readiness::Readiness;
 use super::sending::{
     Outcome, asked_by, errno_of, is_told_by_icmp, lost, send_after, send_unfragmented,
 };
+use super::slots::Slots;
 use super::watched::Watched;
 use super::{Arrivals, Datagram, Driver, Token};
 use crate::sys::batch::Writer;
@@ -47,70 +48,6 @@ pub struct UringDriver {
     outcomes: Vec<Outcome>,
     /// Relays whose sends told of an ICMP error, and so kept it from their receives.
     errors: Vec<Token>,
-}
-
-/// Who has the slots.
-struct Slots {
-    all: usize,
-    /// Nobody; the last of them was used last.
-    spare: Vec<u32>,
-    /// The turn.
-    taken: Vec<u32>,
-    /// How many the kernel has.
-    lent: usize,
-    /// How many it is to have.
-    wanted: usize,
-    /// The most that one of the last turns took, and how many turns those are.
-    most: usize,
-    turns: u32,
-}
-
-/// Slots that the kernel is lent at least.
-const FEWEST: usize = 32;
-
-/// Turns after which slots that were not needed are lent no more.
-const SEASON: u32 = 256;
-
-impl Slots {
-    fn new(slots: usize) -> Self {
-        Self {
-            all: slots,
-            spare: (0..slots as u32).rev().collect(),
-            taken: Vec::with_capacity(slots),
-            lent: 0,
-            wanted: FEWEST.min(slots),
-            most: 0,
-            turns: 0,
-        }
-    }
-
-    /// A completion brought a slot.
-    fn take(&mut self, slot: u32) {
-        self.taken.push(slot);
-        self.lent -= 1;
-    }
-
-    /// The kernel ran out of slots.
-    fn want_more(&mut self) {
-        self.wanted = (2 * self.wanted).min(self.all);
-        self.turns = 0;
-    }
-
-    /// The turn is over: what the kernel is to be lent now.
-    fn next_turn(&mut self) -> impl Iterator<Item = u32> + '_ {
-        self.most = self.most.max(self.taken.len());
-        self.turns += 1;
-        if self.turns >= SEASON {
-            if self.most <= self.wanted / 4 {
-                self.wanted = (self.wanted / 2).max(FEWEST);
-            }
-            (self.most, self.turns) = (0, 0);
-        }
-        self.spare.append(&mut self.taken);
-        let more = self.wanted.saturating_sub(self.lent);
-        self.lent += more;
-        self.spare.drain(self.spare.len() - more..)
-    }
 }
 
 struct Socket {

@@ -164,25 +164,25 @@ impl Ring {
         for _ in 0..TRIES {
             self.sift();
             let last = |met: &Completion| met.name == name && !met.more();
-            if self.met.iter().any(last) {
+            if self.met.iter().any(last) || self.cancel_once(CancelBuilder::user_data(name))? {
                 return Ok(());
-            }
-            let builder = CancelBuilder::user_data(name);
-            let cancelled = self.ring.submitter().register_sync_cancel(None, builder);
-            let known = self.met.len();
-            self.flush()?;
-            self.sift();
-            match cancelled {
-                Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                    if self.met.len() == known {
-                        return Ok(());
-                    }
-                }
-                Err(error) if error.kind() != io::ErrorKind::Interrupted => return Err(error),
-                Ok(()) | Err(_) => {}
             }
         }
         Ok(())
+    }
+
+    /// Asks for the end of requests and lets the kernel see to it. Says whether there was none of
+    /// that name, and none has ended meanwhile.
+    fn cancel_once(&mut self, which: CancelBuilder) -> io::Result<bool> {
+        let cancelled = self.ring.submitter().register_sync_cancel(None, which);
+        let known = self.met.len();
+        self.flush()?;
+        self.sift();
+        match cancelled.map_err(|error| (error.raw_os_error(), error)) {
+            Ok(()) | Err((Some(libc::EINTR), _)) => Ok(false),
+            Err((Some(libc::ENOENT), _)) => Ok(self.met.len() == known),
+            Err((_, error)) => Err(error),
+        }
     }
 
     /// Submits what was asked for and waits until something has completed, at most so long.
@@ -331,6 +331,14 @@ impl Ring {
 
 impl Drop for Ring {
     fn drop(&mut self) {
+        // Else the kernel would let go of the sockets only when it gets round to it.
+        for _ in 0..TRIES {
+            let known = self.met.len();
+            let cancelled = self.check().and_then(|()| self.cancel_once(CancelBuilder::any()));
+            if cancelled.is_err() || self.met.len() == known {
+                break;
+            }
+        }
         // Without its buffers no receive writes anything, whenever the kernel takes the rest down.
         let result = self.ring.submitter().unregister_buf_ring(GROUP);
         if result.is_err() {
