@@ -1,0 +1,193 @@
+//! Relayed transport addresses and their rules.
+
+use std::net::SocketAddr;
+use std::os::fd::AsFd;
+use std::sync::Arc;
+use std::sync::mpsc::sync_channel;
+
+use super::{CLOSING, Endpoint, Engine, Placed, RelayError, STAMPED, worker_of};
+use crate::leg::{Host, Leg, Transport};
+use crate::orders::{Address, Order};
+use crate::rules::relay::RelayShared;
+use crate::rules::table::NewRelay;
+use crate::sys;
+use crate::sys::options::Buffers;
+use crate::sys::socket::SocketOptions;
+use crate::time::nanos;
+
+impl Engine {
+    /// Binds a relayed transport address for a leg; without a leg it is a reservation.
+    ///
+    /// # Errors
+    /// Why it cannot be bound.
+    pub fn open_relay(
+        &mut self,
+        leg: Option<&Leg>,
+        bound: SocketAddr,
+        deadline: f64,
+        buckets: &[u64],
+    ) -> Result<u64, RelayError> {
+        let address = match leg {
+            Some(leg) => Some(self.address_of(leg).ok_or(RelayError::Other)?),
+            None => None,
+        };
+        if leg.is_some_and(|leg| self.has_relay(leg, bound.is_ipv4())) {
+            return Err(RelayError::Other);
+        }
+        let options = SocketOptions { buffers: self.buffers_for(leg), shared: false };
+        let socket = match sys::socket::bind_udp(bound, &options) {
+            Err(error) if error.raw_os_error() == Some(libc::EADDRINUSE) && self.closings => {
+                self.await_closings();
+                sys::socket::bind_udp(bound, &options)?
+            }
+            other => other?,
+        };
+        let bound =
+            if bound.port() == 0 { sys::socket::local_addr(socket.as_fd())? } else { bound };
+        let worker = match leg {
+            Some(leg) => self.worker_of_leg(leg),
+            None => (self.sequence % u64::from(self.workers())) as u32,
+        };
+        let id = self.handle(worker);
+        sys::options::prepare_relay(socket.as_fd(), self.sequence % STAMPED == 0)?;
+        let shared = Arc::new(RelayShared::new(nanos(deadline)));
+        self.shared.around.relayed.add(bound, shared.clone());
+        let purses = self.purses(buckets);
+        let relay =
+            NewRelay { id, socket, is_ipv4: bound.is_ipv4(), purses, shared: shared.clone() };
+        self.order_now(worker, Order::Open(Box::new(relay), address));
+        if let Some(leg) = leg {
+            self.legs.entry(*leg).or_default().push(id);
+        }
+        self.relays.insert(id, Placed { leg: leg.copied(), bound, worker, shared });
+        Ok(id)
+    }
+
+    fn has_relay(&self, leg: &Leg, is_ipv4: bool) -> bool {
+        let relays = self.legs.get(leg).into_iter().flatten();
+        relays.filter_map(|id| self.relays.get(id)).any(|relay| relay.bound.is_ipv4() == is_ipv4)
+    }
+
+    /// Where a leg's packets are handled; None: it has ended.
+    fn address_of(&mut self, leg: &Leg) -> Option<Address> {
+        let (listener, wildcard) = if leg.transport == Transport::Udp {
+            let Some(Endpoint::Udp { index, bound, .. }) = self.endpoints.get(&leg.listener) else {
+                return None;
+            };
+            (*index, bound.ip().is_unspecified())
+        } else {
+            self.streams.get(&leg.stream)?;
+            (0, false)
+        };
+        let ledger = self.ledger(leg.listener, leg.transport);
+        Some(Address { leg: *leg, listener, wildcard, ledger })
+    }
+
+    fn worker_of_leg(&self, leg: &Leg) -> u32 {
+        match leg.transport {
+            Transport::Udp => self.shared.worker_of(leg.client),
+            Transport::Tcp | Transport::Tls => worker_of(leg.stream),
+        }
+    }
+
+    fn buffers_for(&self, leg: Option<&Leg>) -> Buffers {
+        match leg.and_then(|leg| self.endpoints.get(&leg.listener)) {
+            Some(Endpoint::Udp { buffers, .. }) => *buffers,
+            Some(Endpoint::Streams(_)) | None => self.largest_buffers(),
+        }
+    }
+
+    fn largest_buffers(&self) -> Buffers {
+        let all = self.endpoints.values().filter_map(|endpoint| match endpoint {
+            Endpoint::Udp { buffers, .. } => Some(*buffers),
+            Endpoint::Streams(_) => None,
+        });
+        all.max_by_key(|buffers| buffers.receive).unwrap_or_default()
+    }
+
+    /// Waits until all workers have closed what they were told to, for a short while.
+    fn await_closings(&mut self) {
+        self.closings = false;
+        if self.threads.is_empty() {
+            return;
+        }
+        let (to, from) = sync_channel(self.shared.stations.len());
+        for worker in 0..self.workers() {
+            self.order_now(worker, Order::Report(to.clone()));
+        }
+        for _ in 0..self.workers() {
+            if from.recv_timeout(CLOSING).is_err() {
+                return; // the port is as good as taken
+            }
+        }
+    }
+
+    /// Gives a relay to another leg; nothing that has arrived is lost.
+    pub fn move_relay(&mut self, id: u64, leg: &Leg, deadline: f64, buckets: &[u64]) {
+        let Some(address) = self.address_of(leg) else { return };
+        let purses = self.purses(buckets);
+        let to = self.worker_of_leg(leg);
+        let Some(relay) = self.relays.get_mut(&id) else { return };
+        relay.shared.set_deadline(nanos(deadline));
+        let from = std::mem::replace(&mut relay.worker, to);
+        if let Some(former) = relay.leg.replace(*leg) {
+            self.forget_relay_of(&former, id);
+        }
+        self.legs.entry(*leg).or_default().push(id);
+        if from == to {
+            return self.order_now(to, Order::Assign(id, address, purses));
+        }
+        let (give, take) = sync_channel(1);
+        self.order_now(from, Order::Release(id, give));
+        self.order_now(to, Order::Claim(take, address, purses));
+    }
+
+    fn forget_relay_of(&mut self, leg: &Leg, id: u64) {
+        if let Some(relays) = self.legs.get_mut(leg) {
+            relays.retain(|other| *other != id);
+            if relays.is_empty() {
+                self.legs.remove(leg);
+            }
+        }
+    }
+
+    /// Installs or extends a permission; a deadline that has passed removes it. The port of the
+    /// address does not matter.
+    pub fn permit(&self, id: u64, peer: SocketAddr, deadline: f64) {
+        if let Some(relay) = self.relays.get(&id) {
+            self.order(relay.worker, Order::Permit(id, Host::from(peer), nanos(deadline)));
+        }
+    }
+
+    /// Installs or extends a channel binding; a deadline that has passed removes it.
+    pub fn bind_channel(&self, id: u64, number: u16, peer: SocketAddr, deadline: f64) {
+        if let Some(relay) = self.relays.get(&id) {
+            self.order(relay.worker, Order::Bind(id, number, peer, nanos(deadline)));
+        }
+    }
+
+    /// Sets the relay's end, sooner or later than before.
+    pub fn extend(&self, id: u64, deadline: f64) {
+        if let Some(relay) = self.relays.get(&id) {
+            relay.shared.set_deadline(nanos(deadline));
+        }
+    }
+
+    /// Closes the socket and forgets all its rules.
+    pub fn close_relay(&mut self, id: u64) {
+        let Some(relay) = self.relays.remove(&id) else { return };
+        if let Some(leg) = relay.leg {
+            self.forget_relay_of(&leg, id);
+        }
+        self.shared.around.relayed.remove(relay.bound);
+        relay.shared.set_deadline(0);
+        self.order_now(relay.worker, Order::Close(id));
+        self.closings = true;
+    }
+
+    pub(super) fn close_relays_of(&mut self, leg: &Leg) {
+        for id in self.legs.get(leg).cloned().unwrap_or_default() {
+            self.close_relay(id);
+        }
+    }
+}

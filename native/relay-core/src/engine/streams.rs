@@ -1,0 +1,65 @@
+//! Connections that were accepted elsewhere, and answers.
+
+use std::os::fd::{AsFd, OwnedFd};
+
+use super::{Endpoint, Engine, Streams, worker_of};
+use crate::counters::Drop;
+use crate::handup::Standing;
+use crate::leg::{CloseReason, Leg, Transport};
+use crate::orders::{Adoption, Order};
+use crate::sys;
+
+impl Engine {
+    /// Takes over a connected stream. Its leg's handle tells it from all others.
+    pub fn adopt(&mut self, socket: OwnedFd, mut leg: Leg, first_bytes: Vec<u8>) -> Leg {
+        // Streams are spread evenly: a worker has as many as the next.
+        let worker = (self.sequence % u64::from(self.workers())) as u32;
+        leg.stream = self.handle(worker);
+        let ledger = self.ledger(leg.listener, leg.transport);
+        let Some(Endpoint::Streams(streams)) = self.endpoints.get(&leg.listener) else {
+            return self.refuse(worker, leg);
+        };
+        let Streams { settings, tls } = streams.clone();
+        let tls = if leg.transport == Transport::Tls { tls } else { None };
+        if leg.transport == Transport::Tls && tls.is_none() {
+            return self.refuse(worker, leg);
+        }
+        self.streams.insert(leg.stream, leg);
+        let adoption = Adoption { socket, leg, settings, tls, first_bytes, ledger };
+        self.order_now(worker, Order::Adopt(Box::new(adoption)));
+        leg
+    }
+
+    /// The listener was closed while the connection was on its way.
+    fn refuse(&self, worker: u32, leg: Leg) -> Leg {
+        let station = &self.shared.stations[worker as usize];
+        station.hand_up.closed(leg, CloseReason::Server, Standing::Stranger);
+        self.shared.bell.ring();
+        leg
+    }
+
+    /// Ends a stream.
+    pub fn close_leg(&mut self, leg: &Leg, reason: CloseReason) {
+        if self.streams.remove(&leg.stream).is_some() {
+            self.close_relays_of(leg);
+            self.order_now(worker_of(leg.stream), Order::CloseLeg(leg.stream, reason));
+        }
+    }
+
+    /// Sends a STUN message to a client, from the address it came to.
+    pub fn send_to_client(&mut self, leg: &Leg, data: &[u8]) {
+        if leg.transport != Transport::Udp {
+            if self.streams.contains_key(&leg.stream) {
+                self.order_now(worker_of(leg.stream), Order::Answer(leg.stream, data.into()));
+            }
+            return;
+        }
+        let Some(Endpoint::Udp { bound, sockets, .. }) = self.endpoints.get(&leg.listener) else {
+            return;
+        };
+        let from = bound.ip().is_unspecified().then(|| leg.local.ip());
+        if let Err(error) = sys::socket::send_to(sockets[0].as_fd(), data, leg.client, from) {
+            self.drops.add(Drop::of_errno(error.raw_os_error().unwrap_or(0)), 1);
+        }
+    }
+}

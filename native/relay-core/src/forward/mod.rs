@@ -1,0 +1,203 @@
+//! Moves packets by the tables, in either direction: looked up once for all datagrams that the
+//! kernel merged, and put into the outbox from where they lie.
+//!
+//! What is looked up here is precomputed in the tables; whatever is rare has a function of its own.
+
+use std::net::SocketAddr;
+use std::os::fd::OwnedFd;
+use std::sync::Arc;
+
+use crate::connection::Connection;
+use crate::counters::{Count, Drop, Drops, Traffic};
+use crate::histogram::Histogram;
+use crate::io::Datagram;
+use crate::io::arena::Arena;
+use crate::io::outbox::{Outbox, Piece};
+use crate::leg::{Leg, Transport};
+use crate::places::Places;
+use crate::rules::budget::AnswerBudget;
+use crate::rules::protection::{LocalHosts, Relayed};
+use crate::rules::relay::find;
+use crate::rules::table::{Table, UdpKey};
+use crate::time::Nanos;
+use crate::wire::binding::BindingRequest;
+
+mod downward;
+mod upward;
+
+/// What all workers of an engine see.
+#[derive(Debug)]
+pub struct Surroundings {
+    /// Every relayed transport address at this moment.
+    pub relayed: Relayed,
+    /// Which hosts are addresses of this machine.
+    pub local: LocalHosts,
+    /// What strangers may be answered.
+    pub budget: AnswerBudget,
+}
+
+/// What one worker counts.
+#[derive(Debug, Default)]
+pub struct WorkerCounters {
+    /// Packets that went no further.
+    pub drops: Drops,
+    /// How long packets spend inside.
+    pub latency: Histogram,
+    /// Plain Binding requests that were answered.
+    pub bindings: Count,
+    /// Those that the budget held back.
+    pub over_budget: Count,
+    /// Faults of ours that a turn ended with.
+    pub faults: Count,
+}
+
+/// One listener of one worker.
+#[derive(Debug)]
+pub struct Listener {
+    /// Its handle.
+    pub id: u64,
+    /// Its socket; the engine sends answers by it as well.
+    pub socket: Arc<OwnedFd>,
+    /// Whether this worker receives by it; else its packets are passed on by one who does.
+    pub receives: bool,
+    /// Where it is bound.
+    pub endpoint: SocketAddr,
+    /// Index of its ledger.
+    pub ledger: u32,
+}
+
+/// What remains to be done about a packet of a client.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// Nothing.
+    Done,
+    /// A plain Binding request is to be answered.
+    Answer(BindingRequest),
+    /// Python is to decide.
+    Decide,
+}
+
+/// Bytes of a packet or frame of a client: where they lie, and when they came.
+#[derive(Clone, Copy, Debug)]
+pub struct Inbound {
+    /// The slot.
+    pub slot: u32,
+    /// Where in it.
+    pub start: usize,
+    /// How many.
+    pub len: usize,
+    /// When the kernel received it, if that is measured; else 0.
+    pub received: Nanos,
+}
+
+impl Inbound {
+    /// The bytes.
+    #[must_use]
+    pub fn bytes<'a>(&self, arena: &'a Arena) -> &'a [u8] {
+        &arena.bytes(self.slot, self.start + self.len)[self.start..]
+    }
+
+    fn piece(&self, from: usize, len: usize) -> Piece {
+        Piece::of_slot(self.slot, (self.start + from) as i32, len)
+    }
+}
+
+/// The tables of one worker with what leaves by them.
+pub struct Forwarder {
+    /// Relays and their clients.
+    pub table: Table,
+    /// What leaves at the end of the turn.
+    pub outbox: Outbox,
+    /// The UDP endpoints of clients.
+    pub listeners: Vec<Option<Listener>>,
+    /// TCP and TLS connections.
+    pub connections: Places<Connection>,
+    /// Streams with something to send when the turn ends, by place.
+    pub unflushed: Vec<u32>,
+    /// What was relayed, by the listener and transport of the client's leg.
+    pub ledgers: Vec<Arc<Traffic>>,
+    /// What is counted beside.
+    pub counters: Arc<WorkerCounters>,
+    /// What all workers see.
+    pub around: Arc<Surroundings>,
+    random: fastrand::Rng,
+}
+
+impl Forwarder {
+    /// Empty tables.
+    #[must_use]
+    pub fn new(counters: Arc<WorkerCounters>, around: Arc<Surroundings>) -> Self {
+        Self {
+            table: Table::default(),
+            outbox: Outbox::default(),
+            listeners: Vec::new(),
+            connections: Places::default(),
+            unflushed: Vec::new(),
+            ledgers: Vec::new(),
+            counters,
+            around,
+            random: fastrand::Rng::new(),
+        }
+    }
+
+    /// The client that a datagram of a listener is of, if it has a relay.
+    #[must_use]
+    pub fn client_of(&self, datagram: &Datagram) -> Option<u32> {
+        let listener = datagram.socket.place() as u32;
+        self.table.client_of(&UdpKey { listener, client: datagram.from, local: datagram.to })
+    }
+
+    /// The leg of a datagram of a listener.
+    #[must_use]
+    pub fn leg_of(&self, datagram: &Datagram) -> Option<Leg> {
+        let listener = self.listeners.get(datagram.socket.place())?.as_ref()?;
+        let local = match datagram.to {
+            Some(host) => SocketAddr::new(host, listener.endpoint.port()),
+            None => listener.endpoint,
+        };
+        let (listener, client) = (listener.id, datagram.from);
+        Some(Leg { listener, transport: Transport::Udp, local, client, stream: 0 })
+    }
+
+    fn drop_of(&self, relay: u32, reason: Drop, packets: u64) {
+        self.counters.drops.add(reason, packets);
+        if let Some(relay) = self.table.relays.get(relay) {
+            relay.shared.drops.add(reason, packets);
+        }
+    }
+
+    /// Notes what became of what the driver was to send, and empties the outbox.
+    pub fn settle(&mut self, now: Nanos, wall_clock: Nanos) {
+        for transmit in self.outbox.transmits() {
+            let envelope = &transmit.envelope;
+            let reason = Drop::of_errno(transmit.errno);
+            if transmit.lost > 0 {
+                self.counters.drops.add(reason, u64::from(transmit.lost));
+            }
+            let Some(relay) = find(&mut self.table.relays, envelope.relay) else { continue };
+            let sent = u64::from(transmit.packets - transmit.lost);
+            let lost_payload =
+                transmit.payload / u64::from(transmit.packets) * u64::from(transmit.lost);
+            if sent > 0 {
+                let payload = transmit.payload - lost_payload;
+                relay.shared.traffic.add(envelope.upward, sent, payload, now);
+                if let Some(ledger) = self.ledgers.get(envelope.ledger as usize) {
+                    ledger.add(envelope.upward, sent, payload, now);
+                }
+            }
+            if transmit.lost > 0 {
+                relay.shared.drops.add(reason, u64::from(transmit.lost));
+            }
+            if transmit.refused_run {
+                match relay.client.and_then(|client| self.table.clients.get_mut(client)) {
+                    Some(tenant) if !envelope.upward => tenant.runs = false,
+                    _ => relay.runs = false,
+                }
+            }
+            if transmit.received != 0 {
+                self.counters.latency.record(wall_clock.saturating_sub(transmit.received));
+            }
+        }
+        self.outbox.clear();
+    }
+}

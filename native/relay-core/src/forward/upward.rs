@@ -1,0 +1,176 @@
+//! From clients to peers.
+
+use std::os::fd::AsRawFd;
+
+use super::{Forwarder, Inbound, Verdict};
+use crate::address::RawAddress;
+use crate::counters::Drop;
+use crate::io::arena::Arena;
+use crate::io::outbox::{Envelope, Piece, RunMark};
+use crate::io::{Datagram, Token};
+use crate::leg::Host;
+use crate::rules::bucket;
+use crate::time::Nanos;
+use crate::wire::binding::{BindingRequest, binding_success, plain_binding_untrusted};
+use crate::wire::message::{CHANNEL_HEADER_SIZE, Datagram as Message, classify_untrusted};
+use crate::wire::send::decode_send_untrusted;
+
+impl Forwarder {
+    /// Handles a packet or frame of a client, which has a relay if it has a place.
+    pub fn from_client(
+        &mut self,
+        arena: &Arena,
+        client: Option<u32>,
+        inbound: Inbound,
+        now: Nanos,
+    ) -> Verdict {
+        let bytes_untrusted = inbound.bytes(arena);
+        match classify_untrusted(bytes_untrusted) {
+            Message::ChannelData { number, data } => {
+                let data = inbound.piece(CHANNEL_HEADER_SIZE, data.len());
+                self.channel_data(client, number, data, inbound.received, now);
+                Verdict::Done
+            }
+            Message::Junk => {
+                self.counters.drops.add(Drop::NotStun, 1);
+                Verdict::Done
+            }
+            Message::Stun(stun) if stun.is_send_indication() => {
+                self.send_indication(client, bytes_untrusted, inbound, now);
+                Verdict::Done
+            }
+            Message::Stun(stun) => match plain_binding_untrusted(stun.bytes()) {
+                Some(request) => Verdict::Answer(request),
+                None => Verdict::Decide,
+            },
+        }
+    }
+
+    fn channel_data(
+        &mut self,
+        client: Option<u32>,
+        number: u16,
+        data: Piece,
+        received: Nanos,
+        now: Nanos,
+    ) {
+        let Some(tenant) = client.and_then(|place| self.table.clients.get_mut(place)) else {
+            return self.counters.drops.add(Drop::NoAllocation, 1);
+        };
+        let ledger = tenant.ledger;
+        let Some(channel) = tenant.channel(number).filter(|channel| now < channel.deadline) else {
+            return self.counters.drops.add(Drop::NoChannel, 1);
+        };
+        let place = channel.relay;
+        let Some(relay) = self.table.relays.get_mut(place) else { return };
+        let protection = &self.table.protection;
+        let refusal = if now >= relay.shared.deadline() {
+            Some(Drop::Expired)
+        } else if channel.guarded
+            && protection.is_forbidden(channel.peer, &self.around.relayed, &self.around.local, now)
+        {
+            Some(Drop::ForbiddenPeer)
+        } else if !bucket::spend(&mut relay.purses, true, data.len(), now) {
+            Some(Drop::Bandwidth)
+        } else {
+            None
+        };
+        if let Some(reason) = refusal {
+            return self.drop_of(place, reason, 1);
+        }
+        let envelope = Envelope {
+            socket: relay.fd(),
+            to: channel.raw,
+            from: None,
+            relay: relay.token,
+            ledger,
+            upward: true,
+            dont_fragment: false,
+            runs: relay.runs,
+        };
+        self.outbox.push(&mut channel.run, &envelope, &[data], data.len(), received);
+    }
+
+    fn send_indication(
+        &mut self,
+        client: Option<u32>,
+        bytes_untrusted: &[u8],
+        inbound: Inbound,
+        now: Nanos,
+    ) {
+        let Some(tenant) = client.and_then(|place| self.table.clients.get_mut(place)) else {
+            return self.counters.drops.add(Drop::NoAllocation, 1);
+        };
+        let Ok(send) = decode_send_untrusted(bytes_untrusted) else {
+            return self.counters.drops.add(Drop::MalformedIndication, 1);
+        };
+        let relays = &self.table.relays;
+        let of_family = tenant.relays.iter().copied().find(|place| {
+            relays.get(*place).is_some_and(|relay| relay.is_ipv4 == send.peer.is_ipv4())
+        });
+        let Some(place) = of_family else {
+            return self.counters.drops.add(Drop::NoPermission, 1);
+        };
+        let Some(relay) = self.table.relays.get_mut(place) else { return };
+        let protection = &self.table.protection;
+        let around = &self.around;
+        let refusal = if !relay.permits(Host::from(send.peer), now) {
+            Some(Drop::NoPermission)
+        } else if now >= relay.shared.deadline() {
+            Some(Drop::Expired)
+        } else if protection.is_guarded(send.peer)
+            && protection.is_forbidden(send.peer, &around.relayed, &around.local, now)
+        {
+            Some(Drop::ForbiddenPeer)
+        } else if !bucket::spend(&mut relay.purses, true, send.data.len(), now) {
+            Some(Drop::Bandwidth)
+        } else {
+            None
+        };
+        if let Some(reason) = refusal {
+            return self.drop_of(place, reason, 1);
+        }
+        let target = protection.target(send.peer);
+        let envelope = Envelope {
+            socket: relay.fd(),
+            to: RawAddress::from(target),
+            from: None,
+            relay: relay.token,
+            ledger: tenant.ledger,
+            upward: true,
+            dont_fragment: send.dont_fragment,
+            runs: relay.runs,
+        };
+        let data = inbound.piece(send.data.start, send.data.len());
+        // With a channel to the same peer its run is joined, so that order is kept.
+        let number = relay.number_of(target);
+        let mark = match number.and_then(|number| tenant.channel(number)) {
+            Some(channel) => &mut channel.run,
+            None => &mut relay.run,
+        };
+        self.outbox.push(mark, &envelope, &[data], data.len(), inbound.received);
+    }
+
+    /// Answers a plain Binding request by UDP, within the budget.
+    pub fn answer_binding(&mut self, request: BindingRequest, datagram: &Datagram, now: Nanos) {
+        if !self.around.budget.draw(datagram.from.ip(), now) {
+            return self.counters.over_budget.add(1);
+        }
+        let Some(Some(listener)) = self.listeners.get(datagram.socket.place()) else { return };
+        let envelope = Envelope {
+            socket: listener.socket.as_raw_fd(),
+            to: RawAddress::from(datagram.from),
+            from: datagram.to,
+            relay: Token::WAKE,
+            ledger: listener.ledger,
+            upward: false,
+            dont_fragment: false,
+            runs: false,
+        };
+        let answer = self.outbox.scratch_with(|scratch| {
+            binding_success(&request, datagram.from, scratch);
+        });
+        self.outbox.push(&mut RunMark::default(), &envelope, &[answer], 0, 0);
+        self.counters.bindings.add(1);
+    }
+}

@@ -1,0 +1,103 @@
+//! Datagrams, and those that came to the wrong worker.
+
+use std::sync::PoisonError;
+
+use super::{Passed, SAMPLE, Worker};
+use crate::counters::Drop;
+use crate::forward::{Inbound, Verdict};
+use crate::handup::Standing;
+use crate::io::{Datagram, Driver, Kind};
+use crate::leg::Leg;
+use crate::time::{Nanos, seconds};
+use crate::wire::message::Stun;
+
+impl<D: Driver> Worker<D> {
+    pub(super) fn datagram(&mut self, mut datagram: Datagram, now: Nanos) {
+        if self.forwarder.outbox.is_full() {
+            self.flush(now);
+        }
+        if datagram.received != 0 {
+            self.sampled = self.sampled.wrapping_add(1);
+            if self.sampled % SAMPLE != 0 {
+                datagram.received = 0;
+            }
+        }
+        match datagram.socket.kind() {
+            Kind::Listener => self.from_listener(&datagram, now),
+            Kind::Relay => self.forwarder.from_peer(&mut self.arena, &datagram, now),
+            Kind::Wake | Kind::Stream => (),
+        }
+    }
+
+    fn from_listener(&mut self, datagram: &Datagram, now: Nanos) {
+        let client = self.forwarder.client_of(datagram);
+        if client.is_none() && self.shared.stations.len() > 1 {
+            let owner = self.shared.worker_of(datagram.from);
+            if owner != self.index {
+                return self.pass_on(owner, datagram);
+            }
+        }
+        let (mut start, end) = (datagram.start, datagram.start + datagram.len);
+        loop {
+            let len = datagram.segment.min(end - start) as usize;
+            let (slot, received) = (datagram.slot, datagram.received);
+            let inbound = Inbound { slot, start: start as usize, len, received };
+            match self.forwarder.from_client(&self.arena, client, inbound, now) {
+                Verdict::Done => (),
+                Verdict::Answer(request) => self.forwarder.answer_binding(request, datagram, now),
+                Verdict::Decide => {
+                    if let Some(leg) = self.forwarder.leg_of(datagram) {
+                        self.hand_up(leg, client.is_some(), inbound, now);
+                    }
+                }
+            }
+            start += datagram.segment;
+            if start >= end {
+                return;
+            }
+        }
+    }
+
+    pub(super) fn hand_up(&mut self, leg: Leg, has_relay: bool, inbound: Inbound, now: Nanos) {
+        let data = inbound.bytes(&self.arena);
+        let knows_nonce = || {
+            let (Some(keys), Ok(stun)) = (&self.nonce_keys, Stun::from_untrusted(data)) else {
+                return false;
+            };
+            keys.verifies_untrusted(&stun, leg.client, seconds(now))
+        };
+        let known = has_relay || knows_nonce();
+        let standing = if known { Standing::Known } else { Standing::Stranger };
+        if !self.station.hand_up.message(leg, data, standing) {
+            self.station.counters.drops.add(Drop::HandUpFull, 1);
+        }
+        self.handed_up = true;
+    }
+
+    fn pass_on(&self, owner: u32, datagram: &Datagram) {
+        let Some(station) = self.shared.stations.get(owner as usize) else { return };
+        let all = self.arena.bytes(datagram.slot, (datagram.start + datagram.len) as usize);
+        let Datagram { socket, from, to, .. } = *datagram;
+        for data in all[datagram.start as usize..].chunks(datagram.segment.max(1) as usize) {
+            if !station.pass(Passed { socket, from, to, data: data.into() }) {
+                self.station.counters.drops.add(Drop::QueueFull, 1);
+            }
+        }
+    }
+
+    pub(super) fn take_passed(&mut self, now: Nanos) {
+        if self.shared.stations.len() == 1 {
+            return;
+        }
+        let mut queue = self.station.passed.lock().unwrap_or_else(PoisonError::into_inner);
+        let passed = std::mem::take(&mut *queue);
+        drop(queue);
+        for Passed { socket, from, to, data } in passed {
+            let slot = self.spare_slot(now);
+            self.arena.bytes_mut(slot)[..data.len()].copy_from_slice(&data);
+            let (len, segment) = (data.len() as u32, data.len() as u32);
+            let datagram = Datagram { socket, slot, start: 0, len, segment, from, to, received: 0 };
+            self.datagram(datagram, now);
+        }
+    }
+}

@@ -1,0 +1,219 @@
+//! One thread that moves packets, with sockets and tables of its own.
+//!
+//! A turn: receive, obey, handle, send. Orders are obeyed after receiving and before handling, so
+//! that no packet that an answer provoked meets an older rule than its answer told of.
+
+use std::collections::VecDeque;
+use std::io;
+use std::net::{IpAddr, SocketAddr};
+use std::ops::Range;
+use std::os::fd::{AsFd, OwnedFd};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use crate::engine::Shared;
+use crate::forward::{Forwarder, WorkerCounters};
+use crate::handup::HandUp;
+use crate::io::arena::Arena;
+use crate::io::{Arrivals, Driver, Token};
+use crate::orders::{Order, Orders};
+use crate::stream::Scratch;
+use crate::sys;
+use crate::time::Nanos;
+use crate::wire::nonce::NonceKeys;
+
+mod datagrams;
+mod orders;
+mod streams;
+
+/// Slots for what does not come by the driver: streams' bytes, packets of other workers.
+const SPARE_SLOTS: u32 = 8;
+
+/// Packets from other workers that wait at most.
+const PASSED: usize = 1_024;
+
+/// Reads of one stream in a turn: what TLS holds back of one read, and a bound.
+const READS: usize = 4;
+
+/// Reads of streams in their handshake in a turn. One may cost a signature with an RSA key, more
+/// than a thousand packets do; what is left over is ready again in the next turn.
+const HANDSHAKES: u32 = 4;
+
+/// How long a worker lets requests gather while Python has not got round to the last ones and no
+/// packet is being relayed. Reading each as it comes would take the CPU from Python each time.
+const GATHERING: Duration = Duration::from_micros(200);
+
+/// One packet in so many is measured.
+const SAMPLE: u32 = 64;
+
+/// A datagram that reached another worker than its client's.
+#[derive(Debug)]
+struct Passed {
+    socket: Token,
+    from: SocketAddr,
+    to: Option<IpAddr>,
+    data: Box<[u8]>,
+}
+
+/// What others see of a worker, and how they reach it.
+#[derive(Debug)]
+pub struct Station {
+    /// What it is told.
+    pub orders: Orders,
+    /// What it hands up.
+    pub hand_up: HandUp,
+    /// What it counts.
+    pub counters: Arc<WorkerCounters>,
+    passed: Mutex<VecDeque<Passed>>,
+}
+
+impl Station {
+    /// A worker's, who has not begun.
+    ///
+    /// # Errors
+    /// Out of descriptors.
+    pub fn new() -> io::Result<Self> {
+        Ok(Self {
+            orders: Orders::new()?,
+            hand_up: HandUp::default(),
+            counters: Arc::default(),
+            passed: Mutex::default(),
+        })
+    }
+
+    fn pass(&self, passed: Passed) -> bool {
+        let mut queue = self.passed.lock().unwrap_or_else(PoisonError::into_inner);
+        let room = queue.len() < PASSED;
+        if room {
+            queue.push_back(passed);
+        }
+        drop(queue);
+        self.orders.wake().wake();
+        room
+    }
+}
+
+/// One worker.
+pub struct Worker<D> {
+    index: u32,
+    shared: Arc<Shared>,
+    station: Arc<Station>,
+    driver: D,
+    arena: Arena,
+    arrivals: Arrivals,
+    forwarder: Forwarder,
+    streams: std::collections::HashMap<u64, u32, foldhash::quality::RandomState>,
+    orders: Vec<Order>,
+    nonce_keys: Option<Arc<NonceKeys>>,
+    frames: Vec<Range<usize>>,
+    scratch: Scratch,
+    /// Closed when the turn's packets have been sent.
+    buried: Vec<OwnedFd>,
+    spare: u32,
+    sampled: u32,
+    handshakes: u32,
+    handed_up: bool,
+    relayed: bool,
+    stopped: bool,
+}
+
+impl<D: Driver> Worker<D> {
+    /// A worker on the calling thread.
+    ///
+    /// # Errors
+    /// The driver cannot be opened, or the wake-up not be watched.
+    pub fn new(index: u32, shared: Arc<Shared>) -> io::Result<Self> {
+        let arena = Arena::new(D::SLOTS + SPARE_SLOTS as usize);
+        let mut driver = D::new(&arena)?;
+        let station = shared.stations[index as usize].clone();
+        driver.watch(station.orders.wake().as_fd(), Token::WAKE)?;
+        Ok(Self {
+            index,
+            driver,
+            arena,
+            arrivals: Arrivals::default(),
+            forwarder: Forwarder::new(station.counters.clone(), shared.around.clone()),
+            streams: std::collections::HashMap::default(),
+            orders: Vec::new(),
+            nonce_keys: None,
+            frames: Vec::new(),
+            scratch: Scratch::default(),
+            buried: Vec::new(),
+            spare: 0,
+            sampled: 0,
+            handshakes: 0,
+            handed_up: false,
+            relayed: false,
+            stopped: false,
+            shared,
+            station,
+        })
+    }
+
+    /// Moves packets until it is told to stop, or the driver breaks.
+    ///
+    /// # Errors
+    /// What the driver says.
+    pub fn run(mut self) -> io::Result<()> {
+        while !self.stopped {
+            // A fault of ours in one packet must not be the end of all other calls.
+            if let Ok(turn) = catch_unwind(AssertUnwindSafe(|| self.turn())) {
+                turn?;
+            } else {
+                self.station.counters.faults.add(1);
+                self.forwarder.outbox.clear();
+            }
+        }
+        Ok(())
+    }
+
+    fn turn(&mut self) -> io::Result<()> {
+        let mut arrivals = std::mem::take(&mut self.arrivals);
+        arrivals.clear();
+        self.driver.receive(&mut self.arena, &mut arrivals, None)?;
+        let now = self.shared.clock.now();
+        if arrivals.ready.iter().any(|ready| ready.socket == Token::WAKE) {
+            self.station.orders.wake().drain();
+        }
+        self.obey(now);
+        for datagram in &arrivals.datagrams {
+            self.datagram(*datagram, now);
+        }
+        self.take_passed(now);
+        for ready in &arrivals.ready {
+            self.ready(*ready, now);
+        }
+        self.flush_streams();
+        self.flush(now);
+        self.handshakes = 0;
+        self.buried.clear();
+        self.arrivals = arrivals;
+        if std::mem::take(&mut self.handed_up) {
+            self.shared.bell.ring();
+            if !std::mem::take(&mut self.relayed) && !self.station.hand_up.is_empty() {
+                std::thread::sleep(GATHERING);
+            }
+        }
+        self.relayed = false;
+        Ok(())
+    }
+
+    /// Sends what the outbox holds; all slots but those of this turn's arrivals are free then.
+    fn flush(&mut self, now: Nanos) {
+        self.spare = 0;
+        if !self.forwarder.outbox.is_empty() {
+            self.relayed = true;
+            self.driver.send(&mut self.forwarder.outbox, &self.arena);
+            self.forwarder.settle(now, sys::clock::realtime());
+        }
+    }
+
+    fn spare_slot(&mut self, now: Nanos) -> u32 {
+        if self.spare == SPARE_SLOTS {
+            self.flush(now);
+        }
+        self.spare += 1;
+        D::SLOTS as u32 + self.spare - 1
+    }
+}

@@ -1,0 +1,240 @@
+//! What the worker is told.
+
+use std::os::fd::AsFd;
+use std::sync::mpsc::SyncSender;
+
+use super::Worker;
+use crate::address::RawAddress;
+use crate::connection::Connection;
+use crate::counters::Drop;
+use crate::forward::Listener;
+use crate::io::{Driver, Token};
+use crate::leg::{CloseReason, Transport};
+use crate::orders::{Address, Adoption, Order};
+use crate::rules::bucket::Purse;
+use crate::rules::relay::{Client, Relay, Way};
+use crate::rules::table::{Moving, NewRelay, Newcomer, UdpKey};
+use crate::stream::Stream;
+use crate::time::Nanos;
+
+impl<D: Driver> Worker<D> {
+    pub(super) fn obey(&mut self, now: Nanos) {
+        let mut orders = std::mem::take(&mut self.orders);
+        self.station.orders.take(&mut orders);
+        for order in orders.drain(..) {
+            self.carry_out(order, now);
+        }
+        self.orders = orders;
+    }
+
+    fn carry_out(&mut self, order: Order, now: Nanos) {
+        let table = &mut self.forwarder.table;
+        match order {
+            Order::Ledger(ledger) => self.forwarder.ledgers.push(ledger),
+            Order::Listen(listener) => self.listen(listener),
+            Order::CloseListener(index) => self.close_listener(index),
+            Order::Adopt(adoption) => self.adopt(*adoption, now),
+            Order::CloseLeg(stream, reason) => {
+                if let Some(place) = self.streams.get(&stream).copied() {
+                    self.end_connection(place, reason);
+                }
+            }
+            Order::Answer(stream, data) => self.answer(stream, &data),
+            Order::Open(relay, address) => self.open(*relay, address),
+            Order::Assign(id, address, purses) => {
+                if let Some(place) = table.place_of(id) {
+                    self.assign(place, &address, Some(purses));
+                }
+            }
+            Order::Release(id, to) => self.release(id, &to),
+            Order::Claim(from, address, purses) => {
+                if let Ok(Some(moving)) = from.recv() {
+                    self.claim(*moving, &address, purses);
+                }
+            }
+            Order::Permit(id, host, deadline) => table.permit(id, host, deadline, now),
+            Order::Bind(id, number, peer, deadline) => {
+                table.bind_channel(id, number, peer, deadline, now);
+            }
+            Order::Close(id) => self.close_relay(id),
+            Order::Protect(protection) => table.protect(protection),
+            Order::KnowNonces(keys) => self.nonce_keys = Some(keys),
+            Order::Tick => self.tick(now),
+            Order::Report(to) => {
+                self.buried.clear();
+                // Who asked may have given up.
+                let _ = to.send(());
+            }
+            Order::Stop => self.stop(),
+        }
+    }
+
+    fn listen(&mut self, listener: Listener) {
+        let token = Token::listener(self.forwarder.listeners.len() as u32);
+        if listener.receives && self.driver.watch(listener.socket.as_fd(), token).is_err() {
+            self.station.counters.faults.add(1);
+        }
+        self.forwarder.listeners.push(Some(listener));
+    }
+
+    fn close_listener(&mut self, index: u32) {
+        let Some(place) = self.forwarder.listeners.get_mut(index as usize) else { return };
+        if let Some(listener) = place.take().filter(|listener| listener.receives) {
+            self.driver.unwatch(listener.socket.as_fd(), Token::listener(index));
+        }
+    }
+
+    fn adopt(&mut self, adoption: Adoption, now: Nanos) {
+        let Adoption { socket, leg, settings, tls, first_bytes, ledger } = adoption;
+        let stream = match &tls {
+            Some(tls) => Stream::tls(socket.into(), &settings, tls, &first_bytes, now),
+            None => Stream::tcp(socket.into(), &settings, &first_bytes),
+        };
+        let place = self.forwarder.connections.add(|place, generation| Connection {
+            leg,
+            token: Token::stream(place, generation),
+            stream,
+            client: None,
+            ledger,
+            unflushed: false,
+            waits: false,
+        });
+        self.streams.insert(leg.stream, place);
+        let Some(connection) = self.forwarder.connections.get(place) else { return };
+        let watched = self.driver.watch(connection.stream.as_fd(), connection.token);
+        if watched.is_err() {
+            return self.end_connection(place, CloseReason::Server);
+        }
+        // A handshake's bytes are announced by the driver, unless they have been read already.
+        if tls.is_none() || !first_bytes.is_empty() {
+            self.read_stream(place, now);
+        }
+    }
+
+    pub(super) fn answer(&mut self, stream: u64, data: &[u8]) {
+        let Some(place) = self.streams.get(&stream).copied() else { return };
+        let Some(connection) = self.forwarder.connections.get_mut(place) else { return };
+        if connection.stream.queue_answer(data).is_err() {
+            self.station.counters.drops.add(Drop::QueueFull, 1);
+        }
+        self.mark_unflushed(place);
+    }
+
+    fn open(&mut self, relay: NewRelay, address: Option<Address>) {
+        let place = self.forwarder.table.add(relay);
+        if let Some(address) = address {
+            self.assign(place, &address, None);
+        }
+    }
+
+    /// Lets a relay serve a client; only now is it read, so that nothing arrived is lost.
+    fn assign(&mut self, place: u32, address: &Address, purses: Option<Vec<Purse>>) {
+        let Some((client, newcomer)) = self.newcomer(address) else {
+            // The stream has ended meanwhile: Python will hear of it, the relay goes with it.
+            if let Some(id) = self.forwarder.table.relays.get(place).map(|relay| relay.id) {
+                self.close_relay(id);
+            }
+            return;
+        };
+        let (client, idle) = self.forwarder.table.assign(place, client, newcomer);
+        self.settle_in(place, client, newcomer.way, purses);
+        self.forget_client(idle);
+    }
+
+    fn newcomer(&self, address: &Address) -> Option<(Option<u32>, Newcomer)> {
+        let Address { leg, listener, wildcard, ledger } = *address;
+        if leg.transport == Transport::Udp {
+            let local = wildcard.then(|| leg.local.ip());
+            let key = UdpKey { listener, client: leg.client, local };
+            let way = Way::Datagrams { listener, to: RawAddress::from(leg.client) };
+            let client = self.forwarder.table.client_of(&key);
+            return Some((client, Newcomer { leg, way, key: Some(key), ledger }));
+        }
+        let place = *self.streams.get(&leg.stream)?;
+        let connection = self.forwarder.connections.get(place)?;
+        let way = Way::Stream(place);
+        Some((connection.client, Newcomer { leg, way, key: None, ledger }))
+    }
+
+    fn settle_in(&mut self, place: u32, client: u32, way: Way, purses: Option<Vec<Purse>>) {
+        if let Way::Stream(stream) = way {
+            if let Some(connection) = self.forwarder.connections.get_mut(stream) {
+                connection.client = Some(client);
+                connection.stream.expect_media();
+            }
+        }
+        let Some(relay) = self.forwarder.table.relays.get_mut(place) else { return };
+        if let Some(purses) = purses {
+            relay.purses = purses;
+        }
+        if !relay.watched {
+            relay.watched = self.driver.watch(relay.socket.as_fd(), relay.token).is_ok();
+            if !relay.watched {
+                self.station.counters.faults.add(1);
+            }
+        }
+    }
+
+    fn forget_client(&mut self, idle: Option<Client>) {
+        if let Some(Client { way: Way::Stream(stream), .. }) = idle {
+            if let Some(connection) = self.forwarder.connections.get_mut(stream) {
+                connection.client = None;
+            }
+        }
+    }
+
+    fn release(&mut self, id: u64, to: &SyncSender<Option<Box<Moving>>>) {
+        let taken = self.forwarder.table.take(id).map(|(mut moving, idle)| {
+            self.forget_client(idle);
+            let relay = moving.relay_mut();
+            if std::mem::take(&mut relay.watched) {
+                self.driver.unwatch(relay.socket.as_fd(), relay.token);
+            }
+            Box::new(moving)
+        });
+        // Who asked may have given up.
+        let _ = to.send(taken);
+    }
+
+    fn claim(&mut self, moving: Moving, address: &Address, purses: Vec<Purse>) {
+        // Without its leg the relay goes: Python hears of the stream's end.
+        let Some((client, newcomer)) = self.newcomer(address) else { return };
+        let (place, client) = self.forwarder.table.put(moving, client, newcomer);
+        self.settle_in(place, client, newcomer.way, Some(purses));
+    }
+
+    pub(super) fn close_relay(&mut self, id: u64) {
+        let Some((relay, idle)) = self.forwarder.table.remove(id) else { return };
+        self.forget_client(idle);
+        self.bury(relay);
+    }
+
+    fn bury(&mut self, relay: Relay) {
+        if relay.watched {
+            self.driver.unwatch(relay.socket.as_fd(), relay.token);
+        }
+        // Packets of this turn may still be sent by it.
+        self.buried.push(relay.socket);
+    }
+
+    fn tick(&mut self, now: Nanos) {
+        self.forwarder.table.tidy(now);
+        let overdue: Vec<(u32, CloseReason)> = self
+            .forwarder
+            .connections
+            .iter()
+            .filter_map(|(place, connection)| Some((place, connection.stream.overdue(now)?)))
+            .collect();
+        for (place, reason) in overdue {
+            self.end_connection(place, reason);
+        }
+    }
+
+    pub(super) fn stop(&mut self) {
+        let places: Vec<u32> = self.forwarder.connections.iter().map(|(place, _)| place).collect();
+        for place in places {
+            self.end_connection(place, CloseReason::Server);
+        }
+        self.stopped = true;
+    }
+}

@@ -1,0 +1,176 @@
+//! Connections of clients: their bytes, and their end.
+
+use std::os::fd::AsFd;
+
+use super::{HANDSHAKES, READS, Worker};
+use crate::counters::Drop;
+use crate::forward::{Inbound, Verdict};
+use crate::handup::Standing;
+use crate::io::{Driver, Kind, Ready, Token};
+use crate::leg::CloseReason;
+use crate::rules::relay::find;
+use crate::stream::{Flush, Stream};
+use crate::sys;
+use crate::time::Nanos;
+use crate::wire::binding::{BindingRequest, binding_success};
+
+impl<D: Driver> Worker<D> {
+    pub(super) fn ready(&mut self, ready: Ready, now: Nanos) {
+        match ready.socket.kind() {
+            Kind::Relay if ready.error => self.read_errors(ready.socket, now),
+            Kind::Stream => {
+                let place = ready.socket.place() as u32;
+                let found = self.forwarder.connections.get(place);
+                if found.is_none_or(|connection| connection.token != ready.socket) {
+                    return;
+                }
+                if ready.writable {
+                    self.send_stream(place, Stream::writable);
+                }
+                if ready.readable && self.may_read(place) {
+                    self.read_stream(place, now);
+                }
+            }
+            Kind::Wake | Kind::Listener | Kind::Relay => (),
+        }
+    }
+
+    fn read_errors(&mut self, token: Token, now: Nanos) {
+        for _ in 0..32 {
+            let Some(relay) = find(&mut self.forwarder.table.relays, token) else { return };
+            match sys::errors::read_icmp(relay.socket.as_fd()) {
+                Ok(Some(icmp)) => self.forwarder.icmp_from_peer(token, &icmp, now),
+                Ok(None) => (),
+                Err(_) => return, // no more of them
+            }
+        }
+    }
+
+    fn may_read(&mut self, place: u32) -> bool {
+        let Some(connection) = self.forwarder.connections.get(place) else { return false };
+        if connection.stream.is_open() {
+            return true;
+        }
+        self.handshakes += 1;
+        self.handshakes <= HANDSHAKES
+    }
+
+    pub(super) fn read_stream(&mut self, place: u32, now: Nanos) {
+        for _ in 0..READS {
+            let slot = self.spare_slot(now);
+            let Some(connection) = self.forwarder.connections.get_mut(place) else { return };
+            let progress =
+                connection.stream.readable(self.arena.bytes_mut(slot), &mut self.scratch);
+            if progress.opened {
+                self.station.hand_up.opened(connection.leg);
+                self.handed_up = true;
+            }
+            let bytes = self.arena.bytes(slot, progress.filled);
+            let mut at = 0;
+            let mut end = progress.end;
+            self.frames.clear();
+            loop {
+                match connection.stream.next_frame(bytes, &mut at) {
+                    Ok(Some(frame)) => self.frames.push(frame),
+                    Ok(None) => break connection.stream.keep_rest(bytes, at, now),
+                    Err(_) => break end = Some(CloseReason::Garbage),
+                }
+            }
+            self.take_frames(place, slot, now);
+            if let Some(reason) = end {
+                self.flush(now); // frames that came before the end are still sent
+                return self.end_connection(place, reason);
+            }
+            if progress.flush {
+                self.mark_unflushed(place);
+            }
+            if !progress.more {
+                return;
+            }
+        }
+    }
+
+    fn take_frames(&mut self, place: u32, slot: u32, now: Nanos) {
+        let frames = std::mem::take(&mut self.frames);
+        for frame in &frames {
+            let Some(connection) = self.forwarder.connections.get(place) else { break };
+            let (client, leg) = (connection.client, connection.leg);
+            let inbound = Inbound { slot, start: frame.start, len: frame.len(), received: 0 };
+            match self.forwarder.from_client(&self.arena, client, inbound, now) {
+                Verdict::Done => (),
+                Verdict::Answer(request) => self.answer_binding(place, request),
+                Verdict::Decide => self.hand_up(leg, client.is_some(), inbound, now),
+            }
+            if self.forwarder.outbox.is_full() {
+                // The slot's frames are still needed: only the outbox is emptied.
+                self.driver.send(&mut self.forwarder.outbox, &self.arena);
+                self.forwarder.settle(now, sys::clock::realtime());
+            }
+        }
+        self.frames = frames;
+    }
+
+    pub(super) fn answer_binding(&mut self, place: u32, request: BindingRequest) {
+        let Some(connection) = self.forwarder.connections.get_mut(place) else { return };
+        let mut answer = Vec::new();
+        binding_success(&request, connection.leg.client, &mut answer);
+        if connection.stream.queue_answer(&answer).is_err() {
+            self.station.counters.drops.add(Drop::QueueFull, 1);
+        }
+        self.station.counters.bindings.add(1);
+        self.mark_unflushed(place);
+    }
+
+    pub(super) fn mark_unflushed(&mut self, place: u32) {
+        let Some(connection) = self.forwarder.connections.get_mut(place) else { return };
+        if !connection.unflushed {
+            connection.unflushed = true;
+            self.forwarder.unflushed.push(place);
+        }
+    }
+
+    pub(super) fn flush_streams(&mut self) {
+        while let Some(place) = self.forwarder.unflushed.pop() {
+            if let Some(connection) = self.forwarder.connections.get_mut(place) {
+                connection.unflushed = false;
+            }
+            self.send_stream(place, Stream::flush);
+        }
+    }
+
+    fn send_stream(&mut self, place: u32, send: impl FnOnce(&mut Stream) -> Flush) {
+        let Some(connection) = self.forwarder.connections.get_mut(place) else { return };
+        let waits = match send(&mut connection.stream) {
+            Flush::Done => false,
+            Flush::Waits => true,
+            Flush::Failed => return self.end_connection(place, CloseReason::Client),
+        };
+        if waits != connection.waits {
+            connection.waits = waits;
+            let socket = connection.stream.as_fd();
+            if self.driver.want(socket, connection.token, true, waits).is_err() {
+                self.end_connection(place, CloseReason::Server);
+            }
+        }
+    }
+
+    pub(super) fn end_connection(&mut self, place: u32, reason: CloseReason) {
+        let Some(mut connection) = self.forwarder.connections.remove(place) else { return };
+        self.streams.remove(&connection.leg.stream);
+        let client = connection.client.and_then(|client| self.forwarder.table.clients.get(client));
+        let relays: Vec<u64> = client
+            .into_iter()
+            .flat_map(|client| &client.relays)
+            .filter_map(|place| Some(self.forwarder.table.relays.get(*place)?.id))
+            .collect();
+        for id in relays {
+            self.close_relay(id);
+        }
+        connection.stream.farewell();
+        self.driver.unwatch(connection.stream.as_fd(), connection.token);
+        let standing =
+            if connection.client.is_some() { Standing::Known } else { Standing::Stranger };
+        self.station.hand_up.closed(connection.leg, reason, standing);
+        self.handed_up = true;
+    }
+}
