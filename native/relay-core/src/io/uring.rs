@@ -1,4 +1,4 @@
-//! io_uring: receives that stay armed, sends that are submitted together.
+//! io_uring: receives that stay armed, sends that are submitted together. From Linux 6.1 on.
 //!
 //! Rules of the house
 //!     1.  A slot belongs to the kernel or to the turn: what a turn's completions brought goes back

@@ -103,16 +103,6 @@ impl Ring {
     /// If the arena has fewer slots.
     pub fn new(arena: &Arena, slots: u16) -> io::Result<Self> {
         let ring = build()?;
-        let features = ring.params();
-        if !features.is_feature_ext_arg()
-            || !features.is_feature_nodrop()
-            || !features.is_feature_skip_cqe_on_success()
-        {
-            return Err(io::Error::new(
-                io::ErrorKind::Unsupported,
-                "the kernel's io_uring is older than Linux 5.17",
-            ));
-        }
         let buffers = BufferRing::new(arena, slots)?;
         // SAFETY: the buffers' ring stays where it is until it is dropped, after the ring, which
         // unregisters it.
@@ -288,13 +278,15 @@ impl Ring {
     /// Hands all requests over, without waiting.
     fn submit(&mut self) -> io::Result<()> {
         for _ in 0..TRIES {
-            let result = self.ring.submitter().submit();
-            self.judge(result)?;
             if self.ring.submission().is_empty() {
                 return Ok(());
             }
-            // Completions spill over, and must be taken first.
-            self.sift();
+            let result = self.ring.submitter().submit();
+            self.judge(result)?;
+            if !self.ring.submission().is_empty() {
+                // Completions spill over, and must be taken first.
+                self.sift();
+            }
         }
         self.broken = true;
         self.check()
@@ -347,22 +339,14 @@ impl Drop for Ring {
     }
 }
 
+/// What else is needed came with these or before them (Linux 6.1).
 fn build() -> io::Result<IoUring> {
-    let common = |builder: &mut io_uring::Builder| {
-        builder.setup_cqsize(COMPLETIONS).setup_submit_all();
-    };
-    let mut builder = IoUring::builder();
-    common(&mut builder);
-    builder.setup_single_issuer().setup_defer_taskrun();
-    builder.build(SUBMISSIONS).or_else(|error| {
-        if error.raw_os_error() != Some(libc::EINVAL) {
-            return Err(error);
-        }
-        // Linux 6.0.
-        let mut builder = IoUring::builder();
-        common(&mut builder);
-        builder.setup_coop_taskrun().build(SUBMISSIONS)
-    })
+    IoUring::builder()
+        .setup_cqsize(COMPLETIONS)
+        .setup_submit_all()
+        .setup_single_issuer()
+        .setup_defer_taskrun()
+        .build(SUBMISSIONS)
 }
 
 fn request(message: &Sending<'_>, sealed: &Sealed<'_, '_>) -> squeue::Entry {

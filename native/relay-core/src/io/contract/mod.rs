@@ -5,6 +5,8 @@ use std::net::{IpAddr, SocketAddr, UdpSocket};
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::time::{Duration, Instant};
 
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+
 use super::arena::Arena;
 use super::epoll::EpollDriver;
 use super::outbox::{Envelope, Outbox, Piece, RunMark};
@@ -135,8 +137,9 @@ impl<D: Driver> Bench<D> {
 const SENT: (u32, i32, bool) = (0, 0, false);
 
 fn bind(address: &str) -> OwnedFd {
-    let options =
-        SocketOptions { buffers: Buffers { receive: 4 << 20, send: 1 << 20 }, shared: false };
+    // What every system grants.
+    let buffers = Buffers { receive: 212_992, send: 212_992 };
+    let options = SocketOptions { buffers, shared: false };
     bind_udp(address.parse().unwrap(), &options).unwrap()
 }
 
@@ -150,6 +153,12 @@ fn listener(address: &str, wildcard: bool, stamped: bool) -> UdpSocket {
     let socket = bind(address);
     prepare_listener(socket.as_fd(), wildcard, stamped).unwrap();
     UdpSocket::from(socket)
+}
+
+/// As many descriptors as the system lets us have.
+fn allow_descriptors() {
+    let limit = getrlimit(Resource::Nofile);
+    setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, ..limit }).unwrap();
 }
 
 /// A plain socket of somebody else, that waits for what must come.

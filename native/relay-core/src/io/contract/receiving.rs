@@ -97,7 +97,9 @@ pub(super) fn a_flood_starves_no_other_socket<D: Driver>() {
         bench.watch(socket, Token::relay(place, 1));
     }
     let flooded = address(&sockets[3]);
-    for _ in 0..4 * D::SLOTS {
+    // Several batches, and no more than the smallest buffer takes.
+    const FLOOD: usize = 400;
+    for _ in 0..FLOOD {
         sender.send_to(b"flood", flooded).unwrap();
     }
     for socket in &sockets {
@@ -106,8 +108,8 @@ pub(super) fn a_flood_starves_no_other_socket<D: Driver>() {
     let of_others = |bench: &Bench<D>| bench.got.iter().filter(|got| got.data == b"one").count();
     bench.until(|bench| of_others(bench) >= sockets.len() - 1);
     assert!(bench.turns <= 2, "{} turns", bench.turns);
-    let all = 4 * D::SLOTS + sockets.len();
-    bench.until(|bench| bench.got.len() == all);
+    assert!(bench.got.len() < FLOOD);
+    bench.until(|bench| bench.got.len() == FLOOD + sockets.len());
 }
 
 pub(super) fn more_than_there_are_slots_arrives<D: Driver>() {
@@ -306,6 +308,7 @@ pub(super) fn a_place_has_its_next_tenant<D: Driver>() {
 
 pub(super) fn two_thousand_sockets_are_seen_to<D: Driver>() {
     const COUNT: u32 = 2_000;
+    allow_descriptors();
     let mut bench = Bench::<D>::new();
     let sender = stranger("127.0.0.1:0");
     let host = format!("127.0.2.{}:0", D::NAME.len());
