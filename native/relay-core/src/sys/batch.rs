@@ -10,7 +10,8 @@ use super::control::{Asked, RECEIVE_SPACE, Space, Told};
 use crate::address::RawAddress;
 use crate::io::arena::{Arena, Loan, SLOT_SIZE};
 
-const EMPTY: libc::msghdr = libc::msghdr {
+/// A header that points to nothing.
+pub(super) const EMPTY: libc::msghdr = libc::msghdr {
     msg_name: std::ptr::null_mut(),
     msg_namelen: 0,
     msg_iov: std::ptr::null_mut(),

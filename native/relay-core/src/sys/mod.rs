@@ -13,7 +13,7 @@ pub mod control;
 pub mod cpu;
 pub mod errors;
 pub mod options;
-pub mod ring;
+pub(crate) mod ring;
 #[cfg(test)]
 pub(crate) mod seccomp;
 pub mod socket;

@@ -13,7 +13,7 @@ use std::time::Duration;
 use io_uring::types::{CancelBuilder, Fd, RecvMsgOut, SubmitArgs, Timespec};
 use io_uring::{EnterFlags, IoUring, cqueue, opcode, squeue};
 
-use super::batch::Sealed;
+use super::batch::{EMPTY, Sealed};
 use super::buffers::BufferRing;
 use super::control::{RECEIVE_SPACE, Told};
 use crate::address::RawAddress;
@@ -29,7 +29,7 @@ const COMPLETIONS: u32 = 4_096;
 const GROUP: u16 = 0;
 
 /// Bytes in front of a received datagram: `struct io_uring_recvmsg_out`, the sender, what is told.
-pub const PAYLOAD: usize = 16 + RawAddress::SIZE + RECEIVE_SPACE;
+pub(crate) const PAYLOAD: usize = 16 + RawAddress::SIZE + RECEIVE_SPACE;
 
 /// How often a request that the kernel has no memory for is tried again.
 const TRIES: u32 = 1_000;
@@ -38,30 +38,30 @@ const SEND_FLAGS: i32 = libc::MSG_DONTWAIT | libc::MSG_NOSIGNAL;
 
 /// What became of a request.
 #[derive(Clone, Copy, Debug)]
-pub struct Completion {
+pub(crate) struct Completion {
     /// What the request was named.
-    pub name: u64,
+    pub(crate) name: u64,
     /// What the call would have returned, errors negative.
-    pub result: i32,
+    pub(crate) result: i32,
     flags: u32,
 }
 
 impl Completion {
     /// The slot that was filled, which is the caller's until it gives it back.
     #[must_use]
-    pub fn slot(&self) -> Option<u32> {
+    pub(crate) fn slot(&self) -> Option<u32> {
         cqueue::buffer_select(self.flags).map(u32::from)
     }
 
     /// Whether the request goes on.
     #[must_use]
-    pub fn more(&self) -> bool {
+    pub(crate) fn more(&self) -> bool {
         cqueue::more(self.flags)
     }
 }
 
 /// A message to be sent.
-pub enum Sending<'m> {
+pub(crate) enum Sending<'m> {
     /// Bytes in one piece, without anything asked of the kernel.
     Plain {
         /// By which socket.
@@ -81,7 +81,7 @@ pub enum Sending<'m> {
 }
 
 /// The rings. To be used by the thread that made them.
-pub struct Ring {
+pub(crate) struct Ring {
     // Dropped in this order: the kernel stops, then the memory goes.
     ring: IoUring,
     buffers: BufferRing,
@@ -101,7 +101,7 @@ impl Ring {
     ///
     /// # Panics
     /// If the arena has fewer slots.
-    pub fn new(arena: &Arena, slots: u16) -> io::Result<Self> {
+    pub(crate) fn new(arena: &Arena, slots: u16) -> io::Result<Self> {
         let ring = build()?;
         let buffers = BufferRing::new(arena, slots)?;
         // SAFETY: the buffers' ring stays where it is until it is dropped, after the ring, which
@@ -110,15 +110,17 @@ impl Ring {
             let submitter = ring.submitter();
             submitter.register_buf_ring_with_flags(buffers.address(), slots, GROUP, 0)?;
         }
-        // SAFETY: a header of zeros is one that points to nothing.
-        let mut template: Box<libc::msghdr> = Box::new(unsafe { std::mem::zeroed() });
-        template.msg_namelen = RawAddress::SIZE as u32;
-        template.msg_controllen = RECEIVE_SPACE;
+        let template = Box::new(libc::msghdr {
+            msg_namelen: RawAddress::SIZE as u32,
+            msg_controllen: RECEIVE_SPACE,
+            ..EMPTY
+        });
         Ok(Self { ring, buffers, template, met: VecDeque::new(), broken: false })
     }
 
-    /// Lends slots to the kernel until a completion brings them back.
-    pub fn lend(&mut self, slots: impl Iterator<Item = u32>) {
+    /// Lends slots to the kernel until a completion brings them back: nobody is to read them, or
+    /// to lend them again, before that.
+    pub(crate) fn lend(&mut self, slots: impl Iterator<Item = u32>) {
         self.buffers.add(slots);
     }
 
@@ -126,7 +128,7 @@ impl Ring {
     ///
     /// # Errors
     /// The ring has broken.
-    pub fn receive(&mut self, socket: RawFd, name: u64) -> io::Result<()> {
+    pub(crate) fn receive(&mut self, socket: RawFd, name: u64) -> io::Result<()> {
         let template = std::ptr::from_ref(&*self.template);
         let request = opcode::RecvMsgMulti::new(Fd(socket), template, GROUP).build();
         // SAFETY: the kernel reads the template, which lives as long as the ring, and writes to
@@ -138,7 +140,7 @@ impl Ring {
     ///
     /// # Errors
     /// The ring has broken.
-    pub fn poll(&mut self, descriptor: RawFd, name: u64) -> io::Result<()> {
+    pub(crate) fn poll(&mut self, descriptor: RawFd, name: u64) -> io::Result<()> {
         let request = opcode::PollAdd::new(Fd(descriptor), libc::POLLIN as u32).build();
         // SAFETY: it points to nothing.
         unsafe { self.push(request.user_data(name)) }
@@ -149,7 +151,8 @@ impl Ring {
     ///
     /// # Errors
     /// The ring has broken.
-    pub fn cancel(&mut self, name: u64) -> io::Result<()> {
+    pub(crate) fn cancel(&mut self, name: u64) -> io::Result<()> {
+        self.check()?;
         self.submit()?;
         for _ in 0..TRIES {
             self.sift();
@@ -158,7 +161,8 @@ impl Ring {
                 return Ok(());
             }
         }
-        Ok(())
+        self.broken = true;
+        self.check()
     }
 
     /// Asks for the end of requests and lets the kernel see to it. Says whether there was none of
@@ -171,7 +175,10 @@ impl Ring {
         match cancelled.map_err(|error| (error.raw_os_error(), error)) {
             Ok(()) | Err((Some(libc::EINTR), _)) => Ok(false),
             Err((Some(libc::ENOENT), _)) => Ok(self.met.len() == known),
-            Err((_, error)) => Err(error),
+            Err((_, error)) => {
+                self.broken = true;
+                Err(error)
+            }
         }
     }
 
@@ -179,7 +186,7 @@ impl Ring {
     ///
     /// # Errors
     /// The ring has broken.
-    pub fn enter(&mut self, timeout: Option<Duration>) -> io::Result<()> {
+    pub(crate) fn enter(&mut self, timeout: Option<Duration>) -> io::Result<()> {
         self.check()?;
         if !self.met.is_empty() || timeout == Some(Duration::ZERO) {
             return self.flush();
@@ -196,7 +203,7 @@ impl Ring {
     }
 
     /// The next completion.
-    pub fn next_completion(&mut self) -> Option<Completion> {
+    pub(crate) fn next_completion(&mut self) -> Option<Completion> {
         if let Some(met) = self.met.pop_front() {
             return Some(met);
         }
@@ -208,7 +215,7 @@ impl Ring {
     ///
     /// # Errors
     /// The ring has broken; what was sent is not known.
-    pub fn send<'m>(
+    pub(crate) fn send<'m>(
         &mut self,
         messages: impl Iterator<Item = (u64, Sending<'m>)>,
         sealed: &Sealed<'_, 'm>,
@@ -237,7 +244,7 @@ impl Ring {
 
     /// A datagram in a slot, by its completion's result: how many bytes, its sender, what is told.
     #[must_use]
-    pub fn datagram(
+    pub(crate) fn datagram(
         &self,
         arena: &Arena,
         slot: u32,
