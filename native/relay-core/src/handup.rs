@@ -49,7 +49,7 @@ pub enum Standing {
     Stranger,
 }
 
-/// The queue of one worker.
+/// The queue of an engine.
 #[derive(Debug)]
 pub struct HandUp {
     queues: Mutex<Queues>,

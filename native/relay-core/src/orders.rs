@@ -32,6 +32,8 @@ pub struct Adoption {
     pub settings: StreamSettings,
     /// With which certificates, for TLS.
     pub tls: Option<Arc<TlsConfig>>,
+    /// When it was given to us.
+    pub since: Nanos,
     /// What was read from it already.
     pub first_bytes: Vec<u8>,
     /// Index of its ledger.

@@ -15,11 +15,11 @@ impl Engine {
         let bucket = self.bucket(id);
         match bits_per_second {
             Some(rate) => {
-                bucket.set(rate);
+                bucket.set(rate, self.shared.clock.now());
                 self.limited.insert(id, bucket);
             }
             None => {
-                bucket.set(0);
+                bucket.set(0, self.shared.clock.now());
                 self.limited.remove(&id);
                 self.buckets.remove(&id);
             }

@@ -176,7 +176,6 @@ pub struct Engine {
     limited: HashMap<u64, Arc<Bucket>>,
     drops: Drops,
     closings: bool,
-    next_polled: usize,
 }
 
 impl Engine {
@@ -206,7 +205,6 @@ impl Engine {
             limited: HashMap::new(),
             drops: Drops::default(),
             closings: false,
-            next_polled: 0,
         })
     }
 
@@ -289,14 +287,9 @@ impl Engine {
     /// A worker has ended, and with it the calls that it served.
     pub fn poll(&mut self, most: usize, batch: &mut Vec<Event>) -> io::Result<()> {
         self.shared.bell.answer();
-        let workers = self.shared.stations.len();
-        self.next_polled = (self.next_polled + 1) % workers;
         let begin = batch.len();
-        for turn in 0..workers {
-            let station = &self.shared.stations[(self.next_polled + turn) % workers];
-            station.hand_up.take(most - (batch.len() - begin), batch);
-        }
-        if self.shared.stations.iter().any(|station| !station.hand_up.is_empty()) {
+        self.shared.hand_up.take(most, batch);
+        if !self.shared.hand_up.is_empty() {
             self.shared.bell.ring();
         }
         for event in &batch[begin..] {

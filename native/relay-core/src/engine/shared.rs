@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::forward::Surroundings;
+use crate::handup::HandUp;
 use crate::rules::budget::AnswerBudget;
 use crate::rules::protection::{LocalHosts, Relayed};
 use crate::sys;
@@ -51,6 +52,9 @@ pub struct Shared {
     pub around: Arc<Surroundings>,
     /// The workers.
     pub stations: Vec<Arc<Station>>,
+    /// What waits for the engine's caller. One for all workers: what it bounds and who has the next
+    /// turn hold for all clients together.
+    pub hand_up: HandUp,
     /// Rings when a worker has handed something up.
     pub bell: Bell,
     /// Odd, and secret: which worker a client falls to is not for clients to choose.
@@ -75,6 +79,7 @@ impl Shared {
                 budget: AnswerBudget::default(),
             }),
             stations: stations?,
+            hand_up: HandUp::default(),
             bell: Bell { wake: Wake::new()?, rung: AtomicBool::new(false) },
             seed: fastrand::u32(..) | 1,
             broken: Mutex::default(),

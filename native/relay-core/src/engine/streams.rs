@@ -17,23 +17,23 @@ impl Engine {
         leg.stream = self.handle(worker);
         let ledger = self.ledger(leg.listener, leg.transport);
         let Some(Endpoint::Streams(streams)) = self.endpoints.get(&leg.listener) else {
-            return self.refuse(worker, leg);
+            return self.refuse(leg);
         };
         let Streams { settings, tls } = streams.clone();
         let tls = if leg.transport == Transport::Tls { tls } else { None };
         if leg.transport == Transport::Tls && tls.is_none() {
-            return self.refuse(worker, leg);
+            return self.refuse(leg);
         }
         self.streams.insert(leg.stream, leg);
-        let adoption = Adoption { socket, leg, settings, tls, first_bytes, ledger };
+        let since = self.shared.clock.now();
+        let adoption = Adoption { socket, leg, settings, tls, since, first_bytes, ledger };
         self.order_now(worker, Order::Adopt(Box::new(adoption)));
         leg
     }
 
     /// The listener was closed while the connection was on its way.
-    fn refuse(&self, worker: u32, leg: Leg) -> Leg {
-        let station = &self.shared.stations[worker as usize];
-        station.hand_up.closed(leg, CloseReason::Server, Standing::Stranger);
+    fn refuse(&self, leg: Leg) -> Leg {
+        self.shared.hand_up.closed(leg, CloseReason::Server, Standing::Stranger);
         self.shared.bell.ring();
         leg
     }

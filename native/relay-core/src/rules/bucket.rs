@@ -22,16 +22,28 @@ pub struct Bucket {
 }
 
 impl Bucket {
-    /// Sets the rate; 0: no limit.
-    pub fn set(&self, bits_per_second: u64) {
-        self.bits_per_second.store(bits_per_second, Ordering::Relaxed);
+    /// Sets the rate; 0: no limit. What is spent stays spent, and is earned at the new rate.
+    pub fn set(&self, bits_per_second: u64, now: Nanos) {
+        let before = self.bits_per_second.swap(bits_per_second, Ordering::Relaxed);
+        if before == 0 || bits_per_second == 0 {
+            return;
+        }
+        for earned_at in &self.earned_at {
+            let at = earned_at.load(Ordering::Relaxed);
+            let spent = u128::from(at.saturating_sub(now)) * u128::from(before);
+            let wait = u64::try_from(spent / u128::from(bits_per_second)).unwrap_or(Nanos::MAX);
+            // A worker that draws at this very moment goes before: it drew at the new rate.
+            let _ = earned_at.compare_exchange(
+                at,
+                at.min(now).saturating_add(wait),
+                Ordering::Relaxed,
+                Ordering::Relaxed,
+            );
+        }
     }
 
     fn draw(&self, upward: bool, bytes: u64, now: Nanos) -> bool {
-        let rate = self.bits_per_second.load(Ordering::Relaxed);
-        if rate == 0 {
-            return true;
-        }
+        let rate = self.bits_per_second.load(Ordering::Relaxed).max(1);
         let price =
             |bytes: u64| (u128::from(bytes) * 8 * u128::from(SECOND) / u128::from(rate)) as u64;
         let depth = DEPTH.max(price(LEAST_DEPTH));
@@ -64,6 +76,9 @@ impl Purse {
 
     fn fill(&mut self, upward: bool, bytes: u64, now: Nanos) -> bool {
         let credit = &mut self.credit[usize::from(upward)];
+        if self.bucket.bits_per_second.load(Ordering::Relaxed) == 0 {
+            *credit = bytes; // nothing is left over for when a limit comes
+        }
         if *credit >= bytes {
             return true;
         }
@@ -95,7 +110,7 @@ mod tests {
 
     fn bucket(bits_per_second: u64) -> Arc<Bucket> {
         let bucket = Arc::new(Bucket::default());
-        bucket.set(bits_per_second);
+        bucket.set(bits_per_second, 0);
         bucket
     }
 
@@ -110,6 +125,24 @@ mod tests {
         assert!((249_000..=250_000).contains(&pass(&mut purses, now)));
         now += SECOND / 10;
         assert!((99_000..=101_000).contains(&pass(&mut purses, now)));
+    }
+
+    #[test]
+    fn what_is_spent_stays_spent_at_another_rate() {
+        let bucket = bucket(800_000);
+        let mut purses = [Purse::new(bucket.clone())];
+        assert!((64_000..=66_000).contains(&pass(&mut purses, SECOND)));
+        bucket.set(8_000_000, SECOND);
+        assert!((183_000..=187_000).contains(&pass(&mut purses, SECOND)));
+    }
+
+    #[test]
+    fn nothing_is_left_over_from_before_a_limit() {
+        let bucket = bucket(0);
+        let mut purses = [Purse::new(bucket.clone())];
+        assert!(spend(&mut purses, true, 1, SECOND));
+        bucket.set(8_000, SECOND);
+        assert!((64_000..=65_536).contains(&pass(&mut purses, SECOND)));
     }
 
     #[test]
@@ -142,7 +175,7 @@ mod tests {
         let (mut one, mut other) = ([Purse::new(shared.clone())], [Purse::new(shared.clone())]);
         let passed = pass(&mut one, 0) + pass(&mut other, 0);
         assert!((240_000..=250_000).contains(&passed), "{passed}");
-        shared.set(0);
+        shared.set(0, 0);
         assert!(spend(&mut other, true, 1 << 40, 0));
     }
 

@@ -23,6 +23,7 @@ pub(super) fn tune(socket: &TcpStream, backlog: usize) {
 }
 
 fn try_tune(socket: SockRef<'_>, backlog: usize) -> io::Result<()> {
+    socket.set_nonblocking(true)?;
     let keepalive =
         TcpKeepalive::new().with_time(IDLE).with_interval(INTERVAL).with_retries(PROBES);
     socket.set_tcp_keepalive(&keepalive)?;

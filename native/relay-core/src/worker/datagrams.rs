@@ -68,7 +68,7 @@ impl<D: Driver> Worker<D> {
         };
         let known = has_relay || knows_nonce();
         let standing = if known { Standing::Known } else { Standing::Stranger };
-        if !self.station.hand_up.message(leg, data, standing) {
+        if !self.shared.hand_up.message(leg, data, standing) {
             self.station.counters.drops.add(Drop::HandUpFull, 1);
         }
         self.handed_up = true;

@@ -14,7 +14,6 @@ use std::time::Duration;
 
 use crate::engine::Shared;
 use crate::forward::{Forwarder, WorkerCounters};
-use crate::handup::HandUp;
 use crate::io::arena::Arena;
 use crate::io::{Arrivals, Driver, Token};
 use crate::orders::{Order, Orders};
@@ -61,8 +60,6 @@ struct Passed {
 pub struct Station {
     /// What it is told.
     pub orders: Orders,
-    /// What it hands up.
-    pub hand_up: HandUp,
     /// What it counts.
     pub counters: Arc<WorkerCounters>,
     passed: Mutex<VecDeque<Passed>>,
@@ -74,12 +71,7 @@ impl Station {
     /// # Errors
     /// Out of descriptors.
     pub fn new() -> io::Result<Self> {
-        Ok(Self {
-            orders: Orders::new()?,
-            hand_up: HandUp::default(),
-            counters: Arc::default(),
-            passed: Mutex::default(),
-        })
+        Ok(Self { orders: Orders::new()?, counters: Arc::default(), passed: Mutex::default() })
     }
 
     fn pass(&self, passed: Passed) -> bool {
@@ -191,7 +183,7 @@ impl<D: Driver> Worker<D> {
         self.arrivals = arrivals;
         if std::mem::take(&mut self.handed_up) {
             self.shared.bell.ring();
-            if !std::mem::take(&mut self.relayed) && !self.station.hand_up.is_empty() {
+            if !std::mem::take(&mut self.relayed) && !self.shared.hand_up.is_empty() {
                 std::thread::sleep(GATHERING);
             }
         }

@@ -85,9 +85,9 @@ impl<D: Driver> Worker<D> {
     }
 
     fn adopt(&mut self, adoption: Adoption, now: Nanos) {
-        let Adoption { socket, leg, settings, tls, first_bytes, ledger } = adoption;
+        let Adoption { socket, leg, settings, tls, since, first_bytes, ledger } = adoption;
         let stream = match &tls {
-            Some(tls) => Stream::tls(socket.into(), &settings, tls, &first_bytes, now),
+            Some(tls) => Stream::tls(socket.into(), &settings, tls, &first_bytes, since),
             None => Stream::tcp(socket.into(), &settings, &first_bytes),
         };
         let place = self.forwarder.connections.add(|place, generation| Connection {

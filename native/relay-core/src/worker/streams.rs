@@ -62,7 +62,7 @@ impl<D: Driver> Worker<D> {
             let progress =
                 connection.stream.readable(self.arena.bytes_mut(slot), &mut self.scratch);
             if progress.opened {
-                self.station.hand_up.opened(connection.leg);
+                self.shared.hand_up.opened(connection.leg);
                 self.handed_up = true;
             }
             let bytes = self.arena.bytes(slot, progress.filled);
@@ -170,7 +170,7 @@ impl<D: Driver> Worker<D> {
         self.driver.unwatch(connection.stream.as_fd(), connection.token);
         let standing =
             if connection.client.is_some() { Standing::Known } else { Standing::Stranger };
-        self.station.hand_up.closed(connection.leg, reason, standing);
+        self.shared.hand_up.closed(connection.leg, reason, standing);
         self.handed_up = true;
     }
 }
