@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from turnd import logs, system
 from turnd.config import Config, ConfigError, find_config_file, load
-from turnd.engine.choose import EngineUnavailableError
+from turnd.engine.installed import EngineUnavailableError
 from turnd.runtime.ending import Signals
 from turnd.runtime.endpoints import BindError
 from turnd.runtime.examine import examine

@@ -1,9 +1,11 @@
 from __future__ import annotations
 
 import resource
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -11,8 +13,34 @@ import pytest
 from tests.listeners.pems import make_pair
 from turnd.cli.local_check import Machine, check_machine
 from turnd.client.report import Status, Step
+from turnd.engine import choose
+from turnd.engine.installed import EngineUnavailableError
 
 Write = Callable[..., Path]
+
+
+def missing() -> None:
+    raise EngineUnavailableError("none is installed")
+
+
+class Native:
+    """A native engine as if there were one."""
+
+    name = "native"
+
+    def __init__(self, *_: object) -> None:
+        self.details = {"io": "epoll"}
+
+    def stop(self) -> None:
+        """Nothing was opened."""
+
+
+@pytest.fixture(autouse=True)
+def native(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(choose, "require_native", lambda: None)
+    monkeypatch.setitem(sys.modules, "turnd.engine.native", SimpleNamespace(NativeEngine=Native))
+
+
 SYSCTLS = {
     "net/core/rmem_max": "4194304",
     "net/core/wmem_max": "8388608",
@@ -49,7 +77,8 @@ def test_a_good_machine(steps: Look) -> None:
 
     assert {step.status for step in found.values()} == {Status.OK, Status.SKIPPED}
     assert found["config"].text == "built-in defaults, no errors"
-    assert found["engine"].values == {"engine": "portable"}
+    assert found["engine"].values == {"engine": "native", "io": "epoll"}
+    assert found["engine"].text == "native: it is installed"
     assert found["certificate"].status is Status.SKIPPED
 
 
@@ -69,11 +98,30 @@ def test_a_broken_config_and_the_rest_nevertheless(steps: Look, config: Write) -
     assert found["receive_buffer"].status is Status.OK
 
 
-def test_an_engine_that_is_not_installed(steps: Look, config: Write) -> None:
-    found = steps(config(engine="native"))
+class TestEngine:
+    def test_the_portable_one_because_it_is_wanted(self, steps: Look, config: Write) -> None:
+        step = steps(config(engine="portable"))["engine"]
 
-    assert found["engine"].status is Status.FAILED
-    assert "engine: auto" in found["engine"].fix
+        assert (step.status, step.text) == (Status.OK, "portable: as configured")
+
+    def test_the_portable_one_for_want_of_another(
+        self, steps: Look, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(choose, "require_native", missing)
+        step = steps()["engine"]
+
+        assert (step.status, step.text) == (Status.WARNING, "portable: none is installed")
+        assert "make install" in step.fix
+
+    def test_one_that_is_not_installed(
+        self, steps: Look, config: Write, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(choose, "require_native", missing)
+        step = steps(config(engine="native"))["engine"]
+
+        assert step.status is Status.FAILED
+        assert "make install" in step.text
+        assert "engine: auto" in step.fix
 
 
 class TestBuffers:

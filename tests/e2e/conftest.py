@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.e2e.certificates import Authority
-from tests.e2e.server import Server, serve
+from tests.e2e.server import Server, serve, served_by
+from tests.engine.installed import ENGINES
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -36,8 +37,15 @@ def authority(folders: Path) -> Authority:
     return Authority(folders / "authority")
 
 
+@pytest.fixture(scope="module", params=ENGINES, autouse=True)
+def engine(request: pytest.FixtureRequest) -> Iterator[str]:
+    """What relays: every test meets every engine."""
+    with served_by(request.param):
+        yield request.param
+
+
 @pytest.fixture(scope="module")
-def server(authority: Authority, folders: Path) -> Iterator[Server]:
+def server(authority: Authority, folders: Path, engine: str) -> Iterator[Server]:
     pair = authority.issue("localhost")
     with serve(Path(tempfile.mkdtemp(dir=folders)), tls=pair.section()) as running:
         yield running

@@ -87,6 +87,19 @@ def _is_free(host: str, kind: socket.SocketKind, port: int) -> bool:
     return True
 
 
+_engines = ["portable"]
+
+
+@contextmanager
+def served_by(engine: str) -> Iterator[None]:
+    """Servers that start within relay by that engine."""
+    _engines.append(engine)
+    try:
+        yield
+    finally:
+        _engines.pop()
+
+
 def base_config(port: int, tls_port: int, admin_port: int) -> dict[str, Any]:
     """Loopback on both families by UDP, TCP and (with a certificate) TLS; relays to loopback."""
     return {
@@ -97,7 +110,7 @@ def base_config(port: int, tls_port: int, admin_port: int) -> dict[str, Any]:
         "peers": {"allow": ["127.0.0.0/8", "::1/128"]},
         "admin": {"listen": f"127.0.0.1:{admin_port}"},
         "log": {"format": "json", "level": "info"},
-        "engine": "portable",
+        "engine": _engines[-1],
         "shutdown": {"timeout": 1},
     }
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from functools import partial
 from typing import TYPE_CHECKING
 
 import pytest
@@ -23,6 +24,7 @@ from turnd.stun.channel_data import encode_channel_data
 from turnd.stun.message import MessageClass, Method, decode_untrusted, encode_message
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from typing import Any
 
     from tests.engine.worlds import World
@@ -48,6 +50,21 @@ def data_of(indication: bytes) -> tuple[TransportAddress | None, bytes | None]:
     message = decode_untrusted(indication)
     assert (message.method, message.message_class) == (Method.DATA, MessageClass.INDICATION)
     return message.get(attributes.XOR_PEER_ADDRESS), message.get(attributes.DATA)
+
+
+async def flood(world: World, send: Callable[[bytes, TransportAddress], None], number: int) -> None:
+    """Send so many requests; all of them have been seen when it returns."""
+    server = world.engine.endpoint(world.listener)
+    for start in range(0, number, 100):
+        marks = world.drops().get(Drop.NOT_STUN, 0)
+        for _ in range(min(100, number - start)):
+            send(REQUEST, server)
+        send(b"\xff", server)
+        await world.until(partial(has_dropped, world, marks + 1))
+
+
+def has_dropped(world: World, number: int) -> bool:
+    return world.drops().get(Drop.NOT_STUN) == number
 
 
 class Allocation:
@@ -89,7 +106,7 @@ class HandingUp:
     async def test_messages_come_oldest_first(self, world: World) -> None:
         clients = [world.client() for _ in range(5)]
         for client in clients:
-            client.send(REQUEST, world.engine.endpoint(world.listener))
+            await flood(world, client.send, 1)
         expected = [ClientMessage(world.leg(client), REQUEST) for client in clients]
         assert await world.events(5) == expected
 

@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import partial
 from typing import TYPE_CHECKING
 
-from tests.engine.contract import BINDING, REQUEST, Allocation, channel_data, send_indication
+from tests.engine.contract import (
+    BINDING,
+    REQUEST,
+    Allocation,
+    channel_data,
+    flood,
+    send_indication,
+)
 from tests.engine.contract_streams import padded, with_channel
 from tests.engine.worlds import LOOPBACK, SETTINGS
 from turnd.engine.base import BucketId, ClientMessage, Drop, LegOpened, Transport
-from turnd.stun.addresses import TransportAddress
 
 if TYPE_CHECKING:
     from tests.engine.worlds import World
@@ -46,7 +51,8 @@ class Waiting:
 
     async def test_a_new_stream_goes_before_strangers(self, world: World) -> None:
         await flood(world, world.client().send, 300)
-        stream = world.adopt_by(world.engine.stream_listener(SETTINGS))
+        stream = world.adopt_by(world.engine.stream_listener(SETTINGS), padded(b"media"))
+        await world.until(lambda: Drop.NO_ALLOCATION in world.drops())
         assert (await drain(world))[0] == LegOpened(stream)
 
     async def test_networks_take_turns(self, world: World) -> None:
@@ -150,24 +156,6 @@ class Bandwidth:
         assert await passed_up(allocation) == 65
         world.engine.move(allocation.relay, allocation.leg, 9e9)
         assert await passed_up(allocation) == 100
-
-
-Send = Callable[[bytes, TransportAddress], None]
-
-
-async def flood(world: World, send: Send, number: int) -> None:
-    """Send so many requests; all of them have been seen when it returns."""
-    server = world.engine.endpoint(world.listener)
-    for start in range(0, number, 100):
-        marks = world.drops().get(Drop.NOT_STUN, 0)
-        for _ in range(min(100, number - start)):
-            send(REQUEST, server)
-        send(b"\xff", server)
-        await world.until(partial(has_dropped, world, marks + 1))
-
-
-def has_dropped(world: World, number: int) -> bool:
-    return world.drops().get(Drop.NOT_STUN) == number
 
 
 async def drain(world: World) -> list[Event]:

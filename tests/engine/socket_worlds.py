@@ -143,8 +143,8 @@ class SocketWorld(World):
             settings = replace(settings, tls=tls_sides()[0])
         return self._connect_to(self.engine.stream_listener(settings), transport, first_bytes)
 
-    def adopt_by(self, listener: ListenerId) -> Leg:
-        return self._connect_to(listener, Transport.TCP, b"")[0]
+    def adopt_by(self, listener: ListenerId, first_bytes: bytes = b"") -> Leg:
+        return self._connect_to(listener, Transport.TCP, first_bytes)[0]
 
     def _connect_to(
         self, listener: ListenerId, transport: Transport, first_bytes: bytes

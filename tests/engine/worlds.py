@@ -115,7 +115,7 @@ class World(ABC):
         """A TLS stream whose handshake has not begun."""
 
     @abstractmethod
-    def adopt_by(self, listener: ListenerId) -> Leg:
+    def adopt_by(self, listener: ListenerId, first_bytes: bytes = b"") -> Leg:
         """One more TCP connection under a listener that may be closed."""
 
     @abstractmethod
@@ -288,8 +288,8 @@ class FakeWorld(World):
         leg = self._adopt_by(listener, transport, first_bytes)
         return FakeStreamClient(self.engine, leg)
 
-    def adopt_by(self, listener: ListenerId) -> Leg:
-        return self._adopt_by(listener, Transport.TCP, b"")
+    def adopt_by(self, listener: ListenerId, first_bytes: bytes = b"") -> Leg:
+        return self._adopt_by(listener, Transport.TCP, first_bytes)
 
     def _adopt_by(self, listener: ListenerId, transport: Transport, first_bytes: bytes) -> Leg:
         client = ClientAddress(TransportAddress(LOOPBACK, self.free_port(LOOPBACK)))

@@ -60,6 +60,7 @@ def basics(folder: Path) -> dict[str, Any]:
         "state_directory": str(folder / "state"),
         "shutdown": {"timeout": 60},
         "log": {"format": "json"},
+        "engine": "portable",
     }
 
 

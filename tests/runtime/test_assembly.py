@@ -59,13 +59,21 @@ def test_how_many_workers_and_where(
     text: str, workers: int, cpus: tuple[int, ...], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("os.sched_getaffinity", lambda _: {5, 1, 4})
-    assert assembly.engine_options(config(text)) == EngineOptions("auto", workers, cpus)
+    assert assembly.engine_options(config(text), {}) == EngineOptions("auto", workers, cpus)
 
 
 def test_a_cpu_that_is_not_ours(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("os.sched_getaffinity", lambda _: {0, 1})
     with pytest.raises(ValueError, match="may not run on CPU 2, 7, only on 0, 1"):
-        assembly.engine_options(config("cpu_affinity: [1, 2, 7]"))
+        assembly.engine_options(config("cpu_affinity: [1, 2, 7]"), {})
+
+
+@pytest.mark.parametrize(
+    ("value", "required"), [(None, False), ("", False), ("0", False), ("1", True)]
+)
+def test_a_native_engine_can_be_made_a_must(value: str | None, required: bool) -> None:
+    environ = {} if value is None else {"TURND_REQUIRE_NATIVE": value}
+    assert assembly.engine_options(config(""), environ).native_required is required
 
 
 def test_bandwidth_is_of_the_realm_or_the_server() -> None:

@@ -85,7 +85,7 @@ async def test_users_and_secrets_change_and_live_allocations_go_on(tmp_path: Pat
 @pytest.mark.parametrize(
     ("changes", "problem"),
     [
-        ({"reelm": "x"}, r":10:1: reelm: "),
+        ({"reelm": "x"}, r":11:1: reelm: "),
         ({"relay": {"ports": "9-1"}}, r":3:\d+: relay\.ports: "),
         ({"auth": {"redis": "redis://127.0.0.1:0x/"}}, r":4:\d+: auth\.redis: .*port"),
         ({"auth": {"redis": "redis://h/?nonsense=1"}}, r":4:\d+: auth\.redis: .*nonsense"),
@@ -95,7 +95,7 @@ async def test_users_and_secrets_change_and_live_allocations_go_on(tmp_path: Pat
             r":4:\d+: auth\.users: no password algorithm",
         ),
         ({"auth": {"redis": "redis://h", "redis_tls_ca": "/none"}}, r":4:\d+: auth\.redis_tls_ca"),
-        ({"tls": {"certificate": "/none.pem", "key": "/none.key"}}, r":10:\d+: tls\[0\]"),
+        ({"tls": {"certificate": "/none.pem", "key": "/none.key"}}, r":11:\d+: tls\[0\]"),
         ({"peers": {"deny": ["10.0.0.1/8"]}}, r":5:\d+: peers\.deny\[0\]: "),
     ],
 )
@@ -310,7 +310,7 @@ async def test_a_bad_certificate_refuses_the_whole_reload(tmp_path: Path) -> Non
             result = await run.reload(auth={"users": dict([BOB])})
             assert not result["ok"]
             assert re.search(
-                r":10:\d+: tls\[0\]\.certificate: .*another certificate", result["problems"][0]
+                r":11:\d+: tls\[0\]\.certificate: .*another certificate", result["problems"][0]
             )
             assert await serial(run.port("tls")) == before
         assert list(run.server.config.auth.users) == ["alice"]

@@ -16,7 +16,8 @@ from turnd.client.report import Status, Step
 from turnd.config.loader import find_config_file, load
 from turnd.config.model import Config
 from turnd.config.problems import ConfigError
-from turnd.engine.choose import EngineOptions, EngineUnavailableError, choose_engine
+from turnd.engine.choose import MEND, EngineOptions, choose_engine
+from turnd.engine.installed import EngineUnavailableError
 from turnd.listeners.certificates import CertificateError, CertificateInfo, Certificates
 
 if TYPE_CHECKING:
@@ -84,8 +85,13 @@ def _engine(config: Config) -> Step:
     try:
         engine, reason = choose_engine(EngineOptions(config.engine))
     except EngineUnavailableError as error:
-        return Step("engine", Status.FAILED, str(error), "Set engine: auto in the config.")
-    return Step("engine", Status.OK, f"{engine.name}: {reason}", values={"engine": engine.name})
+        return Step("engine", Status.FAILED, str(error), "Or set engine: auto in the config.")
+    engine.stop()
+    text = f"{engine.name}: {reason}"
+    values = {"engine": engine.name, **engine.details}
+    if config.engine == "auto" and engine.name == "portable":
+        return Step("engine", Status.WARNING, text, f"The native engine is faster: {MEND}.", values)
+    return Step("engine", Status.OK, text, values=values)
 
 
 def _buffer(name: str, parameter: str, wanted: int, machine: Machine) -> Step:

@@ -5,10 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
+from turnd.engine.installed import EngineUnavailableError, require_native
 from turnd.engine.portable import PortableEngine
 
 if TYPE_CHECKING:
     from turnd.engine.base import RelayEngine
+
+MEND = "make install builds one where cargo is (https://rustup.rs)"
+"""What to do about a missing native engine."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,6 +25,8 @@ class EngineOptions:
     """Threads that move packets, of an engine that has such; at least 1."""
     cpus: tuple[int, ...] = ()
     """What workers are pinned to: worker i to `cpus[i % len(cpus)]`; without any they roam."""
+    native_required: bool = False
+    """Whether `auto` may not fall back on the portable engine."""
 
 
 class Choice(NamedTuple):
@@ -30,19 +36,30 @@ class Choice(NamedTuple):
     reason: str
 
 
-class EngineUnavailableError(Exception):
-    """The engine that was asked for is not installed."""
-
-
 def choose_engine(options: EngineOptions) -> Choice:
     """The engine for the configuration's wishes.
 
     Raises:
-        EngineUnavailableError: `native`, and there is none.
+        EngineUnavailableError: a native one has to be, and there is none; says how to mend it.
     """
-    if options.wanted == "native":
-        raise EngineUnavailableError(
-            "engine: native is not part of this installation; say auto or portable"
-        )
-    reason = "as configured" if options.wanted == "portable" else "no native engine is installed"
-    return Choice(PortableEngine(), reason)
+    if options.wanted == "portable":
+        return Choice(PortableEngine(), "as configured")
+    try:
+        engine = _native_engine(options)
+    except EngineUnavailableError as error:
+        if options.wanted == "native":
+            raise EngineUnavailableError(f"engine: native: {error}; {MEND}") from error
+        if options.native_required:
+            raise EngineUnavailableError(f"TURND_REQUIRE_NATIVE: {error}; {MEND}") from error
+        return Choice(PortableEngine(), str(error))
+    return Choice(engine, "as configured" if options.wanted == "native" else "it is installed")
+
+
+def _native_engine(options: EngineOptions) -> RelayEngine:
+    require_native()
+    from turnd.engine.native import NativeEngine  # noqa: PLC0415 - not every installation has it
+
+    try:
+        return NativeEngine(options.workers, options.cpus)
+    except OSError as error:
+        raise EngineUnavailableError(f"the native engine does not run here ({error})") from error

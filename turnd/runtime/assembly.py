@@ -62,7 +62,7 @@ class OwnAddresses:
     """Every address of this host."""
 
 
-def engine_options(config: Config) -> EngineOptions:
+def engine_options(config: Config, environ: Mapping[str, str]) -> EngineOptions:
     """Which engine, and for one with workers: how many, and where they stay.
 
     Raises:
@@ -77,7 +77,8 @@ def engine_options(config: Config) -> EngineOptions:
             f"cpu_affinity: the process may not run on CPU {', '.join(foreign)}, only on "
             f"{', '.join(map(str, ours))}"
         )
-    return EngineOptions(config.engine, config.workers or len(cpus or ours), cpus)
+    required = environ.get("TURND_REQUIRE_NATIVE", "0") not in {"", "0"}
+    return EngineOptions(config.engine, config.workers or len(cpus or ours), cpus, required)
 
 
 def turn_settings(config: Config) -> TurnSettings:

@@ -65,7 +65,7 @@ class Server:
         self.not_ready: str | None = "starting"
         self.admin_endpoint: TransportAddress | None = None
         self.certificates = assembly.certificates(config)
-        self.engine, self.engine_reason = choose_engine(assembly.engine_options(config))
+        self.engine, self.engine_reason = choose_engine(assembly.engine_options(config, environ))
         self.endpoints = Endpoints(
             self.engine,
             StreamCaps(config.limits.connections_per_client, config.limits.connections),

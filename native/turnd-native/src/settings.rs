@@ -1,0 +1,61 @@
+//! What Python sets, as the engine takes it. None of it is read while packets move.
+
+use pyo3::prelude::*;
+use pyo3::pybacked::PyBackedStr;
+use relay_core::engine::ListenerSettings;
+use relay_core::io::probe::IoChoice;
+use relay_core::stream::tls::Identity;
+use relay_core::wire::nonce::NonceKeys;
+
+use crate::error::{DoorError, Result};
+
+/// Bytes of a nonce key.
+const NONCE_KEY: usize = 32;
+
+/// `turnd.engine.base.ListenerSettings`.
+pub(crate) fn listener(settings: &Bound<'_, PyAny>) -> Result<ListenerSettings> {
+    let tls = settings.getattr("tls")?;
+    let mut identities = Vec::new();
+    if !tls.is_none() {
+        for identity in tls.getattr("identities")?.try_iter()? {
+            identities.push(tls_identity(&identity?)?);
+        }
+    }
+    Ok(ListenerSettings {
+        receive_buffer: settings.getattr("receive_buffer")?.extract()?,
+        send_buffer: settings.getattr("send_buffer")?.extract()?,
+        stream_backlog: settings.getattr("stream_backlog")?.extract()?,
+        handshake_timeout: settings.getattr("handshake_timeout")?.extract()?,
+        frame_timeout: settings.getattr("frame_timeout")?.extract()?,
+        identities,
+    })
+}
+
+fn tls_identity(identity: &Bound<'_, PyAny>) -> Result<Identity> {
+    Ok(Identity {
+        names: identity.getattr("names")?.extract()?,
+        certificate_pem: identity.getattr("certificate")?.extract()?,
+        key_pem: identity.getattr("key")?.extract()?,
+    })
+}
+
+/// `turnd.engine.base.NonceKeys`.
+pub(crate) fn nonce_keys(keys: &Bound<'_, PyAny>) -> Result<NonceKeys> {
+    let mut by_epoch = Vec::new();
+    for pair in keys.getattr("keys")?.call_method0("items")?.try_iter()? {
+        by_epoch.push(pair?.extract::<(u64, [u8; NONCE_KEY])>()?);
+    }
+    let tick = keys.getattr("tick")?.extract()?;
+    let mac_length = keys.getattr("mac_length")?.extract()?;
+    NonceKeys::new(tick, mac_length, &by_epoch).ok_or(DoorError::Value("no nonce has such keys"))
+}
+
+/// How to talk to the kernel, by its name.
+pub(crate) fn io_choice(name: &PyBackedStr) -> Result<IoChoice> {
+    match name.as_ref() {
+        "auto" => Ok(IoChoice::Auto),
+        "epoll" => Ok(IoChoice::Epoll),
+        "uring" => Ok(IoChoice::Uring),
+        _ => Err(DoorError::Value("io is auto, epoll or uring")),
+    }
+}

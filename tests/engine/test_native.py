@@ -1,0 +1,76 @@
+"""The contract on the native engine, by every way to talk to the kernel that works here."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.engine import (
+    contract,
+    contract_bounds,
+    contract_protection,
+    contract_sockets,
+    contract_streams,
+)
+from tests.engine.native_world import IOS, NativeWorld
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+KINDS = [(io, workers) for io in IOS for workers in (1, 2)]
+
+
+@pytest.fixture(params=KINDS, ids=lambda kind: f"{kind[0]}-{kind[1]}")
+async def world(request: pytest.FixtureRequest) -> AsyncIterator[NativeWorld]:
+    surroundings = NativeWorld(*request.param)
+    yield surroundings
+    await surroundings.close()
+
+
+class TestHandingUp(contract.HandingUp):
+    pass
+
+
+class TestRelays(contract.Relays):
+    pass
+
+
+class TestChannels(contract.Channels):
+    pass
+
+
+class TestIndications(contract.Indications):
+    pass
+
+
+class TestFailures(contract.Failures):
+    pass
+
+
+class TestWaiting(contract_bounds.Waiting):
+    pass
+
+
+class TestBudget(contract_bounds.Budget):
+    pass
+
+
+class TestBandwidth(contract_bounds.Bandwidth):
+    pass
+
+
+class TestProtection(contract_protection.Protection):
+    pass
+
+
+class TestOwnAddresses(contract_protection.OwnAddresses):
+    pass
+
+
+class TestStreams(contract_streams.Streams):
+    pass
+
+
+class TestSockets(contract_sockets.Sockets):
+    pass

@@ -1,0 +1,97 @@
+"""That Python sees no media: while its event loop is blocked, packets flow and rules end.
+
+All of it happens within one call that awaits nothing, so that the loop of this thread, which is the
+only one to call the engine, has no turn.
+"""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.engine.contract import Allocation, channel_data, data_of
+from tests.engine.native_world import IOS, SystemWorld
+from tests.engine.socket_worlds import SocketParty
+from tests.waiting import LIMIT
+from turnd.engine.base import Drop
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+BLOCKED = 2.0
+"""Seconds."""
+LASTS = 1.0
+"""Seconds of a permission that ends meanwhile."""
+LATE = 0.5
+"""Seconds that a packet may be on its way, on a busy machine."""
+RUN = 8
+"""Packets at a time."""
+
+
+@pytest.fixture(params=IOS)
+async def world(request: pytest.FixtureRequest) -> AsyncIterator[SystemWorld]:
+    surroundings = SystemWorld(request.param)
+    yield surroundings
+    await surroundings.close()
+
+
+class Blocking:
+    """A party's socket, read without the event loop."""
+
+    def __init__(self, party: object) -> None:
+        assert isinstance(party, SocketParty)
+        self.sock = party.sock
+        self.sock.settimeout(LIMIT)
+
+    def receive(self) -> bytes:
+        return self.sock.recv(65_536)
+
+    def rest(self) -> list[bytes]:
+        """All that has arrived by now."""
+        self.sock.setblocking(False)
+        found = []
+        while True:
+            try:
+                found.append(self.receive())
+            except BlockingIOError:
+                return found
+
+
+def packet(number: int) -> bytes:
+    return number.to_bytes(4)
+
+
+def run_both_ways(allocation: Allocation, client: Blocking, peer: Blocking, first: int) -> None:
+    numbers = range(first, first + RUN)
+    for number in numbers:
+        allocation.send(channel_data(packet(number)))
+        allocation.answer(packet(number))
+    assert [peer.receive() for _ in numbers] == [packet(n) for n in numbers]
+    assert [client.receive() for _ in numbers] == [channel_data(packet(n)) for n in numbers]
+
+
+def test_packets_flow_and_a_permission_ends_while_the_loop_is_blocked(world: SystemWorld) -> None:
+    lasting = Allocation(world)
+    client, peer = Blocking(lasting.client), Blocking(lasting.peer)
+    brief, stranger = world.client(), world.peer()
+    relay, relayed_address = world.open_relay(world.leg(brief))
+    sent_at: list[float] = []
+    relayed = 0
+    began = time.monotonic()
+    deadline = began + LASTS
+    world.engine.permit(relay, stranger.address.host, deadline)
+    while time.monotonic() < began + BLOCKED:
+        run_both_ways(lasting, client, peer, relayed)
+        relayed += RUN
+        sent_at.append(time.monotonic())
+        stranger.send(packet(len(sent_at) - 1), relayed_address)
+    arrived = {int.from_bytes(data_of(each)[1] or b"") for each in Blocking(brief).rest()}
+
+    assert world.woken == 0
+    assert relayed > 10 * RUN
+    assert arrived >= {n for n, at in enumerate(sent_at) if at < deadline - LATE}
+    assert not arrived & {n for n, at in enumerate(sent_at) if at >= deadline}
+    assert 0 < len(arrived) < len(sent_at)
+    assert world.drops() == {Drop.NO_PERMISSION: len(sent_at) - len(arrived)}
