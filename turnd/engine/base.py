@@ -48,14 +48,15 @@ BucketId = NewType("BucketId", int)
 class Transport(StrEnum):
     """What a client talks to us by."""
 
+    is_stream: bool
+    """Whether messages arrive framed in a byte stream. No property: every request asks for it."""
+
     UDP = "udp"
     TCP = "tcp"
     TLS = "tls"
 
-    @property
-    def is_stream(self) -> bool:
-        """Whether messages arrive framed in a byte stream."""
-        return self is not Transport.UDP
+    def __init__(self, value: str) -> None:
+        self.is_stream = value != "udp"
 
 
 class Leg(NamedTuple):
