@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from tests.engine.contract import (
@@ -18,6 +17,8 @@ from tests.engine.worlds import LOOPBACK, SETTINGS
 from turnd.engine.base import BucketId, ClientMessage, Drop, LegOpened, Transport
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from tests.engine.worlds import World
     from turnd.engine.base import Event
 
