@@ -18,6 +18,8 @@ pub struct Connection {
     pub ledger: u32,
     /// Whether it is among those to be flushed when the turn ends.
     pub unflushed: bool,
+    /// Whether it is among those to be read in the next turn.
+    pub unread: bool,
     /// Whether to be told when the socket takes bytes again has been asked for.
     pub waits: bool,
 }

@@ -1,5 +1,6 @@
 //! What a worker is told, in one queue: an order that was given first is obeyed first.
 
+use std::collections::VecDeque;
 use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -98,7 +99,8 @@ pub enum Order {
 /// The queue of one worker.
 #[derive(Debug)]
 pub struct Orders {
-    queue: Mutex<Vec<Order>>,
+    /// None: the worker has ended.
+    queue: Mutex<Option<VecDeque<Order>>>,
     waiting: AtomicBool,
     wake: Wake,
 }
@@ -109,7 +111,8 @@ impl Orders {
     /// # Errors
     /// Out of descriptors.
     pub fn new() -> std::io::Result<Self> {
-        Ok(Self { queue: Mutex::default(), waiting: AtomicBool::new(false), wake: Wake::new()? })
+        let queue = Mutex::new(Some(VecDeque::new()));
+        Ok(Self { queue, waiting: AtomicBool::new(false), wake: Wake::new()? })
     }
 
     /// What the worker waits on.
@@ -122,7 +125,8 @@ impl Orders {
     pub fn give(&self, order: Order) {
         let waiting = {
             let mut queue = self.queue.lock().unwrap_or_else(PoisonError::into_inner);
-            queue.push(order);
+            let Some(queue) = queue.as_mut() else { return };
+            queue.push_back(order);
             queue.len()
         };
         self.waiting.store(true, Ordering::Release);
@@ -137,17 +141,30 @@ impl Orders {
         self.wake.wake();
     }
 
-    /// Takes all that were given, in their order, into an empty batch.
-    pub fn take(&self, batch: &mut Vec<Order>) {
+    /// Takes all that were given, in their order, behind those of the batch.
+    pub fn take(&self, batch: &mut VecDeque<Order>) {
         if self.waiting.swap(false, Ordering::Acquire) {
             let mut queue = self.queue.lock().unwrap_or_else(PoisonError::into_inner);
-            std::mem::swap(&mut *queue, batch);
+            if let Some(queue) = queue.as_mut() {
+                batch.append(queue);
+            }
         }
+    }
+
+    /// The worker has ended: what it was told and will be told comes to nothing, and whoever waits
+    /// for an answer learns that there will be none.
+    pub fn close(&self) {
+        let mut queue = self.queue.lock().unwrap_or_else(PoisonError::into_inner);
+        let never_obeyed = queue.take();
+        drop(queue);
+        drop(never_obeyed);
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::sync::mpsc::{RecvError, sync_channel};
+
     use super::*;
 
     #[test]
@@ -156,7 +173,7 @@ mod tests {
         for id in 0..PATIENCE as u64 * 2 {
             orders.give(Order::Close(id));
         }
-        let mut batch = Vec::new();
+        let mut batch = VecDeque::new();
         orders.take(&mut batch);
         let ids: Vec<u64> = batch
             .drain(..)
@@ -165,5 +182,17 @@ mod tests {
         assert_eq!(ids, (0..PATIENCE as u64 * 2).collect::<Vec<_>>());
         orders.take(&mut batch);
         assert!(batch.is_empty());
+    }
+
+    #[test]
+    fn who_waits_for_a_worker_that_has_ended_learns_of_it() {
+        let orders = Orders::new().unwrap();
+        let (before, answer) = sync_channel(1);
+        orders.give(Order::Report(before));
+        orders.close();
+        assert_eq!(answer.recv(), Err(RecvError));
+        let (after, answer) = sync_channel(1);
+        orders.give_now(Order::Report(after));
+        assert_eq!(answer.recv(), Err(RecvError));
     }
 }

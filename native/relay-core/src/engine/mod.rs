@@ -13,7 +13,7 @@ use std::sync::{Arc, Weak};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use crate::counters::{Drop, Drops, Traffic};
+use crate::counters::{Drops, Traffic};
 use crate::handup::Event;
 use crate::io::probe::IoChoice;
 use crate::leg::{Leg, Transport};
@@ -46,8 +46,8 @@ pub const MOST_WORKERS: usize = 1 << WORKER_BITS;
 /// How long to wait for a worker to close a socket whose port is wanted again.
 const CLOSING: Duration = Duration::from_millis(250);
 
-/// Every so manieth relay's packets are stamped by the kernel, to be measured.
-const STAMPED: u64 = 16;
+/// Of so many relays one has its packets stamped by the kernel, to be measured.
+const STAMPED: u32 = 16;
 
 /// How an engine is made.
 #[derive(Clone, Debug)]
@@ -176,6 +176,8 @@ pub struct Engine {
     limited: HashMap<u64, Arc<Bucket>>,
     drops: Drops,
     closings: bool,
+    adopted: u32,
+    opened: u32,
 }
 
 impl Engine {
@@ -205,6 +207,8 @@ impl Engine {
             limited: HashMap::new(),
             drops: Drops::default(),
             closings: false,
+            adopted: 0,
+            opened: 0,
         })
     }
 
@@ -228,14 +232,7 @@ impl Engine {
 
     /// Closes everything; blocks until all threads have ended.
     pub fn stop(&mut self) {
-        for station in &self.shared.stations {
-            station.orders.give_now(Order::Stop);
-        }
-        for thread in self.threads.drain(..) {
-            if thread.join().is_err() {
-                self.drops.add(Drop::Refused, 0);
-            }
-        }
+        threads::stop(&self.shared, &mut self.threads);
         for relay in self.relays.values() {
             self.shared.around.relayed.remove(relay.bound);
         }
@@ -305,8 +302,9 @@ impl Engine {
     }
 
     /// Time has passed: streams over their deadlines are closed, expired rules dropped.
-    pub fn tick(&self) {
+    pub fn tick(&mut self) {
         self.shared.around.local.forget();
+        self.buckets.retain(|_, bucket| bucket.strong_count() > 0);
         for worker in 0..self.workers() {
             self.order_now(worker, Order::Tick);
         }

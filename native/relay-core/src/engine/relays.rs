@@ -46,10 +46,11 @@ impl Engine {
             if bound.port() == 0 { sys::socket::local_addr(socket.as_fd())? } else { bound };
         let worker = match leg {
             Some(leg) => self.worker_of_leg(leg),
-            None => (self.sequence % u64::from(self.workers())) as u32,
+            None => self.opened % self.workers(),
         };
         let id = self.handle(worker);
-        sys::options::prepare_relay(socket.as_fd(), self.sequence % STAMPED == 0)?;
+        sys::options::prepare_relay(socket.as_fd(), self.opened % STAMPED == 0)?;
+        self.opened = self.opened.wrapping_add(1);
         let shared = Arc::new(RelayShared::new(nanos(deadline)));
         self.shared.around.relayed.add(bound, shared.clone());
         let purses = self.purses(buckets);
@@ -115,6 +116,7 @@ impl Engine {
         for worker in 0..self.workers() {
             self.order_now(worker, Order::Report(to.clone()));
         }
+        drop(to); // a worker that has ended will not report
         for _ in 0..self.workers() {
             if from.recv_timeout(CLOSING).is_err() {
                 return; // the port is as good as taken

@@ -12,8 +12,9 @@ use crate::sys;
 impl Engine {
     /// Takes over a connected stream. Its leg's handle tells it from all others.
     pub fn adopt(&mut self, socket: OwnedFd, mut leg: Leg, first_bytes: Vec<u8>) -> Leg {
-        // Streams are spread evenly: a worker has as many as the next.
-        let worker = (self.sequence % u64::from(self.workers())) as u32;
+        // Streams are spread evenly: a worker gets as many as the next.
+        self.adopted = self.adopted.wrapping_add(1);
+        let worker = self.adopted % self.workers();
         leg.stream = self.handle(worker);
         let ledger = self.ledger(leg.listener, leg.transport);
         let Some(Endpoint::Streams(streams)) = self.endpoints.get(&leg.listener) else {

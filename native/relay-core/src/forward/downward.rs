@@ -21,13 +21,12 @@ impl Forwarder {
     /// Handles datagrams of one peer that reached a relayed transport address (RFC 8656 sections
     /// 11.3 and 12.7).
     pub fn from_peer(&mut self, arena: &mut Arena, datagram: &Datagram, now: Nanos) {
-        let packets = u64::from(datagram.len.div_ceil(datagram.segment.max(1)).max(1));
         let Some(relay) = find(&mut self.table.relays, datagram.socket) else { return };
         let place = datagram.socket.place() as u32;
         let number = relay.number_of(datagram.from);
         let tenant = relay.client.and_then(|client| self.table.clients.get_mut(client));
         let Some(tenant) = tenant.filter(|_| now < relay.shared.deadline()) else {
-            return self.drop_of(place, Drop::Expired, packets);
+            return self.drop_of(place, Drop::Expired, datagram.segments().count() as u64);
         };
         let channel = number.and_then(|number| tenant.channel(number));
         let channel = channel.filter(|channel| now < channel.deadline);
@@ -37,24 +36,19 @@ impl Forwarder {
             None => self.table.protection.shown(datagram.from),
         };
         if !relay.permits(Host::from(peer), now) {
-            return self.drop_of(place, Drop::NoPermission, packets);
+            return self.drop_of(place, Drop::NoPermission, datagram.segments().count() as u64);
         }
         let down = Down { place, number, peer, received: datagram.received };
-        let (mut start, end) = (datagram.start, datagram.start + datagram.len);
-        loop {
-            let len = datagram.segment.min(end - start);
+        for segment in datagram.segments() {
             // Before the first there is headroom; before the others is what waits to be sent.
-            let headroom = start == datagram.start;
+            let headroom = segment.start == datagram.start;
+            let (start, len) = (segment.start, segment.end - segment.start);
             self.to_client(
                 arena,
                 &down,
                 Segment { slot: datagram.slot, start, len, headroom },
                 now,
             );
-            start += len;
-            if start >= end {
-                return;
-            }
         }
     }
 

@@ -10,9 +10,9 @@ use std::sync::Arc;
 use crate::connection::Connection;
 use crate::counters::{Count, Drop, Drops, Traffic};
 use crate::histogram::Histogram;
-use crate::io::Datagram;
 use crate::io::arena::Arena;
 use crate::io::outbox::{Outbox, Piece};
+use crate::io::{Datagram, Kind};
 use crate::leg::{Leg, Transport};
 use crate::places::Places;
 use crate::rules::budget::AnswerBudget;
@@ -174,28 +174,30 @@ impl Forwarder {
             if transmit.lost > 0 {
                 self.counters.drops.add(reason, u64::from(transmit.lost));
             }
+            if transmit.received != 0 {
+                self.counters.latency.record(wall_clock.saturating_sub(transmit.received));
+            }
+            if envelope.relay.kind() != Kind::Relay {
+                continue; // a message of ours
+            }
+            let sent = transmit.packets - transmit.lost;
+            let payload = transmit.payload * u64::from(sent) / u64::from(transmit.packets);
+            let (upward, sent) = (envelope.upward, u64::from(sent));
+            if let Some(ledger) = self.ledgers.get(envelope.ledger as usize).filter(|_| sent > 0) {
+                ledger.add(upward, sent, payload, now);
+            }
             let Some(relay) = find(&mut self.table.relays, envelope.relay) else { continue };
-            let sent = u64::from(transmit.packets - transmit.lost);
-            let lost_payload =
-                transmit.payload / u64::from(transmit.packets) * u64::from(transmit.lost);
             if sent > 0 {
-                let payload = transmit.payload - lost_payload;
-                relay.shared.traffic.add(envelope.upward, sent, payload, now);
-                if let Some(ledger) = self.ledgers.get(envelope.ledger as usize) {
-                    ledger.add(envelope.upward, sent, payload, now);
-                }
+                relay.shared.traffic.add(upward, sent, payload, now);
             }
             if transmit.lost > 0 {
                 relay.shared.drops.add(reason, u64::from(transmit.lost));
             }
-            if transmit.refused_run {
-                match relay.client.and_then(|client| self.table.clients.get_mut(client)) {
-                    Some(tenant) if !envelope.upward => tenant.runs = false,
-                    _ => relay.runs = false,
-                }
-            }
-            if transmit.received != 0 {
-                self.counters.latency.record(wall_clock.saturating_sub(transmit.received));
+            if transmit.refused_run && upward {
+                relay.runs = false;
+            } else if transmit.refused_run {
+                let tenant = relay.client.and_then(|client| self.table.clients.get_mut(client));
+                tenant.into_iter().for_each(|tenant| tenant.runs = false);
             }
         }
         self.outbox.clear();

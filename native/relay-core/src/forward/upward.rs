@@ -58,10 +58,13 @@ impl Forwarder {
             return self.counters.drops.add(Drop::NoAllocation, 1);
         };
         let ledger = tenant.ledger;
-        let Some(channel) = tenant.channel(number).filter(|channel| now < channel.deadline) else {
+        let Some(channel) = tenant.channel(number) else {
             return self.counters.drops.add(Drop::NoChannel, 1);
         };
         let place = channel.relay;
+        if now >= channel.deadline {
+            return self.drop_of(place, Drop::NoChannel, 1);
+        }
         let Some(relay) = self.table.relays.get_mut(place) else { return };
         let protection = &self.table.protection;
         let refusal = if now >= relay.shared.deadline() {

@@ -6,6 +6,7 @@
 
 use std::io;
 use std::net::{IpAddr, SocketAddr};
+use std::ops::Range;
 use std::os::fd::BorrowedFd;
 use std::time::Duration;
 
@@ -133,6 +134,20 @@ pub struct Datagram {
     pub received: Nanos,
 }
 
+impl Datagram {
+    /// Where in the slot each single datagram is; at least one, which may be empty.
+    pub fn segments(&self) -> impl Iterator<Item = Range<u32>> + use<> {
+        let (end, size) = (self.start + self.len, self.segment.max(1));
+        let mut next = Some(self.start);
+        std::iter::from_fn(move || {
+            let start = next?;
+            let stop = end.min(start + size);
+            next = (stop < end).then_some(stop);
+            Some(start..stop)
+        })
+    }
+}
+
 /// What a descriptor is ready for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Ready {
@@ -244,6 +259,20 @@ mod tests {
         assert_eq!(Token::listener(3).kind(), Kind::Listener);
         assert_eq!(Token::stream(3, 1).kind(), Kind::Stream);
         assert_eq!(Token::WAKE.kind(), Kind::Wake);
+    }
+
+    #[test]
+    fn what_was_merged_is_told_apart() {
+        let segments = |start, len, segment| {
+            let (from, socket) = ("192.0.2.1:1".parse().unwrap(), Token::listener(0));
+            let (slot, to, received) = (0, None, 0);
+            let all = Datagram { socket, slot, start, len, segment, from, to, received };
+            all.segments().collect::<Vec<_>>()
+        };
+        assert_eq!(segments(8, 5, 5), [8..13]);
+        assert_eq!(segments(8, 5, 2), [8..10, 10..12, 12..13]);
+        assert_eq!(segments(8, 0, 0), [8..8]);
+        assert_eq!(segments(0, 2, 0), [0..1, 1..2], "never endless");
     }
 
     #[test]

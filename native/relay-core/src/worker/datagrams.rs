@@ -14,7 +14,7 @@ use crate::wire::message::Stun;
 impl<D: Driver> Worker<D> {
     pub(super) fn datagram(&mut self, mut datagram: Datagram, now: Nanos) {
         if self.forwarder.outbox.is_full() {
-            self.flush(now);
+            self.send(now);
         }
         if datagram.received != 0 {
             self.sampled = self.sampled.wrapping_add(1);
@@ -37,11 +37,10 @@ impl<D: Driver> Worker<D> {
                 return self.pass_on(owner, datagram);
             }
         }
-        let (mut start, end) = (datagram.start, datagram.start + datagram.len);
-        loop {
-            let len = datagram.segment.min(end - start) as usize;
-            let (slot, received) = (datagram.slot, datagram.received);
-            let inbound = Inbound { slot, start: start as usize, len, received };
+        let (slot, received) = (datagram.slot, datagram.received);
+        for segment in datagram.segments() {
+            let (start, len) = (segment.start as usize, segment.len());
+            let inbound = Inbound { slot, start, len, received };
             match self.forwarder.from_client(&self.arena, client, inbound, now) {
                 Verdict::Done => (),
                 Verdict::Answer(request) => self.forwarder.answer_binding(request, datagram, now),
@@ -50,10 +49,6 @@ impl<D: Driver> Worker<D> {
                         self.hand_up(leg, client.is_some(), inbound, now);
                     }
                 }
-            }
-            start += datagram.segment;
-            if start >= end {
-                return;
             }
         }
     }
@@ -78,8 +73,9 @@ impl<D: Driver> Worker<D> {
         let Some(station) = self.shared.stations.get(owner as usize) else { return };
         let all = self.arena.bytes(datagram.slot, (datagram.start + datagram.len) as usize);
         let Datagram { socket, from, to, .. } = *datagram;
-        for data in all[datagram.start as usize..].chunks(datagram.segment.max(1) as usize) {
-            if !station.pass(Passed { socket, from, to, data: data.into() }) {
+        for segment in datagram.segments() {
+            let data = all[segment.start as usize..segment.end as usize].into();
+            if !station.pass(Passed { socket, from, to, data }) {
                 self.station.counters.drops.add(Drop::QueueFull, 1);
             }
         }

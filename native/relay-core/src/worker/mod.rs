@@ -3,7 +3,7 @@
 //! A turn: receive, obey, handle, send. Orders are obeyed after receiving and before handling, so
 //! that no packet that an answer provoked meets an older rule than its answer told of.
 
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::ops::Range;
@@ -76,13 +76,15 @@ impl Station {
 
     fn pass(&self, passed: Passed) -> bool {
         let mut queue = self.passed.lock().unwrap_or_else(PoisonError::into_inner);
-        let room = queue.len() < PASSED;
-        if room {
+        let (is_first, has_room) = (queue.is_empty(), queue.len() < PASSED);
+        if has_room {
             queue.push_back(passed);
         }
         drop(queue);
-        self.orders.wake().wake();
-        room
+        if is_first {
+            self.orders.wake().wake();
+        }
+        has_room
     }
 }
 
@@ -95,8 +97,10 @@ pub struct Worker<D> {
     arena: Arena,
     arrivals: Arrivals,
     forwarder: Forwarder,
-    streams: std::collections::HashMap<u64, u32, foldhash::quality::RandomState>,
-    orders: Vec<Order>,
+    streams: HashMap<u64, u32, foldhash::quality::RandomState>,
+    /// Streams that are to be read without being told that they are ready.
+    unread: VecDeque<Token>,
+    orders: VecDeque<Order>,
     nonce_keys: Option<Arc<NonceKeys>>,
     frames: Vec<Range<usize>>,
     scratch: Scratch,
@@ -104,6 +108,7 @@ pub struct Worker<D> {
     buried: Vec<OwnedFd>,
     spare: u32,
     sampled: u32,
+    turns: usize,
     handshakes: u32,
     handed_up: bool,
     relayed: bool,
@@ -126,14 +131,16 @@ impl<D: Driver> Worker<D> {
             arena,
             arrivals: Arrivals::default(),
             forwarder: Forwarder::new(station.counters.clone(), shared.around.clone()),
-            streams: std::collections::HashMap::default(),
-            orders: Vec::new(),
+            streams: HashMap::default(),
+            unread: VecDeque::new(),
+            orders: VecDeque::new(),
             nonce_keys: None,
             frames: Vec::new(),
             scratch: Scratch::default(),
             buried: Vec::new(),
             spare: 0,
             sampled: 0,
+            turns: 0,
             handshakes: 0,
             handed_up: false,
             relayed: false,
@@ -153,17 +160,25 @@ impl<D: Driver> Worker<D> {
             if let Ok(turn) = catch_unwind(AssertUnwindSafe(|| self.turn())) {
                 turn?;
             } else {
-                self.station.counters.faults.add(1);
-                self.forwarder.outbox.clear();
+                self.recover();
             }
         }
         Ok(())
     }
 
+    /// A turn broke off: its packets are lost, and all else is taken up in another one, now.
+    fn recover(&mut self) {
+        self.station.counters.faults.add(1);
+        self.forwarder.outbox.clear();
+        self.station.orders.wake().wake();
+    }
+
     fn turn(&mut self) -> io::Result<()> {
         let mut arrivals = std::mem::take(&mut self.arrivals);
         arrivals.clear();
-        self.driver.receive(&mut self.arena, &mut arrivals, None)?;
+        let timeout = if self.unread.is_empty() { None } else { Some(Duration::ZERO) };
+        self.driver.receive(&mut self.arena, &mut arrivals, timeout)?;
+        (self.spare, self.handshakes) = (0, 0);
         let now = self.shared.clock.now();
         if arrivals.ready.iter().any(|ready| ready.socket == Token::WAKE) {
             self.station.orders.wake().drain();
@@ -173,12 +188,13 @@ impl<D: Driver> Worker<D> {
             self.datagram(*datagram, now);
         }
         self.take_passed(now);
+        self.read_unread(now);
+        self.take_turns(&mut arrivals.ready);
         for ready in &arrivals.ready {
             self.ready(*ready, now);
         }
         self.flush_streams();
         self.flush(now);
-        self.handshakes = 0;
         self.buried.clear();
         self.arrivals = arrivals;
         if std::mem::take(&mut self.handed_up) {
@@ -191,9 +207,8 @@ impl<D: Driver> Worker<D> {
         Ok(())
     }
 
-    /// Sends what the outbox holds; all slots but those of this turn's arrivals are free then.
-    fn flush(&mut self, now: Nanos) {
-        self.spare = 0;
+    /// Sends what the outbox holds. The turn's arrivals stay where they are.
+    fn send(&mut self, now: Nanos) {
         if !self.forwarder.outbox.is_empty() {
             self.relayed = true;
             self.driver.send(&mut self.forwarder.outbox, &self.arena);
@@ -201,11 +216,24 @@ impl<D: Driver> Worker<D> {
         }
     }
 
+    /// As `send`, when nobody is about to use a spare slot any more: all are free then.
+    fn flush(&mut self, now: Nanos) {
+        self.send(now);
+        self.spare = 0;
+    }
+
+    /// A slot for what does not come by the driver. Until the next flush it is no other's.
     fn spare_slot(&mut self, now: Nanos) -> u32 {
         if self.spare == SPARE_SLOTS {
             self.flush(now);
         }
         self.spare += 1;
         D::SLOTS as u32 + self.spare - 1
+    }
+}
+
+impl<D> Drop for Worker<D> {
+    fn drop(&mut self) {
+        self.station.orders.close();
     }
 }

@@ -19,12 +19,10 @@ use crate::time::Nanos;
 
 impl<D: Driver> Worker<D> {
     pub(super) fn obey(&mut self, now: Nanos) {
-        let mut orders = std::mem::take(&mut self.orders);
-        self.station.orders.take(&mut orders);
-        for order in orders.drain(..) {
+        self.station.orders.take(&mut self.orders);
+        while let Some(order) = self.orders.pop_front() {
             self.carry_out(order, now);
         }
-        self.orders = orders;
     }
 
     fn carry_out(&mut self, order: Order, now: Nanos) {
@@ -61,6 +59,7 @@ impl<D: Driver> Worker<D> {
             Order::KnowNonces(keys) => self.nonce_keys = Some(keys),
             Order::Tick => self.tick(now),
             Order::Report(to) => {
+                self.flush(now);
                 self.buried.clear();
                 // Who asked may have given up.
                 let _ = to.send(());
@@ -97,6 +96,7 @@ impl<D: Driver> Worker<D> {
             client: None,
             ledger,
             unflushed: false,
+            unread: false,
             waits: false,
         });
         self.streams.insert(leg.stream, place);
@@ -106,8 +106,10 @@ impl<D: Driver> Worker<D> {
             return self.end_connection(place, CloseReason::Server);
         }
         // A handshake's bytes are announced by the driver, unless they have been read already.
-        if tls.is_none() || !first_bytes.is_empty() {
+        if tls.is_none() {
             self.read_stream(place, now);
+        } else if !first_bytes.is_empty() {
+            self.mark_unread(place);
         }
     }
 
@@ -198,7 +200,9 @@ impl<D: Driver> Worker<D> {
 
     fn claim(&mut self, moving: Moving, address: &Address, purses: Vec<Purse>) {
         // Without its leg the relay goes: Python hears of the stream's end.
-        let Some((client, newcomer)) = self.newcomer(address) else { return };
+        let Some((client, newcomer)) = self.newcomer(address) else {
+            return self.bury(moving.into_relay());
+        };
         let (place, client) = self.forwarder.table.put(moving, client, newcomer);
         self.settle_in(place, client, newcomer.way, Some(purses));
     }
@@ -213,6 +217,7 @@ impl<D: Driver> Worker<D> {
         if relay.watched {
             self.driver.unwatch(relay.socket.as_fd(), relay.token);
         }
+        relay.shared.set_deadline(0);
         // Packets of this turn may still be sent by it.
         self.buried.push(relay.socket);
     }

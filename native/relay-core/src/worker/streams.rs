@@ -15,7 +15,18 @@ use crate::time::Nanos;
 use crate::wire::binding::{BindingRequest, binding_success};
 
 impl<D: Driver> Worker<D> {
+    /// Lets another be the first in each turn: who comes late finds the turn's handshakes spent.
+    pub(super) fn take_turns(&mut self, ready: &mut [Ready]) {
+        self.turns = self.turns.wrapping_add(1);
+        if !ready.is_empty() {
+            ready.rotate_left(self.turns % ready.len());
+        }
+    }
+
     pub(super) fn ready(&mut self, ready: Ready, now: Nanos) {
+        if self.forwarder.outbox.is_full() {
+            self.send(now);
+        }
         match ready.socket.kind() {
             Kind::Relay if ready.error => self.read_errors(ready.socket, now),
             Kind::Stream => {
@@ -43,6 +54,33 @@ impl<D: Driver> Worker<D> {
                 Ok(None) => (),
                 Err(_) => return, // no more of them
             }
+        }
+    }
+
+    /// Reads on where the last turn left off: what TLS holds back no socket tells of.
+    pub(super) fn read_unread(&mut self, now: Nanos) {
+        for _ in 0..self.unread.len() {
+            let Some(token) = self.unread.pop_front() else { return };
+            let place = token.place() as u32;
+            let found = self.forwarder.connections.get_mut(place);
+            let Some(connection) = found.filter(|connection| connection.token == token) else {
+                continue;
+            };
+            connection.unread = false;
+            if self.may_read(place) {
+                self.read_stream(place, now);
+            } else {
+                self.mark_unread(place);
+            }
+        }
+    }
+
+    /// To be read in the next turn, whether it is told to be ready or not.
+    pub(super) fn mark_unread(&mut self, place: u32) {
+        let Some(connection) = self.forwarder.connections.get_mut(place) else { return };
+        if !connection.unread {
+            connection.unread = true;
+            self.unread.push_back(connection.token);
         }
     }
 
@@ -88,6 +126,7 @@ impl<D: Driver> Worker<D> {
                 return;
             }
         }
+        self.mark_unread(place);
     }
 
     fn take_frames(&mut self, place: u32, slot: u32, now: Nanos) {
@@ -102,9 +141,7 @@ impl<D: Driver> Worker<D> {
                 Verdict::Decide => self.hand_up(leg, client.is_some(), inbound, now),
             }
             if self.forwarder.outbox.is_full() {
-                // The slot's frames are still needed: only the outbox is emptied.
-                self.driver.send(&mut self.forwarder.outbox, &self.arena);
-                self.forwarder.settle(now, sys::clock::realtime());
+                self.send(now);
             }
         }
         self.frames = frames;

@@ -69,6 +69,12 @@ impl Moving {
     pub fn relay_mut(&mut self) -> &mut Relay {
         &mut self.relay
     }
+
+    /// The relay alone, that nobody takes.
+    #[must_use]
+    pub fn into_relay(self) -> Relay {
+        self.relay
+    }
 }
 
 /// All relays of one worker.
@@ -200,8 +206,7 @@ impl Table {
         Some((Moving { relay, channels }, idle))
     }
 
-    /// Puts a relay in that another worker took out. Returns its
-    /// place and its client's.
+    /// Puts a relay in that another worker took out. Returns its place and its client's.
     pub fn put(&mut self, moving: Moving, client: Option<u32>, newcomer: Newcomer) -> (u32, u32) {
         let Moving { relay, channels } = moving;
         let place = self.relays.add(|place, generation| Relay {
@@ -209,6 +214,7 @@ impl Table {
             watched: false,
             client: None,
             channels: Vec::new(),
+            run: RunMark::default(), // the former was another outbox's
             ..relay
         });
         if let Some(relay) = self.relays.get(place) {
@@ -216,7 +222,7 @@ impl Table {
         }
         let (client, _) = self.assign(place, client, newcomer);
         for channel in channels {
-            self.insert(client, Channel { relay: place, ..channel });
+            self.insert(client, Channel { relay: place, run: RunMark::default(), ..channel });
         }
         (place, client)
     }
