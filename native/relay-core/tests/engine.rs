@@ -1,5 +1,7 @@
 //! The engine over real sockets on loopback, by each way to the kernel.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "it is all test")]
+
 use std::net::{SocketAddr, UdpSocket};
 use std::time::{Duration, Instant};
 

@@ -18,7 +18,7 @@ impl<D: Driver> Worker<D> {
         }
         if datagram.received != 0 {
             self.sampled = self.sampled.wrapping_add(1);
-            if self.sampled % SAMPLE != 0 {
+            if !self.sampled.is_multiple_of(SAMPLE) {
                 datagram.received = 0;
             }
         }

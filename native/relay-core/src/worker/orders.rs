@@ -159,11 +159,11 @@ impl<D: Driver> Worker<D> {
     }
 
     fn settle_in(&mut self, place: u32, client: u32, way: Way, purses: Option<Vec<Purse>>) {
-        if let Way::Stream(stream) = way {
-            if let Some(connection) = self.forwarder.connections.get_mut(stream) {
-                connection.client = Some(client);
-                connection.stream.expect_media();
-            }
+        if let Way::Stream(stream) = way
+            && let Some(connection) = self.forwarder.connections.get_mut(stream)
+        {
+            connection.client = Some(client);
+            connection.stream.expect_media();
         }
         let Some(relay) = self.forwarder.table.relays.get_mut(place) else { return };
         if let Some(purses) = purses {
@@ -178,10 +178,10 @@ impl<D: Driver> Worker<D> {
     }
 
     fn forget_client(&mut self, idle: Option<Client>) {
-        if let Some(Client { way: Way::Stream(stream), .. }) = idle {
-            if let Some(connection) = self.forwarder.connections.get_mut(stream) {
-                connection.client = None;
-            }
+        if let Some(Client { way: Way::Stream(stream), .. }) = idle
+            && let Some(connection) = self.forwarder.connections.get_mut(stream)
+        {
+            connection.client = None;
         }
     }
 
