@@ -36,7 +36,9 @@ def test_metrics() -> None:
 
 
 def test_events() -> None:
-    call = re.compile(r"\b(?:_?log\.(?:debug|info|warning|error|exception)|_?report)\(\s*\"(\w+)\"")
+    call = re.compile(
+        r"\b(?:_?logs?\.(?:debug|info|warning|error|exception)|_?report)\(\s*\"(\w+)\""
+    )
     used = {
         name
         for path in (ROOT / "turnd").rglob("*.py")

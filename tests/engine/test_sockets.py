@@ -168,3 +168,18 @@ class TestLocalAddresses:
 
     def _exhausted(self, *_: object) -> socket.socket:
         raise OSError(errno.EMFILE, "no descriptors")
+
+
+def test_buffers_that_the_system_does_not_grant_are_told() -> None:
+    modest = ListenerSettings(receive_buffer=4_096, send_buffer=0)
+    immodest = ListenerSettings(receive_buffer=1 << 30, send_buffer=1 << 30)
+    with sockets.bind_udp(TransportAddress("127.0.0.1", 0), modest) as sock:
+        assert sockets.missing_buffers(sock, modest) == []
+    with sockets.bind_udp(TransportAddress("127.0.0.1", 0), immodest) as sock:
+        receive, send = sockets.missing_buffers(sock, immodest)
+        granted = sock.getsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF) // 2
+    assert receive == (
+        f"the kernel grants {granted} bytes of sockets.receive_buffer, not 1073741824: raise "
+        "net.core.rmem_max"
+    )
+    assert send.endswith("raise net.core.wmem_max")

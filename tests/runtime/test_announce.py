@@ -77,6 +77,13 @@ async def test_the_first_line(tmp_path: Path) -> None:
         assert line["config"] == str(tmp_path / "config.yaml")
 
 
+async def test_what_the_engine_could_do_better_is_told(tmp_path: Path) -> None:
+    async with running(tmp_path, sockets={"receive_buffer": 1 << 30}) as run:
+        await eventually(lambda: run.logged("engine_note"))
+        (told,) = run.logged("engine_note")
+        assert told["note"].endswith("raise net.core.rmem_max")
+
+
 async def test_a_relay_address_of_another_host(tmp_path: Path) -> None:
     async with running(tmp_path, relay={"addresses": ["127.0.0.1", "198.51.100.1"]}) as run:
         warned = await eventually(lambda: run.logged("relay_address_not_here"))

@@ -253,8 +253,16 @@ class RelayEngine(Protocol):
     def details(self) -> Mapping[str, str]:
         """How it works, for the first line and as labels of the metric.
 
-        `io` (`epoll`, `uring`) and `workers` (threads that move packets), both fixed from `start`
-        on.
+        `io` (`epoll`, `io_uring`) and `workers` (threads that move packets), both fixed from
+        `start` on.
+        """
+        ...
+
+    @property
+    def notes(self) -> Sequence[str]:
+        """What an admin should know of how it runs, in words, complete from `start` on.
+
+        Buffers that the system does not grant, a better way to the kernel that is closed here.
         """
         ...
 

@@ -55,6 +55,7 @@ class FakeEngine(FakeNetwork):
 
     name = "fake"
     details: Mapping[str, str] = MappingProxyType({})
+    notes: Sequence[str] = ()
 
     def __init__(self, clock: Callable[[], float]) -> None:
         super().__init__(clock)

@@ -56,6 +56,7 @@ class PortableEngine:
     details: Mapping[str, str] = MappingProxyType({"io": "epoll", "workers": "1"})
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self.notes: list[str] = []
         self._clock = clock
         self._local_addresses = sockets.LocalAddresses()
         self._rules = Rules(self._local_addresses)
@@ -101,6 +102,9 @@ class PortableEngine:
             sock = sockets.bind_udp(endpoint, settings)
         else:
             sock = sockets.inherit_udp(fd, settings)
+        self.notes += [
+            note for note in sockets.missing_buffers(sock, settings) if note not in self.notes
+        ]
         listener_id = ListenerId(next(self._handles))
         listener = udp.open_listener(listener_id, sock, settings, self._forwarder, self._hand_up)
         self._legs.udp_listeners[listener_id] = listener

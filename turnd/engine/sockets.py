@@ -93,6 +93,24 @@ def set_buffers(sock: socket.socket, settings: ListenerSettings) -> None:
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, settings.send_buffer)
 
 
+def missing_buffers(sock: socket.socket, settings: ListenerSettings) -> list[str]:
+    """What the system's limits did not grant of the buffers, in words."""
+    wanted = (
+        ("receive_buffer", settings.receive_buffer, socket.SO_RCVBUF, "rmem_max"),
+        ("send_buffer", settings.send_buffer, socket.SO_SNDBUF, "wmem_max"),
+    )
+    notes = []
+    for name, asked, option, limit in wanted:
+        # The kernel doubles what it grants, for its own bookkeeping, and tells the double.
+        granted = sock.getsockopt(socket.SOL_SOCKET, option) // 2
+        if granted < asked:
+            notes.append(
+                f"the kernel grants {granted} bytes of sockets.{name}, not {asked}: raise "
+                f"net.core.{limit}"
+            )
+    return notes
+
+
 def let_fragment(sock: socket.socket, allowed: bool) -> None:
     """Whether what the socket sends may be fragmented; else a packet too big is EMSGSIZE."""
     mode = _FRAGMENT_FREELY if allowed else _NEVER_FRAGMENT

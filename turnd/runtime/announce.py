@@ -36,6 +36,8 @@ def announce(server: Server, user: str) -> None:
         relay=[_relay(server, each.bound, each.announced) for each in server.relays],
         user=user,
     )
+    for note in server.engine.notes:
+        log.warning("engine_note", note=note)
     automatic = any(each.auto for each in server.config.relay.addresses)
     if automatic and all(ip_address(each.announced).is_loopback for each in server.relays):
         log.warning("relays_on_loopback_only", reason="this host has no route: set relay.addresses")

@@ -38,7 +38,7 @@ impl Engine {
         for socket in &sockets {
             sys::options::prepare_listener(socket.as_fd(), wildcard, true)?;
         }
-        self.note_buffers(&sockets[0], bound, buffers);
+        self.note_buffers(&sockets[0], buffers);
         let id = self.next();
         let index = self.udp_listeners;
         self.udp_listeners += 1;
@@ -77,7 +77,7 @@ impl Engine {
         Ok((sockets, bound))
     }
 
-    fn note_buffers(&mut self, socket: &OwnedFd, bound: SocketAddr, asked: Buffers) {
+    fn note_buffers(&mut self, socket: &OwnedFd, asked: Buffers) {
         let Ok(granted) = sys::options::granted_buffers(socket.as_fd()) else { return };
         let pairs = [
             ("receive_buffer", "rmem_max", asked.receive, granted.receive),
@@ -85,10 +85,13 @@ impl Engine {
         ];
         for (name, limit, asked, granted) in pairs {
             if granted < asked {
-                self.description.notes.push(format!(
-                    "{bound}: the kernel grants {granted} bytes of sockets.{name}, not {asked}: \
-                     raise net.core.{limit}"
-                ));
+                let note = format!(
+                    "the kernel grants {granted} bytes of sockets.{name}, not {asked}: raise \
+                     net.core.{limit}"
+                );
+                if !self.description.notes.contains(&note) {
+                    self.description.notes.push(note);
+                }
             }
         }
     }

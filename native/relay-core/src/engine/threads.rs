@@ -8,7 +8,7 @@ use std::thread::{Builder, JoinHandle};
 use super::{Options, Shared};
 use crate::io::Driver;
 use crate::io::epoll::EpollDriver;
-use crate::io::probe::{Io, choose};
+use crate::io::probe::{Io, IoChoice, choose};
 use crate::io::uring::UringDriver;
 use crate::orders::Order;
 use crate::sys;
@@ -24,8 +24,9 @@ pub(super) struct Started {
 /// Starts all workers and waits until each has its way to the kernel open.
 pub(super) fn start(options: &Options, shared: &Arc<Shared>) -> io::Result<Started> {
     let chosen = choose(options.io).map_err(io::Error::other)?;
-    let mut started =
-        Started { threads: Vec::new(), io: chosen.io.name(), notes: vec![chosen.why] };
+    let fell_back = options.io == IoChoice::Auto && chosen.io == Io::Epoll;
+    let notes = if fell_back { vec![chosen.why] } else { Vec::new() };
+    let mut started = Started { threads: Vec::new(), io: chosen.io.name(), notes };
     match begin(options, shared, chosen.io, &mut started) {
         Ok(()) => Ok(started),
         Err(error) => {
