@@ -203,3 +203,6 @@ impl Forwarder {
         self.outbox.clear();
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -20,4 +20,4 @@ pub mod nonce;
 pub mod send;
 
 #[cfg(test)]
-mod sample;
+pub(crate) mod sample;
