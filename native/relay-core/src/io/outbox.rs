@@ -280,6 +280,12 @@ impl Outbox {
         arena.slice(piece.slot, piece.start, len)
     }
 
+    /// How often it has been emptied, and once more: what marks of now carry.
+    #[cfg(test)]
+    pub(crate) fn flushes(&self) -> u64 {
+        self.flush
+    }
+
     /// Forgets all; every mark is out of date.
     pub fn clear(&mut self) {
         self.transmits.clear();

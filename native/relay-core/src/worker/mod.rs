@@ -237,3 +237,6 @@ impl<D> Drop for Worker<D> {
         self.station.orders.close();
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,154 @@
+//! Packets and relays that go from one worker to another.
+
+use std::sync::mpsc::sync_channel;
+
+use super::*;
+use crate::wire::message::BINDING_REQUEST;
+use crate::wire::sample::message;
+
+#[test]
+fn a_packet_reaches_the_worker_of_its_client() {
+    let mut workers = workers(2);
+    let [first, second] = &mut workers[..] else { panic!() };
+    let client = client_of(&first.shared, 1);
+    second.give_relay(2, client);
+    first.arrive(&[(LISTENER, client, &channel_data(CHANNEL, b"up"))]);
+    assert!(first.driver.left.is_empty());
+    second.arrive(&[]);
+    assert_eq!(second.driver.left, [(at(PEER), b"up".to_vec())]);
+    let binding = message(BINDING_REQUEST, &[]);
+    first.arrive(&[(LISTENER, client, &binding)]);
+    second.arrive(&[]);
+    assert_eq!(second.driver.left[1].0, client);
+}
+
+#[test]
+fn a_packet_whose_worker_has_no_relay_for_it_is_not_passed_on_for_ever() {
+    let mut workers = workers(2);
+    let [first, second] = &mut workers[..] else { panic!() };
+    let client = client_of(&first.shared, 1);
+    first.arrive(&[(LISTENER, client, &channel_data(CHANNEL, b"up"))]);
+    second.arrive(&[]);
+    assert_eq!(second.drops(Drop::NoAllocation), 1);
+    assert!(first.station.passed.lock().unwrap().is_empty());
+}
+
+#[test]
+fn spare_slots_are_used_again_after_a_flush_alone() {
+    let mut workers = workers(2);
+    let [first, second] = &mut workers[..] else { panic!() };
+    let client = client_of(&first.shared, 1);
+    second.give_relay(2, client);
+    for number in 0..3 * SPARE_SLOTS as u8 {
+        first.arrive(&[(LISTENER, client, &channel_data(CHANNEL, &[number; 9]))]);
+    }
+    // The outbox is full by packets of the second's own when the passed ones come.
+    let padded: Vec<u8> = (0..1_100)
+        .flat_map(|number| {
+            let mut frame = channel_data(CHANNEL, &vec![7; 1 + number % 40]);
+            frame.resize(44, 0);
+            frame
+        })
+        .collect();
+    second.driver.coming.push_back((vec![(LISTENER, client, padded, 44)], Vec::new()));
+    second.turn().unwrap();
+    let passed: Vec<&Vec<u8>> = second.driver.left[1_100..].iter().map(|(_, data)| data).collect();
+    let expected: Vec<Vec<u8>> = (0..3 * SPARE_SLOTS as u8).map(|n| vec![n; 9]).collect();
+    assert_eq!(passed, expected.iter().collect::<Vec<_>>());
+}
+
+#[test]
+fn what_waits_for_another_worker_is_bounded() {
+    let mut workers = workers(2);
+    let [first, second] = &mut workers[..] else { panic!() };
+    let client = client_of(&first.shared, 1);
+    let merged = channel_data(CHANNEL, b"up!!").repeat(PASSED + 3);
+    first.driver.coming.push_back((vec![(LISTENER, client, merged, 8)], Vec::new()));
+    first.turn().unwrap();
+    assert_eq!(first.drops(Drop::QueueFull), 3);
+    second.arrive(&[]);
+    assert_eq!(second.drops(Drop::NoAllocation), PASSED as u64);
+}
+
+#[test]
+fn relays_move_both_ways_at_once() {
+    let shared = Arc::new(Shared::new(2, Clock::by_hand(NOW)).unwrap());
+    let clients = [client_of(&shared, 0), client_of(&shared, 1)];
+    let moved = clients.map(|client| SocketAddr::new(at(PEER).ip(), client.port()));
+    let moved = moved.map(udp_leg);
+    let begun = std::sync::Barrier::new(3);
+    let left = std::thread::scope(|scope| {
+        let threads = [0, 1].map(|index| {
+            let (shared, begun) = (&shared, &begun);
+            scope.spawn(move || {
+                let mut worker = worker(index, shared);
+                worker.give_relay(u64::from(index), clients[index as usize]);
+                worker.arrive(&[]);
+                begun.wait(); // both have a relay
+                begun.wait(); // both have their orders
+                worker.turn().unwrap();
+                let id = u64::from(1 - index);
+                let token = worker.relay(id);
+                worker.arrive(&[(token, at(PEER), b"down")]);
+                assert!(worker.forwarder.table.place_of(u64::from(index)).is_none());
+                worker.driver.left.pop().unwrap()
+            })
+        });
+        begun.wait();
+        for (from, to) in [(0, 1), (1, 0)] {
+            let (give, take) = sync_channel(1);
+            let newcomer = address(moved[to]);
+            shared.stations[from].orders.give(Order::Release(from as u64, give));
+            shared.stations[to].orders.give(Order::Claim(take, newcomer, Vec::new()));
+        }
+        begun.wait();
+        threads.map(|thread| thread.join().unwrap())
+    });
+    // Each with its channel, by the other's worker.
+    let down = channel_data(CHANNEL, b"down");
+    assert_eq!(left, [(moved[0].client, down.clone()), (moved[1].client, down)]);
+}
+
+#[test]
+fn a_mark_of_a_run_is_worth_nothing_elsewhere() {
+    let mut workers = workers(2);
+    let [first, second] = &mut workers[..] else { panic!() };
+    let client = client_of(&first.shared, 0);
+    first.give_relay(2, client);
+    for _ in 0..2 {
+        // The channel's mark names the third message of the outbox.
+        let junk = message(BINDING_REQUEST, &[]);
+        let up = channel_data(CHANNEL, b"up");
+        first.arrive(&[
+            (LISTENER, client, &junk),
+            (LISTENER, client, &junk),
+            (LISTENER, client, &up),
+        ]);
+    }
+    let (give, take) = sync_channel(1);
+    let client = client_of(&first.shared, 1);
+    first.give(Order::Release(2, give));
+    first.turn().unwrap();
+    second.give(Order::Claim(take, address(udp_leg(client)), Vec::new()));
+    let flush = first.forwarder.outbox.flushes() - 1;
+    while second.forwarder.outbox.flushes() < flush {
+        second.forwarder.outbox.clear();
+    }
+    second.arrive(&[(LISTENER, client, &channel_data(CHANNEL, b"up"))]);
+    assert_eq!(second.driver.left, [(at(PEER), b"up".to_vec())]);
+}
+
+#[test]
+fn a_relay_whose_client_has_gone_meanwhile_is_closed() {
+    let mut workers = workers(2);
+    let [first, second] = &mut workers[..] else { panic!() };
+    let relay = first.give_relay(2, at("192.0.2.9:4000"));
+    let (give, take) = sync_channel(1);
+    first.give(Order::Release(2, give));
+    first.turn().unwrap();
+    let gone = Leg { transport: Transport::Tcp, stream: 77, ..udp_leg(at("192.0.2.9:1")) };
+    second.give(Order::Claim(take, address(gone), Vec::new()));
+    second.turn().unwrap();
+    assert_eq!(relay.deadline(), 0);
+    assert!(second.forwarder.table.relays.is_empty());
+}
