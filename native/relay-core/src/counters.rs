@@ -149,6 +149,19 @@ impl Traffic {
         direction.last.set(now);
     }
 
+    /// Counts what somebody else sent on.
+    pub fn add_totals(&self, more: &TrafficTotals) {
+        let directions = [
+            (&self.up, more.packets_up, more.bytes_up, more.last_up),
+            (&self.down, more.packets_down, more.bytes_down, more.last_down),
+        ];
+        for (direction, packets, bytes, last) in directions {
+            direction.packets.add(packets);
+            direction.bytes.add(bytes);
+            direction.last.set(direction.last.get().max(last));
+        }
+    }
+
     /// The numbers now.
     #[must_use]
     pub fn get(&self) -> TrafficTotals {

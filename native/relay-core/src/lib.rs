@@ -9,6 +9,7 @@ pub mod handup;
 pub mod histogram;
 pub mod io;
 pub mod leg;
+pub mod offload;
 pub mod orders;
 pub mod places;
 pub mod rules;

@@ -82,6 +82,8 @@ pub enum Order {
     Permit(u64, Host, Nanos),
     /// Install, extend or remove a channel binding.
     Bind(u64, u16, SocketAddr, Nanos),
+    /// A relay's end has changed: tell the offload.
+    Review(u64),
     /// Close a relay.
     Close(u64),
     /// What may never be reached.

@@ -64,5 +64,6 @@ impl Engine {
         for worker in 0..self.workers() {
             self.order(worker, Order::Protect(protection.clone()));
         }
+        self.await_offload(0..self.workers());
     }
 }

@@ -43,8 +43,9 @@ const WORKER_BITS: u32 = 8;
 /// The most workers that an engine may have.
 pub const MOST_WORKERS: usize = 1 << WORKER_BITS;
 
-/// How long to wait for a worker to close a socket whose port is wanted again.
-const CLOSING: Duration = Duration::from_millis(250);
+/// How long to wait for a worker where it must have obeyed: it closes a socket whose port is wanted
+/// again, or tells an offload.
+const OBEYING: Duration = Duration::from_millis(250);
 
 /// Of so many relays one has its packets stamped by the kernel, to be measured.
 const STAMPED: u32 = 16;

@@ -1,11 +1,12 @@
 //! Relayed transport addresses and their rules.
 
 use std::net::SocketAddr;
+use std::ops::Range;
 use std::os::fd::AsFd;
 use std::sync::Arc;
 use std::sync::mpsc::sync_channel;
 
-use super::{CLOSING, Endpoint, Engine, Placed, RelayError, STAMPED, worker_of};
+use super::{Endpoint, Engine, OBEYING, Placed, RelayError, STAMPED, worker_of};
 use crate::leg::{Host, Leg, Transport};
 use crate::orders::{Address, Order};
 use crate::rules::relay::RelayShared;
@@ -106,21 +107,35 @@ impl Engine {
         all.max_by_key(|buffers| buffers.receive).unwrap_or_default()
     }
 
-    /// Waits until all workers have closed what they were told to, for a short while.
+    /// Waits until all workers have closed what they were told to; if they do not, the port is as
+    /// good as taken.
     fn await_closings(&mut self) {
         self.closings = false;
+        self.await_workers(0..self.workers());
+    }
+
+    /// Waits until workers have obeyed, for a short while.
+    fn await_workers(&self, workers: Range<u32>) {
         if self.threads.is_empty() {
             return;
         }
-        let (to, from) = sync_channel(self.shared.stations.len());
-        for worker in 0..self.workers() {
+        let (to, from) = sync_channel(workers.len());
+        for worker in workers.clone() {
             self.order_now(worker, Order::Report(to.clone()));
         }
         drop(to); // a worker that has ended will not report
-        for _ in 0..self.workers() {
-            if from.recv_timeout(CLOSING).is_err() {
-                return; // the port is as good as taken
+        for _ in workers {
+            if from.recv_timeout(OBEYING).is_err() {
+                return;
             }
+        }
+    }
+
+    /// Packets that a worker moves meet its orders first. Those that an offload moves do not: what
+    /// was ordered is in force when the workers have told it.
+    pub(super) fn await_offload(&self, workers: Range<u32>) {
+        if self.shared.around.offload.is_some() {
+            self.await_workers(workers);
         }
     }
 
@@ -137,11 +152,13 @@ impl Engine {
         }
         self.legs.entry(*leg).or_default().push(id);
         if from == to {
-            return self.order_now(to, Order::Assign(id, address, purses));
+            self.order_now(to, Order::Assign(id, address, purses));
+        } else {
+            let (give, take) = sync_channel(1);
+            self.order_now(from, Order::Release(id, give));
+            self.order_now(to, Order::Claim(take, address, purses));
         }
-        let (give, take) = sync_channel(1);
-        self.order_now(from, Order::Release(id, give));
-        self.order_now(to, Order::Claim(take, address, purses));
+        self.await_offload(to..to + 1);
     }
 
     fn forget_relay_of(&mut self, leg: &Leg, id: u64) {
@@ -158,6 +175,7 @@ impl Engine {
     pub fn permit(&self, id: u64, peer: SocketAddr, deadline: f64) {
         if let Some(relay) = self.relays.get(&id) {
             self.order(relay.worker, Order::Permit(id, Host::from(peer), nanos(deadline)));
+            self.await_offload(relay.worker..relay.worker + 1);
         }
     }
 
@@ -165,6 +183,7 @@ impl Engine {
     pub fn bind_channel(&self, id: u64, number: u16, peer: SocketAddr, deadline: f64) {
         if let Some(relay) = self.relays.get(&id) {
             self.order(relay.worker, Order::Bind(id, number, peer, nanos(deadline)));
+            self.await_offload(relay.worker..relay.worker + 1);
         }
     }
 
@@ -172,6 +191,10 @@ impl Engine {
     pub fn extend(&self, id: u64, deadline: f64) {
         if let Some(relay) = self.relays.get(&id) {
             relay.shared.set_deadline(nanos(deadline));
+            if self.shared.around.offload.is_some() {
+                self.order(relay.worker, Order::Review(id));
+                self.await_offload(relay.worker..relay.worker + 1);
+            }
         }
     }
 
@@ -185,6 +208,7 @@ impl Engine {
         relay.shared.set_deadline(0);
         self.order_now(relay.worker, Order::Close(id));
         self.closings = true;
+        self.await_offload(relay.worker..relay.worker + 1);
     }
 
     pub(super) fn close_relays_of(&mut self, leg: &Leg) {

@@ -77,6 +77,7 @@ impl Shared {
                 relayed: Relayed::default(),
                 local: LocalHosts::new(Box::new(is_local)),
                 budget: AnswerBudget::default(),
+                offload: None,
             }),
             stations: stations?,
             hand_up: HandUp::default(),

@@ -14,6 +14,7 @@ use crate::io::arena::Arena;
 use crate::io::outbox::{Outbox, Piece};
 use crate::io::{Datagram, Kind};
 use crate::leg::{Leg, Transport};
+use crate::offload::{Offload, Offloaded};
 use crate::places::Places;
 use crate::rules::budget::AnswerBudget;
 use crate::rules::protection::{LocalHosts, Relayed};
@@ -23,6 +24,7 @@ use crate::time::Nanos;
 use crate::wire::binding::BindingRequest;
 
 mod downward;
+mod offloading;
 mod upward;
 
 /// What all workers of an engine see.
@@ -34,6 +36,8 @@ pub struct Surroundings {
     pub local: LocalHosts,
     /// What strangers may be answered.
     pub budget: AnswerBudget,
+    /// Who moves channels in our place, where such a path was found.
+    pub offload: Option<Arc<dyn Offload>>,
 }
 
 /// What one worker counts.
@@ -120,6 +124,8 @@ pub struct Forwarder {
     pub counters: Arc<WorkerCounters>,
     /// What all workers see.
     pub around: Arc<Surroundings>,
+    /// What somebody else moves.
+    pub offloaded: Offloaded,
     random: fastrand::Rng,
 }
 
@@ -135,6 +141,7 @@ impl Forwarder {
             unflushed: Vec::new(),
             ledgers: Vec::new(),
             counters,
+            offloaded: Offloaded::new(around.offload.clone()),
             around,
             random: fastrand::Rng::new(),
         }

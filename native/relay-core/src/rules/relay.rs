@@ -87,8 +87,14 @@ impl Relay {
     /// Whether a host may send to the client now.
     #[must_use]
     pub fn permits(&self, host: Host, now: Nanos) -> bool {
+        self.permitted_until(host).is_some_and(|deadline| now < deadline)
+    }
+
+    /// Until when it may, or might.
+    #[must_use]
+    pub fn permitted_until(&self, host: Host) -> Option<Nanos> {
         let found = self.permissions.binary_search_by(|(permitted, _)| permitted.cmp(&host));
-        found.is_ok_and(|index| now < self.permissions[index].1)
+        Some(self.permissions[found.ok()?].1)
     }
 
     /// Installs, extends or, with a deadline that has passed, removes a permission.

@@ -170,6 +170,7 @@ impl<D: Driver> Worker<D> {
     fn recover(&mut self) {
         self.station.counters.faults.add(1);
         self.forwarder.outbox.clear();
+        self.spare = 0;
         self.station.orders.wake().wake();
     }
 
@@ -178,7 +179,7 @@ impl<D: Driver> Worker<D> {
         arrivals.clear();
         let timeout = if self.unread.is_empty() { None } else { Some(Duration::ZERO) };
         self.driver.receive(&mut self.arena, &mut arrivals, timeout)?;
-        (self.spare, self.handshakes) = (0, 0);
+        self.handshakes = 0;
         let now = self.shared.clock.now();
         if arrivals.ready.iter().any(|ready| ready.socket == Token::WAKE) {
             self.station.orders.wake().drain();

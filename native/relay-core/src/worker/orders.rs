@@ -42,20 +42,29 @@ impl<D: Driver> Worker<D> {
             Order::Assign(id, address, purses) => {
                 if let Some(place) = table.place_of(id) {
                     self.assign(place, &address, Some(purses));
+                    self.forwarder.review(id, now);
                 }
             }
             Order::Release(id, to) => self.release(id, &to),
             Order::Claim(from, address, purses) => {
                 if let Ok(Some(moving)) = from.recv() {
-                    self.claim(*moving, &address, purses);
+                    self.claim(*moving, &address, purses, now);
                 }
             }
-            Order::Permit(id, host, deadline) => table.permit(id, host, deadline, now),
+            Order::Permit(id, host, deadline) => {
+                table.permit(id, host, deadline, now);
+                self.forwarder.review(id, now);
+            }
             Order::Bind(id, number, peer, deadline) => {
                 table.bind_channel(id, number, peer, deadline, now);
+                self.forwarder.review(id, now);
             }
+            Order::Review(id) => self.forwarder.review(id, now),
             Order::Close(id) => self.close_relay(id),
-            Order::Protect(protection) => table.protect(protection),
+            Order::Protect(protection) => {
+                table.protect(protection);
+                self.forwarder.review_all(now);
+            }
             Order::KnowNonces(keys) => self.nonce_keys = Some(keys),
             Order::Tick => self.tick(now),
             Order::Report(to) => {
@@ -186,6 +195,7 @@ impl<D: Driver> Worker<D> {
     }
 
     fn release(&mut self, id: u64, to: &SyncSender<Option<Box<Moving>>>) {
+        self.forwarder.offloaded.end(id);
         let taken = self.forwarder.table.take(id).map(|(mut moving, idle)| {
             self.forget_client(idle);
             let relay = moving.relay_mut();
@@ -198,16 +208,20 @@ impl<D: Driver> Worker<D> {
         let _ = to.send(taken);
     }
 
-    fn claim(&mut self, moving: Moving, address: &Address, purses: Vec<Purse>) {
+    fn claim(&mut self, moving: Moving, address: &Address, purses: Vec<Purse>, now: Nanos) {
         // Without its leg the relay goes: Python hears of the stream's end.
         let Some((client, newcomer)) = self.newcomer(address) else {
             return self.bury(moving.into_relay());
         };
         let (place, client) = self.forwarder.table.put(moving, client, newcomer);
         self.settle_in(place, client, newcomer.way, Some(purses));
+        if let Some(id) = self.forwarder.table.relays.get(place).map(|relay| relay.id) {
+            self.forwarder.review(id, now);
+        }
     }
 
     pub(super) fn close_relay(&mut self, id: u64) {
+        self.forwarder.offloaded.end(id);
         let Some((relay, idle)) = self.forwarder.table.remove(id) else { return };
         self.forget_client(idle);
         self.bury(relay);
@@ -223,6 +237,7 @@ impl<D: Driver> Worker<D> {
     }
 
     fn tick(&mut self, now: Nanos) {
+        self.forwarder.review_all(now);
         self.forwarder.table.tidy(now);
         let overdue: Vec<(u32, CloseReason)> = self
             .forwarder

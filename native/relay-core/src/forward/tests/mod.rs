@@ -16,6 +16,7 @@ use crate::rules::table::{NewRelay, Newcomer};
 use crate::time::SECOND;
 
 mod down;
+mod offloading;
 mod settling;
 mod streams;
 mod up;
@@ -71,9 +72,20 @@ impl Bench {
     }
 
     fn with(way: impl FnOnce(&mut Forwarder) -> (Way, bool)) -> Self {
+        Self::beside(None, way)
+    }
+
+    fn beside(
+        offload: Option<Arc<dyn Offload>>,
+        way: impl FnOnce(&mut Forwarder) -> (Way, bool),
+    ) -> Self {
         let local = LocalHosts::new(Box::new(|host| host.is_loopback()));
-        let around =
-            Surroundings { relayed: Relayed::default(), local, budget: Default::default() };
+        let around = Surroundings {
+            relayed: Relayed::default(),
+            local,
+            budget: Default::default(),
+            offload,
+        };
         let mut forwarder = Forwarder::new(Arc::default(), Arc::new(around));
         forwarder.ledgers.push(Arc::default());
         let (id, socket, endpoint) = (7, Arc::new(descriptor()), at("203.0.113.1:3478"));
