@@ -24,6 +24,8 @@ from tests.waiting import eventually
 from turnd import app, system
 from turnd.client.client import TurnClient
 from turnd.client.errors import ClientError
+from turnd.engine import choose
+from turnd.engine.installed import EngineUnavailableError
 from turnd.system import Identity
 
 if TYPE_CHECKING:
@@ -89,18 +91,27 @@ def test_a_server_s_life(
     assert not (tmp_path / "admin.sock").exists()
 
 
+def no_native() -> None:
+    raise EngineUnavailableError("as if there were none")
+
+
 @pytest.mark.parametrize(
     ("changes", "said"),
     [
-        ({"reelm": "x", "workers": -1}, ["config.yaml:10:1: reelm", "config.yaml:11:10: workers"]),
-        ({"tls": {"certificate": "/no", "key": "/no"}}, ["config.yaml:10:22: tls[0].certificate"]),
+        ({"reelm": "x", "workers": -1}, ["config.yaml:11:1: reelm", "config.yaml:12:10: workers"]),
+        ({"tls": {"certificate": "/no", "key": "/no"}}, ["config.yaml:11:22: tls[0].certificate"]),
         ({"auth": {"redis": "redis://h:1x"}}, ["config.yaml:4:17: auth.redis"]),
-        ({"engine": "native"}, ["engine: native is not part"]),
+        ({"engine": "native"}, ["engine: native: as if there were none; make install"]),
     ],
 )
 def test_errors_of_the_configuration(
-    tmp_path: Path, capfd: pytest.CaptureFixture[str], changes: dict[str, Any], said: list[str]
+    tmp_path: Path,
+    capfd: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    changes: dict[str, Any],
+    said: list[str],
 ) -> None:
+    monkeypatch.setattr(choose, "require_native", no_native)
     assert run(tmp_path, **changes) == 78
     captured = capfd.readouterr()
     assert captured.out == ""
@@ -108,6 +119,15 @@ def test_errors_of_the_configuration(
     assert len(lines) == len(said)
     assert all(part in line for line, part in zip(lines, said, strict=True))
     assert not (tmp_path / "admin.sock").exists()
+
+
+def test_a_native_engine_that_has_to_be(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(choose, "require_native", no_native)
+    config = write_config(tmp_path, basics(tmp_path) | {"engine": "auto"})
+    assert app.run(config, {"TURND_REQUIRE_NATIVE": "1"}) == 78
+    assert "TURND_REQUIRE_NATIVE: as if there were none" in capfd.readouterr().err
 
 
 def test_a_file_that_is_not_there(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:

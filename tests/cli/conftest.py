@@ -2,18 +2,17 @@ from __future__ import annotations
 
 import io
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
 
+from tests.e2e.best_engine import engine
 from tests.e2e.conftest import authority, folders, server
-from tests.e2e.server import served_by
-from tests.engine.installed import ENGINES
 from turnd.cli import main
 
-__all__ = ["authority", "folders", "server"]
+__all__ = ["authority", "engine", "folders", "server"]
 
 
 class Result(NamedTuple):
@@ -26,13 +25,6 @@ class Result(NamedTuple):
     @property
     def json(self) -> Any:
         return json.loads(self.out)
-
-
-@pytest.fixture(scope="module")
-def engine() -> Iterator[str]:
-    """What relays: the best that is installed."""
-    with served_by(ENGINES[-1]):
-        yield ENGINES[-1]
 
 
 Run = Callable[..., Result]

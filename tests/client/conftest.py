@@ -6,12 +6,13 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.e2e.best_engine import engine
 from tests.e2e.conftest import authority, folders, server
 
 if TYPE_CHECKING:
     from tests.e2e.certificates import Authority
 
-__all__ = ["authority", "context_of", "folders", "server", "server_tls"]
+__all__ = ["authority", "context_of", "engine", "folders", "server", "server_tls"]
 
 
 @pytest.fixture(scope="session")
