@@ -321,3 +321,6 @@ impl std::ops::Drop for Engine {
 fn worker_of(handle: u64) -> u32 {
     (handle % (1 << WORKER_BITS)) as u32
 }
+
+#[cfg(test)]
+mod tests;

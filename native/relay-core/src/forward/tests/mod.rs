@@ -54,6 +54,9 @@ fn sent(to: &str, packets: u32, bytes: &[u8]) -> Sent {
     Sent { to: at(to), packets, bytes: bytes.to_vec() }
 }
 
+/// How many packets, by reason.
+type Dropped = Vec<(Drop, u64)>;
+
 /// One listener, one client, and its relay 1: a channel to `PEER`, permissions for it and `OTHER`.
 struct Bench {
     forwarder: Forwarder,
@@ -159,7 +162,7 @@ impl Bench {
     }
 
     /// What was dropped, by the worker's count and by the relay's.
-    fn drops(&self) -> (Vec<(Drop, u64)>, Vec<(Drop, u64)>) {
+    fn drops(&self) -> (Dropped, Dropped) {
         let named = |counts: [u64; Drop::ALL.len()]| {
             Drop::ALL.into_iter().zip(counts).filter(|(_, count)| *count > 0).collect()
         };

@@ -1,63 +1,7 @@
 //! What a path in the kernel is told.
 
-use std::io;
-use std::os::fd::BorrowedFd;
-use std::sync::Mutex;
-
 use super::*;
-use crate::counters::TrafficTotals;
-use crate::offload::Flow;
-
-/// Remembers what it was told; every flow has moved one packet whenever it is asked.
-#[derive(Debug, Default)]
-struct Recording {
-    told: Mutex<Vec<String>>,
-    is_full: Mutex<bool>,
-}
-
-impl Recording {
-    fn tell(&self, what: &str, flow: &Flow, deadline: Nanos) {
-        let told =
-            format!("{what} {} {:x} {} {}", flow.relay, flow.number, flow.peer, deadline / SECOND);
-        self.told.lock().unwrap().push(told);
-    }
-}
-
-const ONE: TrafficTotals = TrafficTotals {
-    packets_up: 1,
-    bytes_up: 10,
-    last_up: NOW,
-    packets_down: 2,
-    bytes_down: 30,
-    last_down: NOW,
-};
-
-impl Offload for Recording {
-    fn probe() -> Result<Self, String> {
-        Ok(Self::default())
-    }
-
-    fn add(&self, flow: &Flow, _: BorrowedFd<'_>, deadline: Nanos) -> io::Result<()> {
-        if *self.is_full.lock().unwrap() {
-            return Err(io::ErrorKind::StorageFull.into());
-        }
-        self.tell("add", flow, deadline);
-        Ok(())
-    }
-
-    fn extend(&self, flow: &Flow, deadline: Nanos) {
-        self.tell("extend", flow, deadline);
-    }
-
-    fn remove(&self, flow: &Flow) -> TrafficTotals {
-        self.tell("remove", flow, 0);
-        ONE
-    }
-
-    fn stats(&self, _: &Flow) -> TrafficTotals {
-        ONE
-    }
-}
+use crate::offload::recording::{ONE, Recording};
 
 fn bench() -> (Bench, Arc<Recording>) {
     let recording = Arc::new(Recording::probe().unwrap());
@@ -65,12 +9,6 @@ fn bench() -> (Bench, Arc<Recording>) {
     let mut bench = Bench::beside(Some(recording.clone()), |_| (way, true));
     bench.forwarder.review(1, NOW);
     (bench, recording)
-}
-
-impl Recording {
-    fn take(&self) -> Vec<String> {
-        std::mem::take(&mut *self.told.lock().unwrap())
-    }
 }
 
 const ADDED: &str = "add 1 4001 198.51.100.1:5000 200";
@@ -94,9 +32,11 @@ fn a_channel_is_added_with_the_earliest_deadline_of_all() {
     assert!(recording.take().is_empty());
 }
 
+type End<'a> = &'a dyn Fn(&mut Bench);
+
 #[test]
 fn a_channel_that_ends_is_removed() {
-    let ends: [(&str, &dyn Fn(&mut Bench)); 6] = [
+    let ends: [(&str, End); 6] = [
         ("unbound", &|bench| bench.forwarder.table.bind_channel(1, CHANNEL, at(PEER), NOW, NOW)),
         ("not permitted", &|bench| bench.forwarder.table.permit(1, Host::from(at(PEER)), 0, NOW)),
         ("protected", &|bench| bench.protect(&[PEER], &[])),
@@ -169,11 +109,11 @@ fn what_was_moved_is_counted_at_ticks_and_at_the_end() {
 fn what_is_refused_is_offered_again() {
     let (mut bench, recording) = bench();
     recording.take();
-    *recording.is_full.lock().unwrap() = true;
+    recording.set_full(true);
     bench.forwarder.table.bind_channel(1, 0x4002, at(OTHER), LATER[1], NOW);
     bench.forwarder.review(1, NOW);
     assert!(recording.take().is_empty());
-    *recording.is_full.lock().unwrap() = false;
+    recording.set_full(false);
     bench.forwarder.review_all(NOW);
     assert_eq!(recording.take(), [format!("add 1 4002 {OTHER} 200")]);
 }

@@ -27,6 +27,9 @@ use crate::leg::Leg;
 use crate::rules::relay::RelayShared;
 use crate::time::Nanos;
 
+#[cfg(test)]
+pub(crate) mod recording;
+
 /// A channel's packets, both ways.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Flow {
