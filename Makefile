@@ -22,7 +22,7 @@ HAS_CARGO := $(shell command -v cargo)
 CARGO := cd native && cargo
 FUZZ_SECONDS ?= 600
 
-.PHONY: help run install engine test lint lint-native test-native format bench soak fuzz lock clean packages
+.PHONY: help run install engine test lint lint-native test-native format bench soak fuzz sanitize lock clean packages
 
 help:  ## show this list
 	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' Makefile | expand -t 12
@@ -79,6 +79,9 @@ soak: install  ## let clients come and go for minutes, see that nothing stays (S
 fuzz:  ## fuzz the native engine, FUZZ_SECONDS (600) for each target
 	@.ci/packages g++=g++
 	native/fuzz/run $(FUZZ_SECONDS)
+
+sanitize:  ## test the native engine under the address sanitizer and, where it is, Miri
+	native/sanitize
 
 lock: $(VENV)/installed-dev  ## write the versions at hand into constraints.txt
 	$(BIN)/python -m pip freeze --exclude-editable > constraints.txt

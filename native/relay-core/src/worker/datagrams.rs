@@ -2,7 +2,7 @@
 
 use std::sync::PoisonError;
 
-use super::{Passed, SAMPLE, Worker};
+use super::{Passed, Worker};
 use crate::counters::Drop;
 use crate::forward::{Inbound, Verdict};
 use crate::handup::Standing;
@@ -10,6 +10,9 @@ use crate::io::{Datagram, Driver, Kind};
 use crate::leg::Leg;
 use crate::time::{Nanos, seconds};
 use crate::wire::message::Stun;
+
+/// One packet in so many is measured.
+const SAMPLE: u32 = 64;
 
 impl<D: Driver> Worker<D> {
     pub(super) fn datagram(&mut self, mut datagram: Datagram, now: Nanos) {

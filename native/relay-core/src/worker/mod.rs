@@ -32,19 +32,9 @@ const SPARE_SLOTS: u32 = 8;
 /// Packets from other workers that wait at most.
 const PASSED: usize = 1_024;
 
-/// Reads of one stream in a turn: what TLS holds back of one read, and a bound.
-const READS: usize = 4;
-
-/// Reads of streams in their handshake in a turn. One may cost a signature with an RSA key, more
-/// than a thousand packets do; what is left over is ready again in the next turn.
-const HANDSHAKES: u32 = 4;
-
 /// How long a worker lets requests gather while Python has not got round to the last ones and no
 /// packet is being relayed. Reading each as it comes would take the CPU from Python each time.
 const GATHERING: Duration = Duration::from_micros(200);
-
-/// One packet in so many is measured.
-const SAMPLE: u32 = 64;
 
 /// A datagram that reached another worker than its client's.
 #[derive(Debug)]

@@ -2,7 +2,7 @@
 
 use std::os::fd::AsFd;
 
-use super::{HANDSHAKES, READS, Worker};
+use super::Worker;
 use crate::counters::Drop;
 use crate::forward::{Inbound, Verdict};
 use crate::handup::Standing;
@@ -13,6 +13,13 @@ use crate::stream::{Flush, Stream};
 use crate::sys;
 use crate::time::Nanos;
 use crate::wire::binding::{BindingRequest, binding_success};
+
+/// Reads of one stream in a turn: what TLS holds back of one read, and a bound.
+const READS: usize = 4;
+
+/// Reads of streams in their handshake in a turn. One may cost a signature with an RSA key, more
+/// than a thousand packets do; what is left over is ready again in the next turn.
+pub(super) const HANDSHAKES: u32 = 4;
 
 impl<D: Driver> Worker<D> {
     /// Lets another be the first in each turn: who comes late finds the turn's handshakes spent.

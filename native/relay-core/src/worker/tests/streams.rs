@@ -8,6 +8,7 @@ use crate::leg::CloseReason;
 use crate::orders::Adoption;
 use crate::stream::StreamSettings;
 use crate::stream::tls::{Identity, TlsConfig, server_config};
+use crate::worker::streams::HANDSHAKES;
 
 fn leg(stream: u64, transport: Transport) -> Leg {
     Leg { transport, stream, ..udp_leg(at("192.0.2.9:4000")) }
