@@ -1,12 +1,15 @@
-"""That Python sees no media: while its event loop is blocked, packets flow and rules end.
+"""What the native engine has for itself: workers' CPUs, and that Python sees no media.
 
-All of it happens within one call that awaits nothing, so that the loop of this thread, which is the
-only one to call the engine, has no turn.
+While the event loop is blocked, packets flow and rules end. All of that happens within one call
+that awaits nothing, so that the loop of this thread, which is the only one to call the engine, has
+no turn.
 """
 
 from __future__ import annotations
 
+import os
 import time
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -16,6 +19,7 @@ from tests.engine.native_world import IOS, SystemWorld
 from tests.engine.socket_worlds import SocketParty
 from tests.waiting import LIMIT
 from turnd.engine.base import Drop
+from turnd.engine.native import NativeEngine
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -100,3 +104,30 @@ def test_packets_flow_and_a_permission_ends_while_the_loop_is_blocked(world: Sys
     assert arrived == in_time[: len(arrived)]
     assert sent_at[arrived[-1]] > deadline - LATE
     assert world.drops() == {Drop.NO_PERMISSION: len(sent_at) - len(arrived)}
+
+
+def affinity_of_workers() -> list[set[int]]:
+    """Where this process's workers may run, by their numbers."""
+    names = {task: (task / "comm").read_text() for task in Path("/proc/self/task").iterdir()}
+    workers = sorted((name, int(task.name)) for task, name in names.items() if "relay" in name)
+    return [os.sched_getaffinity(thread) for _, thread in workers]
+
+
+async def test_workers_stay_on_the_cpus_that_they_are_given_in_turn() -> None:
+    cpus = sorted(os.sched_getaffinity(0))
+    engine = NativeEngine(len(cpus) + 1, cpus=cpus)
+    engine.start(lambda: None)
+    try:
+        assert affinity_of_workers() == [{cpu} for cpu in [*cpus, cpus[0]]]
+        assert os.sched_getaffinity(0) == set(cpus), "Python's thread roams"
+    finally:
+        engine.stop()
+
+
+async def test_a_cpu_that_is_not_there_is_said_and_no_obstacle() -> None:
+    engine = NativeEngine(1, cpus=[1_000])
+    engine.start(lambda: None)
+    try:
+        assert any("not pinned to CPU 1000" in note for note in engine.notes)
+    finally:
+        engine.stop()

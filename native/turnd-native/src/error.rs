@@ -49,7 +49,11 @@ impl From<PyErr> for DoorError {
 impl From<DoorError> for PyErr {
     fn from(error: DoorError) -> Self {
         match error {
-            DoorError::System(error) => error.into(),
+            // With a number Python takes the class from it, also where PyO3 knows no OSError for it.
+            DoorError::System(error) => match error.raw_os_error() {
+                Some(number) => PyOSError::new_err((number, error.to_string())),
+                None => error.into(),
+            },
             DoorError::NotAnAddress(text) => {
                 PyOSError::new_err(format!("{text:?} is no IP address"))
             }

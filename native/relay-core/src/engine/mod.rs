@@ -55,7 +55,7 @@ const STAMPED: u32 = 16;
 pub struct Options {
     /// Threads that move packets, 1 to [`MOST_WORKERS`].
     pub workers: usize,
-    /// The CPU of each worker, as far as it names any.
+    /// What workers are pinned to, in turn; without any they roam.
     pub cpus: Vec<usize>,
     /// How the kernel is asked.
     pub io: IoChoice,

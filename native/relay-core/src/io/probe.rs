@@ -128,7 +128,8 @@ fn go_round<D: Driver>() -> io::Result<()> {
     Err(io::ErrorKind::TimedOut.into())
 }
 
-fn in_words(error: &io::Error) -> String {
+/// What is wrong with io_uring here, for an admin.
+pub(crate) fn in_words(error: &io::Error) -> String {
     match error.raw_os_error() {
         Some(libc::ENOSYS) => "the kernel has no io_uring".into(),
         Some(libc::EPERM | libc::EACCES) => {
@@ -141,7 +142,7 @@ fn in_words(error: &io::Error) -> String {
             }
         }
         Some(libc::EINVAL | libc::EOPNOTSUPP) => "the kernel's io_uring is too old".into(),
-        Some(libc::ENOMEM) => "io_uring may lock no memory (RLIMIT_MEMLOCK)".into(),
+        Some(libc::ENOMEM) => "io_uring may lock no more memory (RLIMIT_MEMLOCK)".into(),
         _ if error.kind() == io::ErrorKind::TimedOut => {
             "io_uring brought no packet in two seconds".into()
         }
