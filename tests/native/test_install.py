@@ -106,14 +106,19 @@ def test_a_build_that_works_again_forgets_why_there_was_none(tree: Tree) -> None
     assert not tree.missing.exists()
 
 
-def test_an_engine_that_is_current_stays_when_cargo_is_off_the_path(tree: Tree) -> None:
+@pytest.mark.parametrize(
+    ("cargo", "why"), [(None, "cargo was not found"), (FAILS, "the build failed")]
+)
+def test_an_engine_that_is_current_stays_where_it_cannot_be_built_again(
+    tree: Tree, cargo: str | None, why: str
+) -> None:
     tree.cargo(BUILDS)
     tree.install(ENGINE="one")
-    tree.cargo(None)
+    tree.cargo(cargo)
     assert tree.install().returncode == 0
     assert tree.engine.exists()
     source = tree.folder / "native/lib.rs"
     source.touch()
     os.utime(source, (4e9, 4e9))
-    assert "cargo was not found" in tree.install().stderr
+    assert why in tree.install().stderr
     assert not tree.engine.exists()
