@@ -99,3 +99,6 @@ def test_what_the_server_relies_on_stands_in_the_unit() -> None:
     assert int(service["LimitNOFILE"]) == 1 << 20
     assert int(service["TimeoutStopSec"]) > 5
     assert service["RestartPreventExitStatus"] == "78"
+    assert service["LimitMEMLOCK"] == "infinity", "or io_uring is for a few workers alone"
+    # The last of the filter's lines, which takes back what the line before it forbade.
+    assert service["SystemCallFilter"].split() == ["@aio", "sched_setaffinity"]
