@@ -13,10 +13,11 @@ import sys
 import tempfile
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import pytest
 
+from tests.e2e.bare import request
 from tests.e2e.server import free_port
 from tests.listeners.pems import make_pair
 from tests.runtime.servers import ALICE, basics, is_free, write_config
@@ -26,6 +27,8 @@ from turnd.client.client import TurnClient
 from turnd.client.errors import ClientError
 from turnd.engine import choose
 from turnd.engine.installed import EngineUnavailableError
+from turnd.engine.portable import PortableEngine
+from turnd.stun.message import Method
 from turnd.system import Identity
 
 if TYPE_CHECKING:
@@ -70,6 +73,23 @@ def run(folder: Path, **changes: Any) -> int:
 def port() -> int:
     """Free by UDP and TCP."""
     return free_port()
+
+
+def test_a_server_whose_engine_fails_says_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str], port: int
+) -> None:
+    def poll(_: PortableEngine) -> NoReturn:
+        raise OSError("out of luck")
+
+    def ask() -> None:
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as client:
+            client.sendto(request(Method.ALLOCATE), ("127.0.0.1", port))
+
+    monkeypatch.setattr(PortableEngine, "poll", poll)
+    monkeypatch.setattr(app, "_spare_the_collector", ask)
+    assert run(tmp_path, listen=[f"udp://127.0.0.1:{port}"], engine="portable") == 70
+    events = [json.loads(line)["event"] for line in capfd.readouterr().out.splitlines()]
+    assert events == ["started", "engine_failed", "stopped"]
 
 
 @pytest.mark.usefixtures("_one_turn")

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
-EX_OK, EX_UNAVAILABLE, EX_NOPERM, EX_CONFIG = 0, 69, 77, 78
+EX_OK, EX_UNAVAILABLE, EX_SOFTWARE, EX_NOPERM, EX_CONFIG = 0, 69, 70, 77, 78
 
 
 def run(config_path: Path | None, environ: Mapping[str, str] | None = None) -> int:
@@ -69,7 +69,7 @@ async def _serve(
         return _give_up(error, EX_UNAVAILABLE)
     finally:
         await server.stop()
-    return EX_OK
+    return EX_SOFTWARE if server.ending.failed else EX_OK
 
 
 def _give_up(why: Exception, status: int) -> int:

@@ -45,6 +45,25 @@ async def test_a_fault_in_one_request_is_one_line(
         await other.close(delete=False)
 
 
+async def test_a_server_whose_engine_has_failed_ends(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def poll() -> Any:
+        raise OSError("worker 0 has ended: out of luck")
+
+    async with running(tmp_path) as run:
+        monkeypatch.setattr(run.server.engine, "poll", poll)
+        run.server.pump.wake()
+        run.server.pump.wake()
+        assert run.server.ending.ended.is_set()
+        assert run.server.ending.failed
+        assert run.server.not_ready == "failed"
+        (line,) = await eventually(lambda: run.logged("engine_failed"))
+        assert line["problem"] == "worker 0 has ended: out of luck"
+        assert line["level"] == "critical"
+    assert run.server.not_ready == "stopped"
+
+
 async def test_a_fault_after_a_look_up_is_one_line(
     tmp_path: Path, redis_server: RedisServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -90,6 +90,11 @@ def _about(snapshot: Snapshot) -> Iterator[Metric]:
         ("name", "reason", *snapshot.engine_details),
         {(snapshot.engine_name, snapshot.engine_reason, *snapshot.engine_details.values()): 1},
     )
+    yield CounterMetricFamily(
+        "turnd_engine_faults_total",
+        "Faults of turnd's own in the engine that cost packets and nothing else.",
+        snapshot.engine.faults,
+    )
 
 
 def _allocations(snapshot: Snapshot) -> Iterator[Metric]:

@@ -239,6 +239,8 @@ class EngineCounters:
     """Plain Binding requests that the engine answered itself."""
     bindings_over_budget: int = 0
     """Those that it left without an answer, since the budget was used up."""
+    faults: int = 0
+    """Faults of the engine's own that it survived; each cost what it had just received."""
     latency: LatencyHistogram | None = None
     """None: the engine does not measure."""
 
@@ -426,12 +428,16 @@ class RelayEngine(Protocol):
 
         First new streams, what comes from legs with relays and, in engines that look at nonces,
         messages with one of ours; then what comes from strangers. Within each of the two every
-        network (IPv4 /24, IPv6 /56) has its turn, and within a network the oldest comes first. A
-        `LegClosed` comes after all other events of its leg; of one whose relay was opened while a
-        message of it waited it may come before that message.
+        network (IPv4 /24, IPv6 /56) has its turn, and within a network the oldest comes first.
+        Of so many events one is a stranger's, so that nobody keeps newcomers out.
+        `LegClosed` comes after all other events of its leg; of one whose relay was opened, or that
+        showed a nonce, while a message of it waited it may come before that message.
 
-        At most 4,096 messages wait, of a stranger's network at most 256; beyond they are dropped
-        as `Drop.HAND_UP_FULL`. What became of streams is never dropped.
+        At most 2,048 messages wait of either kind, of a stranger's network at most 256; beyond
+        they are dropped as `Drop.HAND_UP_FULL`. What became of streams is never dropped.
+
+        Raises:
+            OSError: the engine has broken and cannot go on; the text says what of it.
         """
         ...
 

@@ -1,7 +1,8 @@
 """What waits for Python's decision: bounded, and fair when more comes than can be decided.
 
 Rules of the house
-    1.  What clients with relays want goes before what strangers want; so do new streams.
+    1.  What clients with relays want goes before what strangers want; so do new streams. But of
+        so many one is a stranger's, if one waits: no client is to keep newcomers out.
     2.  Within each of the two, networks take turns, and a network's events keep their order. It is
         stochastic fair queueing (McKenney 1990): a fixed number of queues, of which a network has
         the one that a hash says, seeded per process so that nobody can choose whom to share with.
@@ -31,6 +32,9 @@ ROOM = 2_048
 CLIENTS_SHARE, STRANGERS_SHARE = 2, 8
 """Into so many parts the room that is left is divided for the bound of a network."""
 
+IN_A_ROW = 7
+"""Events of clients with relays that are taken one after the other while a stranger's waits."""
+
 POLL_BATCH = 256
 
 _QUEUES = 256
@@ -43,6 +47,8 @@ class HandUp:
         self._tally = tally
         self._preferred = FairQueue(room, CLIENTS_SHARE)
         self._others = FairQueue(room, STRANGERS_SHARE)
+        self._in_a_row = 0
+        """Events of clients with relays that were taken since a stranger's was."""
 
     def __len__(self) -> int:
         return len(self._preferred) + len(self._others)
@@ -58,7 +64,11 @@ class HandUp:
         return [self._next() for _ in range(min(POLL_BATCH, len(self)))]
 
     def _next(self) -> Event:
-        return (self._preferred if len(self._preferred) else self._others).take()
+        if len(self._preferred) and (self._in_a_row < IN_A_ROW or not len(self._others)):
+            self._in_a_row += 1
+            return self._preferred.take()
+        self._in_a_row = 0
+        return self._others.take()
 
 
 class FairQueue:

@@ -27,6 +27,8 @@ class Ending:
     def __init__(self, server: Server) -> None:
         self.ended = asyncio.Event()
         """Nothing is left to wait for: `Server.stop`."""
+        self.failed = False
+        """It ends because it cannot go on: the process's status says so."""
         self._server = server
         self._at: float | None = None
         self._timer: asyncio.TimerHandle | None = None
@@ -50,6 +52,14 @@ class Ending:
         log.info("draining", signal=signal_name, allocations=len(table), seconds=timeout)
         system.sd_notify(f"STOPPING=1\nSTATUS=draining {len(table)} allocations")
         self._look()
+
+    def fail(self, problem: str) -> None:
+        """End at once: what relays is broken, and half a server helps nobody."""
+        if not self.failed:
+            self.failed = True
+            self._server.not_ready = "failed"
+            log.critical("engine_failed", problem=problem)
+            self.ended.set()
 
     def cancel(self) -> None:
         """Look no more: the server has ended."""

@@ -16,7 +16,7 @@ from turnd.turn.events import Event as TurnEvent
 from turnd.turn.waiting import NeedKey
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from turnd.auth.redis_store import RedisStore
     from turnd.runtime.endpoints import Endpoints
@@ -29,9 +29,15 @@ class Pump:
     """One for a server; runs in the event loop's thread."""
 
     def __init__(
-        self, engine: RelayEngine, endpoints: Endpoints, stores: Mapping[str, RedisStore]
+        self,
+        engine: RelayEngine,
+        endpoints: Endpoints,
+        stores: Mapping[str, RedisStore],
+        on_failure: Callable[[str], None],
     ) -> None:
+        """`on_failure` is told when the engine cannot go on, and why."""
         self.events = EventLog()
+        self._on_failure = on_failure
         self._engine = engine
         self._endpoints = endpoints
         self._stores = stores
@@ -56,9 +62,14 @@ class Pump:
         await self._lookups.stop()
 
     def wake(self) -> None:
-        """The engine has events."""
+        """The engine has events, or has come to its end."""
         now = time.monotonic()
-        for event in self._engine.poll():
+        try:
+            events = self._engine.poll()
+        except OSError as error:
+            self._on_failure(str(error))
+            return
+        for event in events:
             try:
                 self._handle(event, now)
             except Exception:

@@ -73,7 +73,8 @@ class Server:
             logs.report,
         )
         self.sources = Sources(self)
-        self.pump = Pump(self.engine, self.endpoints, self.sources.stores)
+        self.ending = Ending(self)
+        self.pump = Pump(self.engine, self.endpoints, self.sources.stores, self.ending.fail)
         self.relays = RelayAddresses(
             self.engine, assembly.relay_addresses(config), secrets.randbelow
         )
@@ -85,7 +86,6 @@ class Server:
         self.beside = Beside()
         self.protection = Protection(self)
         self.reloader = Reloader(self)
-        self.ending = Ending(self)
         self.ticker = Ticker(self)
         self.admin = AdminServer(
             AdminHooks(

@@ -28,6 +28,7 @@ class Ticker:
         self._server = server
         self._ticks = 0
         self._told: NonceKeys | None = None
+        self._faults = 0
         self._timer: asyncio.TimerHandle | None = None
         self._watchdog = system.watchdog_interval()
         self._watchdog_due = 0.0
@@ -54,6 +55,12 @@ class Ticker:
             self._told = keys
             self._server.engine.know_nonces(keys)
 
+    def _tell_faults(self) -> None:
+        faults = self._server.engine.counters().faults
+        if faults > self._faults:
+            log.error("engine_fault", faults=faults)
+        self._faults = faults
+
     def tick(self, now: float) -> None:
         """Everything that is due at `now` (monotonic seconds)."""
         server = self._server
@@ -62,6 +69,7 @@ class Ticker:
         server.endpoints.close_overdue(now)
         server.engine.tick()
         self.tell_nonces(now)
+        self._tell_faults()
         certificates = server.certificates
         if (
             self._ticks % CERTIFICATES_EVERY == 0

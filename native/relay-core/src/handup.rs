@@ -1,13 +1,16 @@
-//! What waits for Python's decision: bounded, the known before strangers, and strangers fairly.
+//! What waits for Python's decision: bounded, and fair when more comes than can be decided.
 //!
 //! Rules of the house
-//!
-//! 1. What became of streams is never dropped: there are as many of these as streams. That one is
-//!    ready comes first of all, that one has ended after the messages of its leg.
-//! 2. Messages of the known (a leg with a relay, or a nonce of ours) go before those of strangers.
-//! 3. Within each of the two every network has its turn: a fixed number of lanes, into which networks
-//!    are hashed with a seed, so that nobody can choose whom to share a lane with.
-//! 4. When all places are taken, one of the known takes that of a stranger's newest message.
+//! 1.  What the known want goes before what strangers want; so does what became of streams. But
+//!     of so many one is a stranger's, if one waits: a nonce is to be had for the asking, and who
+//!     has one is not to keep everybody else out.
+//! 2.  Within each of the two, networks take turns, and a network's events keep their order:
+//!     stochastic fair queueing (McKenney 1990), with a fixed number of lanes.
+//! 3.  Each of the two has room of its own, and a network's lane takes a message more while it is
+//!     shorter than a share of the room that is left (dynamic thresholds, Choudhury and Hahne
+//!     1998): who comes with a first message finds room, whoever floods.
+//! 4.  A message takes room by its size, so that what waits is bounded in bytes as well.
+//! 5.  What became of streams is never dropped: there are as many of these events as streams.
 
 use std::collections::VecDeque;
 use std::hash::BuildHasher;
@@ -16,11 +19,18 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use crate::leg::{CloseReason, Leg};
 use crate::rules::budget::network_of;
 
-/// Messages that wait at most.
-pub const WAITING_MESSAGES: usize = 4_096;
+/// Messages of the known that wait at most, and as many of strangers.
+pub const ROOM: usize = 2_048;
 
-/// Messages of one stranger's network that wait at most.
-pub const WAITING_OF_A_NETWORK: usize = 256;
+/// Into so many parts the room that is left is divided for the bound of a network.
+const SHARE_OF_THE_KNOWN: usize = 2;
+const SHARE_OF_STRANGERS: usize = 8;
+
+/// Events of the known that are taken one after the other while a stranger's waits.
+pub const IN_A_ROW: u32 = 7;
+
+/// Bytes of a message that take the room of one.
+const UNIT: usize = 1_024;
 
 const LANES: usize = 256;
 
@@ -61,6 +71,8 @@ struct Queues {
     opened: VecDeque<Event>,
     known: Lanes,
     strangers: Lanes,
+    /// Events of the known that were taken since a stranger's was.
+    in_a_row: u32,
 }
 
 impl Queues {
@@ -70,38 +82,44 @@ impl Queues {
             Standing::Stranger => &mut self.strangers,
         }
     }
+
+    fn next(&mut self) -> Option<Event> {
+        if let Some(event) = self.opened.pop_front() {
+            return Some(event);
+        }
+        if self.in_a_row < IN_A_ROW || self.strangers.len == 0 {
+            if let Some(event) = self.known.pop() {
+                self.in_a_row = self.in_a_row.saturating_add(1);
+                return Some(event);
+            }
+        }
+        self.in_a_row = 0;
+        self.strangers.pop()
+    }
 }
 
 impl Default for HandUp {
     fn default() -> Self {
-        let queues =
-            Queues { opened: VecDeque::new(), known: Lanes::new(), strangers: Lanes::new() };
+        let queues = Queues {
+            opened: VecDeque::new(),
+            known: Lanes::new(SHARE_OF_THE_KNOWN),
+            strangers: Lanes::new(SHARE_OF_STRANGERS),
+            in_a_row: 0,
+        };
         Self { queues: Mutex::new(queues), hasher: foldhash::quality::RandomState::default() }
     }
 }
 
 impl HandUp {
-    /// Queues a message. Returns whether nothing had to be dropped for it, itself included.
+    /// Queues a message. Returns whether there was room for it.
     pub fn message(&self, leg: Leg, data: &[u8], standing: Standing) -> bool {
         let lane = self.lane_of(&leg);
         let mut queues = self.lock();
-        let full = queues.known.len + queues.strangers.len >= WAITING_MESSAGES;
-        let kept = match standing {
-            Standing::Known if full => {
-                if !queues.strangers.drop_newest() {
-                    return false;
-                }
-                false
-            }
-            Standing::Stranger
-                if full || queues.strangers.lanes[lane].len() >= WAITING_OF_A_NETWORK =>
-            {
-                return false;
-            }
-            Standing::Known | Standing::Stranger => true,
-        };
-        queues.lanes(standing).push(lane, Event::Message { leg, data: data.into() });
-        kept
+        let lanes = queues.lanes(standing);
+        lanes.has_room(lane, cost(data)) && {
+            lanes.push(lane, Event::Message { leg, data: data.into() });
+            true
+        }
     }
 
     /// Queues that a stream is ready.
@@ -112,7 +130,11 @@ impl HandUp {
     /// Queues that a stream has ended.
     pub fn closed(&self, leg: Leg, reason: CloseReason, standing: Standing) {
         let lane = self.lane_of(&leg);
-        self.lock().lanes(standing).push(lane, Event::Closed(leg, reason));
+        let mut queues = self.lock();
+        // It comes after what the leg has sent.
+        let is_known = standing == Standing::Known || queues.known.has_message_of(lane, &leg);
+        let standing = if is_known { Standing::Known } else { Standing::Stranger };
+        queues.lanes(standing).push(lane, Event::Closed(leg, reason));
     }
 
     fn lane_of(&self, leg: &Leg) -> usize {
@@ -123,14 +145,7 @@ impl HandUp {
     pub fn take(&self, most: usize, batch: &mut Vec<Event>) {
         let mut queues = self.lock();
         for _ in 0..most {
-            let Some(event) = queues
-                .opened
-                .pop_front()
-                .or_else(|| queues.known.pop())
-                .or_else(|| queues.strangers.pop())
-            else {
-                break;
-            };
+            let Some(event) = queues.next() else { break };
             batch.push(event);
         }
     }
@@ -147,53 +162,77 @@ impl HandUp {
     }
 }
 
-/// Stochastic fair queueing: lanes that are served in turn.
+/// How much room a message takes.
+fn cost(data: &[u8]) -> usize {
+    1 + data.len() / UNIT
+}
+
+fn cost_of(event: &Event) -> usize {
+    match event {
+        Event::Message { data, .. } => cost(data),
+        Event::Opened(_) | Event::Closed(..) => 0,
+    }
+}
+
+/// Lanes that are served in turn.
 #[derive(Debug)]
 struct Lanes {
-    lanes: Box<[VecDeque<Event>]>,
+    lanes: Box<[Lane]>,
     turn: VecDeque<usize>,
     len: usize,
+    /// What is left of it.
+    room: usize,
+    share: usize,
+}
+
+#[derive(Debug, Default)]
+struct Lane {
+    events: VecDeque<Event>,
+    /// Room that they take.
+    takes: usize,
 }
 
 impl Lanes {
-    fn new() -> Self {
-        Self { lanes: (0..LANES).map(|_| VecDeque::new()).collect(), turn: VecDeque::new(), len: 0 }
+    fn new(share: usize) -> Self {
+        let lanes = (0..LANES).map(|_| Lane::default()).collect();
+        Self { lanes, turn: VecDeque::new(), len: 0, room: ROOM, share }
+    }
+
+    fn has_room(&self, lane: usize, cost: usize) -> bool {
+        cost <= self.room && (self.lanes[lane].takes + cost - 1) * self.share < self.room
+    }
+
+    fn has_message_of(&self, lane: usize, leg: &Leg) -> bool {
+        let is_its = |event: &Event| matches!(event, Event::Message { leg: of, .. } if of == leg);
+        self.lanes[lane].events.iter().any(is_its)
     }
 
     fn push(&mut self, lane: usize, event: Event) {
-        if self.lanes[lane].is_empty() {
+        let cost = cost_of(&event);
+        let lane_of_it = &mut self.lanes[lane];
+        if lane_of_it.events.is_empty() {
             self.turn.push_back(lane);
         }
-        self.lanes[lane].push_back(event);
+        lane_of_it.takes += cost;
+        lane_of_it.events.push_back(event);
+        self.room -= cost;
         self.len += 1;
     }
 
     fn pop(&mut self) -> Option<Event> {
-        let lane = self.turn.pop_front()?;
-        let event = self.lanes[lane].pop_front();
-        if self.lanes[lane].is_empty() {
-            self.lanes[lane].shrink_to(8);
+        let index = self.turn.pop_front()?;
+        let lane = &mut self.lanes[index];
+        let event = lane.events.pop_front()?;
+        if lane.events.is_empty() {
+            lane.events.shrink_to(8);
         } else {
-            self.turn.push_back(lane);
+            self.turn.push_back(index);
         }
+        let cost = cost_of(&event);
+        lane.takes -= cost;
+        self.room += cost;
         self.len -= 1;
-        event
-    }
-
-    /// Drops the newest message of the longest lane.
-    fn drop_newest(&mut self) -> bool {
-        let longest = self.turn.iter().copied().max_by_key(|lane| self.lanes[*lane].len());
-        let newest = longest.and_then(|lane| {
-            let is_message = |event: &Event| matches!(event, Event::Message { .. });
-            Some((lane, self.lanes[lane].iter().rposition(is_message)?))
-        });
-        let Some((lane, newest)) = newest else { return false };
-        self.lanes[lane].remove(newest);
-        if self.lanes[lane].is_empty() {
-            self.turn.retain(|other| *other != lane);
-        }
-        self.len -= 1;
-        true
+        Some(event)
     }
 }
 
@@ -252,29 +291,68 @@ mod tests {
 
     #[test]
     fn a_flood_of_one_network_holds_no_other_up() {
-        let queue = HandUp::default();
-        assert_eq!(fill(&queue, 1, 10_000, Standing::Stranger), WAITING_OF_A_NETWORK);
-        let other = (2..).find(|n| queue.message(leg(*n, 7_777), b"m", Standing::Stranger));
-        assert!(other.is_some());
-        assert!(take(&queue, 2).iter().any(|event| port(event) == 7_777));
+        for standing in [Standing::Stranger, Standing::Known] {
+            let queue = HandUp::default();
+            let kept = fill(&queue, 1, 10_000, standing);
+            assert!((200..ROOM).contains(&kept), "{kept}");
+            let other = (2..).find(|n| queue.message(leg(*n, 17_777), b"m", standing));
+            assert!(other.is_some());
+            assert!(take(&queue, 3).iter().any(|event| port(event) == 17_777));
+        }
     }
 
     #[test]
-    fn all_that_waits_is_bounded_and_the_known_get_in() {
+    fn who_has_a_nonce_keeps_no_stranger_out() {
         let queue = HandUp::default();
         for network in 0..2_000 {
-            fill(&queue, network, 8, Standing::Stranger);
+            fill(&queue, network, 50, Standing::Known);
         }
-        assert_eq!(queue.lock().strangers.len, WAITING_MESSAGES);
-        assert!(!queue.message(leg(1, 7), b"m", Standing::Known), "a stranger's was dropped");
-        assert_eq!(queue.lock().strangers.len, WAITING_MESSAGES - 1);
-        assert_eq!(port(&take(&queue, 1)[0]), 7);
-        fill(&queue, 1, 5_000, Standing::Known);
-        assert_eq!(queue.lock().known.len, WAITING_MESSAGES);
-        assert_eq!(queue.lock().strangers.len, 0);
-        assert!(!queue.message(leg(1, 9), b"m", Standing::Known));
+        assert!(queue.message(leg(7, 17_777), b"m", Standing::Stranger), "room of their own");
+        let first = take(&queue, IN_A_ROW as usize + 1);
+        assert_eq!(first.iter().rposition(|event| port(event) == 17_777), Some(IN_A_ROW as usize));
+        queue.message(leg(7, 17_778), b"m", Standing::Stranger);
+        let next = take(&queue, IN_A_ROW as usize + 1);
+        assert_eq!(next.iter().rposition(|event| port(event) == 17_778), Some(IN_A_ROW as usize));
+    }
+
+    #[test]
+    fn all_that_waits_is_bounded_and_what_became_of_streams_is_kept() {
+        let queue = HandUp::default();
+        for standing in [Standing::Stranger, Standing::Known] {
+            for network in 0..2_000 {
+                fill(&queue, network, 50, standing);
+            }
+            let mut queues = queue.lock();
+            let lanes = queues.lanes(standing);
+            assert!((ROOM / 2..=ROOM).contains(&lanes.len), "{}", lanes.len);
+        }
         queue.opened(leg(1, 1));
         queue.closed(leg(2, 1), CloseReason::Client, Standing::Stranger);
-        assert_eq!(take(&queue, 10_000).len(), WAITING_MESSAGES + 2);
+        let all = take(&queue, 10_000);
+        assert!(all.len() <= 2 * ROOM + 2);
+        assert!(all.iter().any(|event| matches!(event, Event::Closed(..))));
+        assert!(queue.is_empty());
+        assert_eq!(queue.lock().strangers.room, ROOM);
+        assert_eq!(queue.lock().known.room, ROOM);
+    }
+
+    #[test]
+    fn that_a_stream_has_ended_comes_after_what_it_sent() {
+        let queue = HandUp::default();
+        fill(&queue, 1, 100, Standing::Known);
+        queue.closed(leg(1, 99), CloseReason::Client, Standing::Stranger);
+        let all = take(&queue, 200);
+        assert_eq!(all.last(), Some(&Event::Closed(leg(1, 99), CloseReason::Client)));
+    }
+
+    #[test]
+    fn long_messages_take_room_by_their_size() {
+        let queue = HandUp::default();
+        let long = [0; 60_000];
+        let kept =
+            (0..2_000).filter(|n| queue.message(leg(*n, 1), &long, Standing::Stranger)).count();
+        assert!((10..ROOM / 50).contains(&kept), "{kept}");
+        let other = (2_000..).find(|n| queue.message(leg(*n, 17_777), b"m", Standing::Stranger));
+        assert!(other.is_some_and(|network| network < 2_010), "a short one finds room");
     }
 }
