@@ -60,7 +60,7 @@ async def test_a_server_whose_engine_has_failed_ends(
         assert run.server.not_ready == "failed"
         (line,) = await eventually(lambda: run.logged("engine_failed"))
         assert line["problem"] == "worker 0 has ended: out of luck"
-        assert line["level"] == "critical"
+        assert line["level"] == "error"
     assert run.server.not_ready == "stopped"
 
 

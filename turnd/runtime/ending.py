@@ -58,7 +58,7 @@ class Ending:
         if not self.failed:
             self.failed = True
             self._server.not_ready = "failed"
-            log.critical("engine_failed", problem=problem)
+            log.error("engine_failed", problem=problem)
             self.ended.set()
 
     def cancel(self) -> None:

@@ -87,11 +87,10 @@ impl Queues {
         if let Some(event) = self.opened.pop_front() {
             return Some(event);
         }
-        if self.in_a_row < IN_A_ROW || self.strangers.len == 0 {
-            if let Some(event) = self.known.pop() {
-                self.in_a_row = self.in_a_row.saturating_add(1);
-                return Some(event);
-            }
+        let is_their_turn = self.in_a_row < IN_A_ROW || self.strangers.len == 0;
+        if is_their_turn && let Some(event) = self.known.pop() {
+            self.in_a_row = self.in_a_row.saturating_add(1);
+            return Some(event);
         }
         self.in_a_row = 0;
         self.strangers.pop()
