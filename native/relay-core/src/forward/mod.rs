@@ -188,7 +188,10 @@ impl Forwarder {
                 continue; // a message of ours
             }
             let sent = transmit.packets - transmit.lost;
-            let payload = transmit.payload * u64::from(sent) / u64::from(transmit.packets);
+            let payload = match transmit.lost {
+                0 => transmit.payload,
+                _ => transmit.payload * u64::from(sent) / u64::from(transmit.packets),
+            };
             let (upward, sent) = (envelope.upward, u64::from(sent));
             if let Some(ledger) = self.ledgers.get(envelope.ledger as usize).filter(|_| sent > 0) {
                 ledger.add(upward, sent, payload, now);
