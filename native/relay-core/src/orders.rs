@@ -54,6 +54,15 @@ pub struct Address {
     pub ledger: u32,
 }
 
+/// A relay on its way from one worker to another.
+#[derive(Debug)]
+pub struct Handover {
+    /// The relay, and the rules that go with it.
+    pub moving: Moving,
+    /// Peers' packets that had been received for it and wait to be handled.
+    pub received: Vec<(SocketAddr, Box<[u8]>)>,
+}
+
 /// One order.
 #[derive(Debug)]
 pub enum Order {
@@ -74,10 +83,10 @@ pub enum Order {
     /// Give a relay of yours to a client of yours.
     Assign(u64, Address, Vec<Purse>),
     /// Give a relay to another worker.
-    Release(u64, SyncSender<Option<Box<Moving>>>),
+    Release(u64, SyncSender<Option<Box<Handover>>>),
     /// Take it, for a client of yours. What comes after waits until it has arrived; since orders
     /// are given by one thread, of two workers never both wait for each other.
-    Claim(Receiver<Option<Box<Moving>>>, Address, Vec<Purse>),
+    Claim(Receiver<Option<Box<Handover>>>, Address, Vec<Purse>),
     /// Install, extend or remove a permission.
     Permit(u64, Host, Nanos),
     /// Install, extend or remove a channel binding.

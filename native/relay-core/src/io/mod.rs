@@ -177,6 +177,22 @@ impl Arrivals {
         self.ready.clear();
     }
 
+    /// Takes out the datagrams of one socket: their senders and bytes.
+    pub fn take_from(&mut self, socket: Token, arena: &Arena) -> Vec<(SocketAddr, Box<[u8]>)> {
+        let mut taken = Vec::new();
+        self.datagrams.retain(|datagram| {
+            let is_other = datagram.socket != socket;
+            if !is_other {
+                let all = arena.bytes(datagram.slot, (datagram.start + datagram.len) as usize);
+                taken.extend(datagram.segments().map(|segment| {
+                    (datagram.from, all[segment.start as usize..segment.end as usize].into())
+                }));
+            }
+            is_other
+        });
+        taken
+    }
+
     /// Tells to look at a socket's error queue.
     fn note_error(&mut self, socket: Token) {
         self.ready.push(Ready { socket, readable: false, writable: false, error: true });

@@ -1,12 +1,13 @@
 //! Datagrams, and those that came to the wrong worker.
 
+use std::net::{IpAddr, SocketAddr};
 use std::sync::PoisonError;
 
 use super::{Passed, Worker};
 use crate::counters::Drop;
 use crate::forward::{Inbound, Verdict};
 use crate::handup::Standing;
-use crate::io::{Datagram, Driver, Kind};
+use crate::io::{Datagram, Driver, Kind, Token};
 use crate::leg::Leg;
 use crate::time::{Nanos, seconds};
 use crate::wire::message::Stun;
@@ -92,11 +93,23 @@ impl<D: Driver> Worker<D> {
         let passed = std::mem::take(&mut *queue);
         drop(queue);
         for Passed { socket, from, to, data } in passed {
-            let slot = self.spare_slot(now);
-            self.arena.bytes_mut(slot)[..data.len()].copy_from_slice(&data);
-            let (len, segment) = (data.len() as u32, data.len() as u32);
-            let datagram = Datagram { socket, slot, start: 0, len, segment, from, to, received: 0 };
-            self.datagram(datagram, now);
+            self.datagram_from_elsewhere(socket, from, to, &data, now);
         }
+    }
+
+    /// Handles what another worker has received.
+    pub(super) fn datagram_from_elsewhere(
+        &mut self,
+        socket: Token,
+        from: SocketAddr,
+        to: Option<IpAddr>,
+        data: &[u8],
+        now: Nanos,
+    ) {
+        let slot = self.spare_slot(now);
+        self.arena.bytes_mut(slot)[..data.len()].copy_from_slice(data);
+        let (len, segment) = (data.len() as u32, data.len() as u32);
+        let datagram = Datagram { socket, slot, start: 0, len, segment, from, to, received: 0 };
+        self.datagram(datagram, now);
     }
 }

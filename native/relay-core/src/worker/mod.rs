@@ -174,7 +174,9 @@ impl<D: Driver> Worker<D> {
         if arrivals.ready.iter().any(|ready| ready.socket == Token::WAKE) {
             self.station.orders.wake().drain();
         }
+        self.arrivals = arrivals; // orders may take some of it elsewhere
         self.obey(now);
+        let mut arrivals = std::mem::take(&mut self.arrivals);
         for datagram in &arrivals.datagrams {
             self.datagram(*datagram, now);
         }

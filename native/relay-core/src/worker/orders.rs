@@ -10,10 +10,10 @@ use crate::counters::Drop;
 use crate::forward::Listener;
 use crate::io::{Driver, Token};
 use crate::leg::{CloseReason, Transport};
-use crate::orders::{Address, Adoption, Order};
+use crate::orders::{Address, Adoption, Handover, Order};
 use crate::rules::bucket::Purse;
 use crate::rules::relay::{Client, Relay, Way};
-use crate::rules::table::{Moving, NewRelay, Newcomer, UdpKey};
+use crate::rules::table::{NewRelay, Newcomer, UdpKey};
 use crate::stream::Stream;
 use crate::time::Nanos;
 
@@ -47,8 +47,8 @@ impl<D: Driver> Worker<D> {
             }
             Order::Release(id, to) => self.release(id, &to),
             Order::Claim(from, address, purses) => {
-                if let Ok(Some(moving)) = from.recv() {
-                    self.claim(*moving, &address, purses, now);
+                if let Ok(Some(handover)) = from.recv() {
+                    self.claim(*handover, &address, purses, now);
                 }
             }
             Order::Permit(id, host, deadline) => {
@@ -194,7 +194,7 @@ impl<D: Driver> Worker<D> {
         }
     }
 
-    fn release(&mut self, id: u64, to: &SyncSender<Option<Box<Moving>>>) {
+    fn release(&mut self, id: u64, to: &SyncSender<Option<Box<Handover>>>) {
         self.forwarder.offloaded.end(id);
         let taken = self.forwarder.table.take(id).map(|(mut moving, idle)| {
             self.forget_client(idle);
@@ -202,21 +202,26 @@ impl<D: Driver> Worker<D> {
             if std::mem::take(&mut relay.watched) {
                 self.driver.unwatch(relay.socket.as_fd(), relay.token);
             }
-            Box::new(moving)
+            let received = self.arrivals.take_from(relay.token, &self.arena);
+            Box::new(Handover { moving, received })
         });
         // Who asked may have given up.
         let _ = to.send(taken);
     }
 
-    fn claim(&mut self, moving: Moving, address: &Address, purses: Vec<Purse>, now: Nanos) {
+    fn claim(&mut self, handover: Handover, address: &Address, purses: Vec<Purse>, now: Nanos) {
+        let Handover { moving, received } = handover;
         // Without its leg the relay goes: Python hears of the stream's end.
         let Some((client, newcomer)) = self.newcomer(address) else {
             return self.bury(moving.into_relay());
         };
         let (place, client) = self.forwarder.table.put(moving, client, newcomer);
         self.settle_in(place, client, newcomer.way, Some(purses));
-        if let Some(id) = self.forwarder.table.relays.get(place).map(|relay| relay.id) {
-            self.forwarder.review(id, now);
+        let Some(relay) = self.forwarder.table.relays.get(place) else { return };
+        let (id, socket) = (relay.id, relay.token);
+        self.forwarder.review(id, now);
+        for (from, data) in received {
+            self.datagram_from_elsewhere(socket, from, None, &data, now);
         }
     }
 
