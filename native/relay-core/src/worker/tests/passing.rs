@@ -139,6 +139,23 @@ fn a_mark_of_a_run_is_worth_nothing_elsewhere() {
 }
 
 #[test]
+fn what_was_received_for_a_relay_goes_where_it_goes() {
+    let mut workers = workers(2);
+    let [first, second] = &mut workers[..] else { panic!() };
+    let (before, after) = (client_of(&first.shared, 0), client_of(&first.shared, 1));
+    first.give_relay(2, before);
+    first.arrive(&[]);
+    let token = first.relay(2);
+    let (give, take) = sync_channel(1);
+    first.give(Order::Release(2, give));
+    first.arrive(&[(token, at(PEER), b"down")]);
+    assert!(first.driver.left.is_empty());
+    second.give(Order::Claim(take, address(udp_leg(after)), Vec::new()));
+    second.turn().unwrap();
+    assert_eq!(second.driver.left, [(after, channel_data(CHANNEL, b"down"))]);
+}
+
+#[test]
 fn a_relay_whose_client_has_gone_meanwhile_is_closed() {
     let mut workers = workers(2);
     let [first, second] = &mut workers[..] else { panic!() };
