@@ -86,7 +86,7 @@ class Budget:
             nonlocal handed_up
             handed_up += len(world.engine.poll())
             counters = world.engine.counters()
-            return handed_up + counters.bindings_answered + counters.bindings_over_budget == 30
+            return handed_up + counters.bindings_answered + counters.over_budget == 30
 
         await world.until(are_seen)
         assert drawn(world, LOOPBACK) == 10 - world.engine.counters().bindings_answered

@@ -1,4 +1,4 @@
-"""What the native engine has for itself: workers' CPUs, and that Python sees no media.
+"""What the native engine has for itself: workers' CPUs, challenges, and that Python sees no media.
 
 While the event loop is blocked, packets flow and rules end. All of that happens within one call
 that awaits nothing, so that the loop of this thread, which is the only one to call the engine, has
@@ -17,12 +17,29 @@ import pytest
 from tests.engine.contract import Allocation, channel_data, data_of
 from tests.engine.native_world import IOS, SystemWorld
 from tests.engine.socket_worlds import SocketParty
+from tests.engine.worlds import SETTINGS
+from tests.turn.harness import World as CoreWorld
 from tests.waiting import LIMIT
-from turnd.engine.base import Drop
+from turnd.engine.base import ClientMessage, Drop, NonceKeys, Transport
 from turnd.engine.native import NativeEngine
+from turnd.stun import attributes as a
+from turnd.stun.message import (
+    Integrity,
+    IntegrityAlgorithm,
+    MessageClass,
+    Method,
+    decode_untrusted,
+    encode_message,
+)
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
+
+    from turnd.engine.base import Leg, ListenerId
+
+ALLOCATE = encode_message(
+    Method.ALLOCATE, MessageClass.REQUEST, bytes(12), [(a.REQUESTED_TRANSPORT, 17)]
+)
 
 BLOCKED = 2.0
 """Seconds."""
@@ -131,3 +148,105 @@ async def test_a_cpu_that_is_not_there_is_said_and_no_obstacle() -> None:
         assert any("not pinned to CPU 1000" in note for note in engine.notes)
     finally:
         engine.stop()
+
+
+class Challenging:
+    """The keys and the challenge that the core would use, told to the engine."""
+
+    def __init__(self, world: SystemWorld, listener: ListenerId) -> None:
+        self.core = CoreWorld()
+        self.nonces = self.core.server.nonces
+        self.told = self.core.server.challenge_by(self.core.listener)
+        self.engine = world.engine
+        self.engine.challenge(listener, self.told)
+        self.know_nonces(time.monotonic())
+
+    def know_nonces(self, now: float) -> None:
+        keys = self.nonces.keys(now)
+        self.engine.know_nonces(NonceKeys(self.nonces.tick, self.nonces.mac_length, keys))
+
+    def check(self, answer_bytes: bytes, leg: Leg) -> None:
+        """The answer is the core's own, but for the nonce's time."""
+        answer = decode_untrusted(answer_bytes)
+        nonce = answer.get(a.NONCE)
+        assert nonce is not None
+        now = time.monotonic()
+        assert self.nonces.check(nonce, leg.client, now).valid
+        expected = self.core.server.receive(leg, ALLOCATE, now)
+        assert isinstance(expected, bytes)
+        ours, theirs = (decode_untrusted(each).attributes for each in (answer_bytes, expected))
+        assert len(answer_bytes) == len(expected)
+        assert [each for each in ours if each[0] != a.NONCE.number] == [
+            each for each in theirs if each[0] != a.NONCE.number
+        ]
+
+
+def test_a_strangers_allocate_is_challenged_while_the_loop_is_blocked(world: SystemWorld) -> None:
+    stranger = world.client()
+    challenging = Challenging(world, world.listener)
+    stranger.send(ALLOCATE, world.engine.endpoint(world.listener))
+    challenging.check(Blocking(stranger).receive(), world.leg(stranger))
+    assert world.woken == 0
+    assert not world.engine.poll()
+    assert world.engine.counters().challenges == 1
+
+
+async def test_a_stream_is_challenged(world: SystemWorld) -> None:
+    stream = await world.connect(Transport.TCP)
+    challenging = Challenging(world, stream.leg.listener)
+    world.engine.budget(1)
+    for _ in range(3):
+        stream.send(ALLOCATE)
+        challenging.check(await stream.receive(), stream.leg)
+    assert not world.engine.poll()
+    assert world.engine.counters().challenges == 3
+
+
+@pytest.mark.parametrize("why", ["no challenge", "taken back", "of another", "no key"])
+async def test_who_is_not_to_be_challenged_is_handed_up(world: SystemWorld, why: str) -> None:
+    stranger = world.client()
+    if why == "taken back":
+        Challenging(world, world.listener)
+        world.engine.challenge(world.listener, None)
+    elif why == "of another":
+        Challenging(world, world.engine.stream_listener(SETTINGS))
+    elif why == "no key":
+        challenging = Challenging(world, world.listener)
+        challenging.know_nonces(time.monotonic() + 10 * challenging.nonces.lifetime)
+    stranger.send(ALLOCATE, world.engine.endpoint(world.listener))
+    assert await world.events(1) == [ClientMessage(world.leg(stranger), ALLOCATE)]
+    assert stranger.has_nothing()
+    assert world.engine.counters().challenges == 0
+
+
+async def test_what_is_signed_or_unknown_is_handed_up(world: SystemWorld) -> None:
+    Challenging(world, world.listener)
+    stranger = world.client()
+    signed = encode_message(
+        Method.ALLOCATE,
+        MessageClass.REQUEST,
+        bytes(12),
+        [],
+        integrity=Integrity(b"key", IntegrityAlgorithm.SHA1),
+    )
+    unknown = encode_message(0x0FF, MessageClass.REQUEST, bytes(12), [])
+    for each in (signed, unknown):
+        stranger.send(each, world.engine.endpoint(world.listener))
+        assert await world.events(1) == [ClientMessage(world.leg(stranger), each)]
+    assert world.engine.counters().challenges == 0
+
+
+async def test_challenges_are_under_the_budget(world: SystemWorld) -> None:
+    Challenging(world, world.listener)
+    world.engine.budget(10)
+    stranger = world.client()
+    for _ in range(30):
+        stranger.send(ALLOCATE, world.engine.endpoint(world.listener))
+
+    def are_seen() -> bool:
+        counters = world.engine.counters()
+        return counters.challenges + counters.over_budget == 30
+
+    await world.until(are_seen)
+    assert 10 <= world.engine.counters().challenges < 30
+    assert not world.engine.poll()

@@ -12,13 +12,14 @@ from __future__ import annotations
 import math
 import socket
 import sys
+from dataclasses import dataclass
 from hashlib import sha256
 from itertools import count
 from struct import Struct
-from typing import TYPE_CHECKING, BinaryIO
+from typing import TYPE_CHECKING, BinaryIO, cast
 
 from tests.turn.harness import World
-from turnd.auth.credentials import ALGORITHMS, Offers
+from turnd.auth.credentials import ALGORITHMS, Offers, Unknown
 from turnd.auth.nonce import Nonces
 from turnd.engine.base import Drop, Leg, ListenerId, RelayId, Transport
 from turnd.engine.forwarding import Forwarder
@@ -37,9 +38,13 @@ from turnd.stun.addresses import (
 )
 from turnd.stun.errors import DecodeError
 from turnd.stun.message import MessageClass, decode_untrusted
+from turnd.turn.events import Challenged
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
+
+    from turnd.auth.chain import CredentialChain
+    from turnd.auth.credentials import Lookup, Name
 
 _SIZE = Struct("!I")
 _ADDRESS = Struct("!16sBHI")
@@ -47,6 +52,7 @@ _ADDRESS = Struct("!16sBHI")
 _FRAMING = Struct("!BH")
 _MINTING = Struct("!dBdBB")
 _TIME = Struct("!d")
+_CHALLENGING = Struct("!d?B?B")
 _ICMP = Struct("!BBI")
 _SERVER = ServerAddress(TransportAddress("192.0.2.1", 3478))
 _FRAME_TIMEOUT = 10.0
@@ -61,6 +67,21 @@ def take_address(question: bytes) -> tuple[TransportAddress, bytes]:
     return shown_address((socket.inet_ntop(socket.AF_INET6, packed), port, 0, scope)), rest
 
 
+def _offers(algorithms: int, anonymity: int) -> Offers:
+    choices = (ALGORITHMS, *((one,) for one in ALGORITHMS))
+    return Offers(choices[algorithms], username_anonymity=bool(anonymity))
+
+
+@dataclass
+class Offering:
+    """Of a chain of credentials what is offered, and nobody whom it knows."""
+
+    offers: Offers
+
+    def lookup(self, _name: Name, _now: float) -> Lookup:
+        return Unknown()
+
+
 class Oracle:
     """Answers; it remembers what it minted last."""
 
@@ -73,6 +94,7 @@ class Oracle:
             number: self._channel(number, relay) for number in range(0x4000, 0x5000)
         }
         self._world = World()
+        self._challenger = World()
         self._nonces = Nonces(1, bytes)
         self._answers: Mapping[bytes, Callable[[bytes], str]] = {
             b"D": self.datagram,
@@ -81,6 +103,7 @@ class Oracle:
             b"F": self.frames,
             b"M": self.mint,
             b"N": self.nonce,
+            b"C": self.challenge,
             b"I": self.data_indication,
             b"E": self.icmp,
         }
@@ -166,8 +189,7 @@ class Oracle:
         self._nonces = Nonces(
             lifetime, lambda size: sha256(b"%d" % next(number)).digest()[:size], mac_length
         )
-        offers = Offers((ALGORITHMS, *((one,) for one in ALGORITHMS))[algorithms], bool(anonymity))
-        nonce = self._nonces.mint(ClientAddress(client), offers, now)
+        nonce = self._nonces.mint(ClientAddress(client), _offers(algorithms, anonymity), now)
         keys = self._nonces.keys(later)
         return " ".join([nonce, *(f"{epoch} {key.hex()}" for epoch, key in keys.items())])
 
@@ -181,6 +203,27 @@ class Oracle:
             nonce = None
         valid = nonce is not None and self._nonces.check(nonce, ClientAddress(client), now).valid
         return f"{valid:d}"
+
+    def challenge(self, question: bytes) -> str:
+        """The challenge that a message gets with the nonces of before, if it is one's; and what
+        challenges are made of."""
+        client, rest = take_address(question)
+        now, by_stream, algorithms, anonymity, size = _CHALLENGING.unpack_from(rest)
+        rest = rest[_CHALLENGING.size :]
+        transport, stream = (Transport.TCP, 1) if by_stream else (Transport.UDP, 0)
+        leg = Leg(ListenerId(1), transport, _SERVER, ClientAddress(client), stream)
+        world = self._challenger
+        world.realm.name = rest[:size].decode()
+        world.realm.credentials = cast("CredentialChain", Offering(_offers(algorithms, anonymity)))
+        world.server.nonces = self._nonces
+        world.events.clear()
+        answer = world.server.receive(leg, rest[size:], now)
+        if not world.reported(Challenged):
+            answer = b""
+        assert isinstance(answer, bytes)
+        told = world.server.challenge_by(leg.listener)
+        parts = answer, told.realm, told.cookie, bytes([told.flags]), told.password_algorithms
+        return " ".join(part.hex() for part in parts)
 
     def data_indication(self, question: bytes) -> str:
         """A Data indication from a peer."""

@@ -124,10 +124,11 @@ async def test_what_the_engine_answered_itself_counts_too(
 ) -> None:
     async with running(tmp_path) as run:
         await (await run.client()).binding()
-        counters = EngineCounters(bindings_answered=5, bindings_over_budget=3)
+        counters = EngineCounters(bindings_answered=5, challenges=7, over_budget=3)
         monkeypatch.setattr(run.server.engine, "counters", lambda: counters)
         found = take_snapshot(run.server)
         assert found.binding_requests == 6
+        assert found.challenges == 7
         assert found.unauthenticated_dropped == found.messages_dropped["over_budget"] == 3
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.listeners.pems import make_pair
-from tests.runtime.servers import running
+from tests.runtime.servers import REALM, running
 from tests.waiting import eventually
 from turnd import system
 from turnd.client.errors import StunError
@@ -20,7 +20,7 @@ from turnd.runtime.ticker import ADDRESSES_EVERY, CERTIFICATES_EVERY, Ticker
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from turnd.engine.base import ListenerSettings
+    from turnd.engine.base import Challenge, ListenerId, ListenerSettings
 
 
 async def test_allocations_end_on_time(tmp_path: Path) -> None:
@@ -102,6 +102,26 @@ async def test_the_engine_is_told_the_keys_of_the_nonces(
         await run.reload(auth=run.values["auth"] | {"nonce_lifetime": 60})
         run.server.ticker.tick(now)
         assert told[2].tick == 60 / 16
+
+
+async def test_the_engine_is_told_how_strangers_are_challenged(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told: list[tuple[ListenerId, Challenge | None]] = []
+    monkeypatch.setattr(PortableEngine, "challenge", lambda _, *each: told.append(each))
+    async with running(tmp_path) as run:
+        turn, listeners = run.server.turn, list(run.server.endpoints.by_listener)
+        plain = turn.challenge_by(listeners[0])
+        assert told == [(listener, plain) for listener in listeners]
+        assert plain.realm == REALM.encode()
+        told.clear()
+        run.server.ticker.tick(time.monotonic())
+        assert told == []
+        # Who has a secret cannot be found by the hash of a name.
+        await run.reload(auth=run.values["auth"] | {"secrets": ["north"]})
+        secret = turn.challenge_by(listeners[0])
+        assert secret.cookie != plain.cookie
+        assert told == [(listener, secret) for listener in listeners]
 
 
 async def test_a_sign_of_life(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

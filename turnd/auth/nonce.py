@@ -71,6 +71,11 @@ def mac_length_for(realm: str) -> int:
     return max(SHORTEST_MAC, min(LONGEST_MAC, room))
 
 
+def cookie_and_flags(offers: Offers) -> tuple[str, int]:
+    """What nonces of such a challenge begin with, and what their HMAC covers of the offers."""
+    return _COOKIE_AND_FLAGS[offers]
+
+
 class Nonces:
     """Mints and checks the nonces of one server.
 

@@ -14,10 +14,11 @@ Rules of the house
         bucket of its relay is dropped and counted, and no verb is refused for it.
 
 The engine relays by itself what needs no decision: ChannelData and Send indications from a client
-to its peers, peers' datagrams to their client as ChannelData or Data indications. It may answer
-plain Binding requests (no long-term credential, no unknown required attribute) itself, just as
-`turnd/turn` would: over UDP under the budget, with XOR-MAPPED-ADDRESS alone, and FINGERPRINT where
-the request has one. All else that a client sends is handed up by `poll`.
+to its peers, peers' datagrams to their client as ChannelData or Data indications. What everybody
+gets who asks is no decision either. It may answer plain Binding requests (no long-term credential,
+no unknown required attribute) itself, and first requests where it was told how to challenge them:
+over UDP under the budget, and byte for byte as `turnd/turn` would. All else that a client sends is
+handed up by `poll`.
 """
 
 from __future__ import annotations
@@ -162,6 +163,20 @@ class NonceKeys:
     """Of the HMAC, by epoch."""
 
 
+@dataclass(frozen=True, slots=True)
+class Challenge:
+    """What every 401 of a first request says, whoever it is for (RFC 8489 section 9.2.4)."""
+
+    realm: bytes
+    """The value of REALM."""
+    cookie: bytes
+    """The 13 characters that a nonce begins with."""
+    flags: int
+    """What is offered, as a nonce's HMAC covers it."""
+    password_algorithms: bytes
+    """The value of PASSWORD-ALGORITHMS."""
+
+
 class ClientMessage(NamedTuple):
     """A STUN message (by its first two bits) for Python to decide on. Untrusted."""
 
@@ -237,8 +252,10 @@ class EngineCounters:
     streams: int = 0
     bindings_answered: int = 0
     """Plain Binding requests that the engine answered itself."""
-    bindings_over_budget: int = 0
-    """Those that it left without an answer, since the budget was used up."""
+    challenges: int = 0
+    """First requests that the engine challenged itself."""
+    over_budget: int = 0
+    """Requests of either kind that it left without an answer, since the budget was used up."""
     faults: int = 0
     """Faults of the engine's own that it survived; each cost what it had just received."""
     latency: LatencyHistogram | None = None
@@ -419,6 +436,15 @@ class RelayEngine(Protocol):
         """
         ...
 
+    def challenge(self, listener: ListenerId, challenge: Challenge | None) -> None:
+        """What strangers that come by this listener are told; None: nothing, they are handed up.
+
+        That is what the engine is told before the first call. With a challenge, and with a key of
+        this time from `know_nonces`, it may answer requests without integrity (Allocate, Refresh,
+        CreatePermission, ChannelBind) itself; it may also leave them to Python and ignore this.
+        """
+        ...
+
     def send_to_client(self, leg: Leg, data: bytes) -> None:
         """Send a STUN message to a client, from the address it came to."""
         ...
@@ -459,6 +485,7 @@ class RelayEngine(Protocol):
 
 __all__ = [
     "BucketId",
+    "Challenge",
     "ClientMessage",
     "CloseReason",
     "Drop",

@@ -33,7 +33,7 @@ from turnd.engine.fake_network import FakeNetwork, FakeRelay, FakeStream
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
 
-    from turnd.engine.base import BucketId, NonceKeys
+    from turnd.engine.base import BucketId, Challenge, NonceKeys
     from turnd.stun.addresses import (
         ChannelNumber,
         ClientAddress,
@@ -229,6 +229,10 @@ class FakeEngine(FakeNetwork):
     def know_nonces(self, keys: NonceKeys) -> None:
         """The keys of the nonces that are good now."""
         self._note("know_nonces", keys)
+
+    def challenge(self, listener: ListenerId, challenge: Challenge | None) -> None:
+        """Noted only: all requests are handed up."""
+        self._note("challenge", listener, challenge)
 
     def protect(
         self, endpoints: Iterable[TransportAddress], own_addresses: Mapping[str, str]

@@ -39,7 +39,7 @@ from turnd.engine.streams import Stream, StreamDoors
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
 
-    from turnd.engine.base import BucketId, NonceKeys
+    from turnd.engine.base import BucketId, Challenge, NonceKeys
     from turnd.stun.addresses import (
         ChannelNumber,
         ClientAddress,
@@ -270,6 +270,9 @@ class PortableEngine:
 
     def know_nonces(self, keys: NonceKeys) -> None:
         """Ignored: to look at a nonce costs as much as to refuse its request."""
+
+    def challenge(self, listener: ListenerId, challenge: Challenge | None) -> None:
+        """Ignored: this is Python already."""
 
     def protect(
         self, endpoints: Iterable[TransportAddress], own_addresses: Mapping[str, str]

@@ -124,6 +124,7 @@ class Reloader:
         server.engine.budget(config.limits.unauthenticated_per_second)
         if server.turn.nonces.lifetime != config.auth.nonce_lifetime:
             server.turn.nonces = assembly.nonces(config)
+        server.ticker.tell_engine(time.monotonic())
         endpoints.caps.per_client = config.limits.connections_per_client
         endpoints.caps.total = config.limits.connections
         endpoints.deadlines.patience = config.streams.authentication_timeout

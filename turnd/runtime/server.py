@@ -132,7 +132,7 @@ class Server:
             ) from error
         await self.protection.renew()
         self.sources.start()
-        self.ticker.tell_nonces(time.monotonic())
+        self.ticker.tell_engine(time.monotonic())
         self.pump.start(self.turn)
         self.endpoints.start()
         self.ticker.start()

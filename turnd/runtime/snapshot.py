@@ -21,7 +21,7 @@ VERSION = version("turnd")
 def take_snapshot(server: Server) -> Snapshot:
     """All figures of this moment."""
     counts, engine = server.pump.events.counts, server.engine.counters()
-    dropped = counts.dropped + Counter({Dropped.OVER_BUDGET: engine.bindings_over_budget})
+    dropped = counts.dropped + Counter({Dropped.OVER_BUDGET: engine.over_budget})
     stores = server.sources.stores.values()
     return Snapshot(
         version=VERSION,
@@ -39,7 +39,7 @@ def take_snapshot(server: Server) -> Snapshot:
         },
         messages_dropped=dropped,
         auth_failures=dict(counts.auth_failures),
-        challenges=counts.challenges,
+        challenges=counts.challenges + engine.challenges,
         binding_requests=counts.bindings + engine.bindings_answered,
         unauthenticated_dropped=dropped[Dropped.OVER_BUDGET],
         relay_ports={

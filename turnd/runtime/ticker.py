@@ -10,6 +10,7 @@ from turnd import logs, system
 from turnd.engine.base import NonceKeys
 
 if TYPE_CHECKING:
+    from turnd.engine.base import Challenge, ListenerId
     from turnd.runtime.server import Server
 
 TICK = 1.0
@@ -27,7 +28,8 @@ class Ticker:
     def __init__(self, server: Server) -> None:
         self._server = server
         self._ticks = 0
-        self._told: NonceKeys | None = None
+        self._keys: NonceKeys | None = None
+        self._challenges: dict[ListenerId, Challenge] = {}
         self._faults = 0
         self._timer: asyncio.TimerHandle | None = None
         self._watchdog = system.watchdog_interval()
@@ -47,13 +49,19 @@ class Ticker:
         if self._timer is not None:
             self._timer.cancel()
 
-    def tell_nonces(self, now: float) -> None:
-        """Let the engine know the keys of the nonces, whenever there are others."""
-        nonces = self._server.turn.nonces
+    def tell_engine(self, now: float) -> None:
+        """Let the engine know how strangers are challenged, whenever that is something else."""
+        turn, engine = self._server.turn, self._server.engine
+        nonces = turn.nonces
         keys = NonceKeys(nonces.tick, nonces.mac_length, nonces.keys(now))
-        if keys != self._told:
-            self._told = keys
-            self._server.engine.know_nonces(keys)
+        if keys != self._keys:
+            self._keys = keys
+            engine.know_nonces(keys)
+        for listener in self._server.endpoints.by_listener:
+            challenge = turn.challenge_by(listener)
+            if challenge != self._challenges.get(listener):
+                self._challenges[listener] = challenge
+                engine.challenge(listener, challenge)
 
     def _tell_faults(self) -> None:
         faults = self._server.engine.counters().faults
@@ -68,7 +76,7 @@ class Ticker:
         server.turn.expire(now)
         server.endpoints.close_overdue(now)
         server.engine.tick()
-        self.tell_nonces(now)
+        self.tell_engine(now)
         self._tell_faults()
         certificates = server.certificates
         if (

@@ -31,6 +31,8 @@ from turnd.auth.credentials import (
     UsernameQuery,
     decoy_keys,
 )
+from turnd.auth.nonce import cookie_and_flags
+from turnd.engine.base import Challenge
 from turnd.stun import attributes as a
 from turnd.stun.errors import DecodeError, ErrorCode
 from turnd.stun.keys import PasswordAlgorithm, userhash
@@ -83,6 +85,14 @@ class Attempt:
         """Tell of a failure, unless the nonce shows that the address may be spoofed."""
         if self.nonce_is_valid:
             self.report(AuthenticationFailed(self.leg, user, self.realm.name, reason))
+
+
+def challenge_of(realm: Realm) -> Challenge:
+    """What `Attempt.challenge` says whoever asks, for an engine to say it by itself."""
+    offers = realm.credentials.offers
+    cookie, flags = cookie_and_flags(offers)
+    algorithms = a.PASSWORD_ALGORITHMS.encode(_entries(offers), bytes(12))
+    return Challenge(a.REALM.encode(realm.name, bytes(12)), cookie.encode(), flags, algorithms)
 
 
 def is_first_request(message: Message) -> bool:

@@ -28,7 +28,13 @@ from turnd.stun.message import (
 )
 from turnd.turn.allocate import allocate
 from turnd.turn.answers import error_response, unknown_attributes
-from turnd.turn.authenticate import Attempt, authenticate, check_nonce, is_first_request
+from turnd.turn.authenticate import (
+    Attempt,
+    authenticate,
+    challenge_of,
+    check_nonce,
+    is_first_request,
+)
 from turnd.turn.binding import binding, has_long_term_credential, signed_binding
 from turnd.turn.channel_bind import channel_bind
 from turnd.turn.create_permission import create_permission
@@ -51,7 +57,7 @@ from turnd.turn.waiting import NeedKey, WaitingRequests
 
 if TYPE_CHECKING:
     from turnd.auth.nonce import Nonces
-    from turnd.engine.base import Leg, ListenerId
+    from turnd.engine.base import Challenge, Leg, ListenerId
     from turnd.turn.realm import Realm
 
 Handler = Callable[[ServerState, Request], Attributes]
@@ -134,7 +140,14 @@ class TurnServer:
 
     def realm_of(self, leg: Leg) -> Realm:
         """The realm that serves clients of this listener."""
-        return self.realms.get(leg.listener, self.default_realm)
+        return self._realm_by(leg.listener)
+
+    def challenge_by(self, listener: ListenerId) -> Challenge:
+        """What first requests get by this listener: nothing that `receive` does comes before it."""
+        return challenge_of(self._realm_by(listener))
+
+    def _realm_by(self, listener: ListenerId) -> Realm:
+        return self.realms.get(listener, self.default_realm)
 
     def _binding(self, message: Message, leg: Leg) -> bytes | None:
         if not self._within_budget(leg):

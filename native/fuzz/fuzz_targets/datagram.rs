@@ -7,6 +7,7 @@ use std::net::SocketAddr;
 use libfuzzer_sys::fuzz_target;
 use relay_core::wire::address::{LARGEST_ADDRESS, decode_xor_address, encode_xor_address};
 use relay_core::wire::binding::{binding_success, plain_binding_untrusted};
+use relay_core::wire::challenge::{Challenge, first_request_untrusted};
 use relay_core::wire::data::{LARGEST_HEAD, data_indication_head, encode_icmp, padding};
 use relay_core::wire::message::{Datagram, Stun, classify_untrusted};
 use relay_core::wire::nonce::NonceKeys;
@@ -32,6 +33,7 @@ fn judge(datagram: &[u8]) {
     }
     judge_send(datagram);
     judge_binding(datagram);
+    judge_first_request(datagram);
 }
 
 fn judge_stun(stun: Stun<'_>) {
@@ -78,6 +80,21 @@ fn judge_binding(datagram: &[u8]) {
     let attributes = attributes.expect("what we say is well-formed");
     assert_eq!(attributes.len(), 1 + usize::from(request.fingerprint));
     assert_eq!(decode_xor_address(attributes[0].value, &request.transaction_id), Ok(client()));
+}
+
+fn judge_first_request(datagram: &[u8]) {
+    let Some(request) = first_request_untrusted(datagram) else { return };
+    let keys = NonceKeys::new(1.0, 10, &[(0, [7; 32])]).expect("a nonce's keys");
+    let mint = keys.mint(client(), 1.0).expect("the time's key is there");
+    let challenge = Challenge::new(b"example.org".to_vec(), *b"obMatJos2gAAA", 3, vec![0; 8]);
+    let mut answer = Vec::new();
+    let challenge = challenge.expect("as long as one may be");
+    challenge.answer(&request, client(), false, &mint, &mut answer);
+    assert!(HEADERS + answer.len() <= 2 * (HEADERS + datagram.len()));
+    let stun = Stun::from_untrusted(&answer).expect("what we say is STUN");
+    assert!(stun.attributes().all(|attribute| attribute.is_ok()));
+    let bare = stun.attributes().count() < 3;
+    assert!(bare || keys.verifies_untrusted(&stun, client(), 1.0));
 }
 
 fn client() -> SocketAddr {

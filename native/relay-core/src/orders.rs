@@ -17,6 +17,7 @@ use crate::stream::StreamSettings;
 use crate::stream::tls::TlsConfig;
 use crate::sys::wake::Wake;
 use crate::time::Nanos;
+use crate::wire::challenge::Challenge;
 use crate::wire::nonce::NonceKeys;
 
 /// Orders that wait before the worker is woken for them, although none is urgent.
@@ -99,6 +100,8 @@ pub enum Order {
     Protect(Arc<Protection>),
     /// What nonces of ours are made with.
     KnowNonces(Arc<NonceKeys>),
+    /// What strangers that come by a listener are told; None: what Python says.
+    Challenge(u64, Option<Arc<Challenge>>),
     /// Close streams over their deadlines, drop expired rules.
     Tick,
     /// Say when all orders before this one have been obeyed.

@@ -10,6 +10,8 @@ use relay_core::engine::{Engine, ListenerSettings, Options, RelayError};
 use relay_core::handup::Event;
 use relay_core::io::probe::IoChoice;
 use relay_core::leg::{Leg, Transport};
+use relay_core::wire::challenge::Challenge;
+use relay_core::wire::nonce::NonceKeys;
 
 const LIMIT: Duration = Duration::from_secs(20);
 const CHANNEL: u16 = 0x4001;
@@ -182,5 +184,36 @@ fn requests_are_handed_up_and_answers_leave_from_where_they_were_asked() {
         client.send_to(&binding, world.server).unwrap();
         assert_eq!(receive(&client).0[..2], [1, 1]);
         world.until(|engine| engine.counters().bindings == 1);
+    });
+}
+
+#[test]
+fn strangers_are_challenged_until_it_is_taken_back() {
+    each(|workers, io| {
+        let mut world = World::new(workers, io);
+        let allocate = [&[0, 3, 0, 0, 0x21, 0x12, 0xA4, 0x42][..], &[5; 12]].concat();
+        let challenge = Challenge::new(b"realm".to_vec(), *b"obMatJos2gAAA", 3, vec![0; 8]);
+        world.engine.challenge(world.listener, challenge);
+        world.engine.know_nonces(NonceKeys::new(225.0, 16, &[(0, [7; 32])]).unwrap());
+        let clients: Vec<UdpSocket> = (0..8).map(|_| socket()).collect();
+        for client in &clients {
+            client.send_to(&allocate, world.server).unwrap();
+            let (answer, from) = receive(client);
+            assert_eq!(
+                (&answer[..2], &answer[8..20], from),
+                (&[1, 0x13][..], &[5; 12][..], world.server)
+            );
+        }
+        world.until(|engine| engine.counters().challenges == 8);
+        world.engine.challenge(world.listener, None);
+        clients[0].send_to(&allocate, world.server).unwrap();
+        let begin = Instant::now();
+        let mut events = Vec::new();
+        while events.is_empty() {
+            assert!(begin.elapsed() < LIMIT);
+            world.engine.poll(16, &mut events).unwrap();
+        }
+        let leg = world.leg(&clients[0]);
+        assert_eq!(events, [Event::Message { leg, data: allocate.into() }]);
     });
 }

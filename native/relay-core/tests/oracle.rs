@@ -12,9 +12,12 @@ use std::fmt::Write;
 use std::net::SocketAddr;
 
 use oracle_process::{Oracle, hex, oracle};
-use oracle_samples::{addresses, datagrams, messages, reads, streams, transaction_ids};
+use oracle_samples::{
+    addresses, datagrams, first_requests, messages, reads, realms, streams, transaction_ids,
+};
 use proptest::prelude::*;
 use relay_core::wire::binding::{binding_success, plain_binding_untrusted};
+use relay_core::wire::challenge::{Challenge, first_request_untrusted};
 use relay_core::wire::data::{LARGEST_HEAD, data_indication_head, encode_icmp, padding};
 use relay_core::wire::framing::{Framer, LostBorders};
 use relay_core::wire::message::{Datagram, Stun, classify_untrusted};
@@ -132,6 +135,47 @@ proptest! {
         };
         let theirs = oracle.ask_about('N', client, &[&now.to_be_bytes(), &message]);
         prop_assert_eq!(u8::from(ours).to_string(), theirs);
+    }
+}
+
+proptest! {
+    #![proptest_config(cases(8))]
+
+    #[test]
+    fn first_requests_get_the_same_challenge(
+        minting in mintings(),
+        realm in realms(),
+        by_stream: bool,
+        datagram in prop_oneof![2 => first_requests(), 1 => datagrams()],
+    ) {
+        let mut oracle = oracle();
+        let keys = minting.ask(&mut oracle).1;
+        let (client, now) = (minting.client, minting.later);
+        let told = oracle.ask_about(
+            'C',
+            client,
+            &[
+                &now.to_be_bytes(),
+                &[u8::from(by_stream), minting.algorithms, u8::from(minting.anonymity)],
+                &[u8::try_from(realm.len()).unwrap()],
+                realm.as_bytes(),
+                &datagram,
+            ],
+        );
+        let mut words = told.split(' ').map(oracle_process::unhex);
+        let mut word = || words.next().unwrap();
+        let (answer, realm, cookie) = (word(), word(), word().try_into().unwrap());
+        let challenge = Challenge::new(realm, cookie, word()[0], word()).unwrap();
+        let Some(mint) = keys.mint(client, now) else {
+            let hosts = (client.ip(), client.ip().to_canonical());
+            prop_assert_ne!(hosts.0, hosts.1);
+            return Ok(());
+        };
+        let mut ours = Vec::new();
+        if let Some(request) = first_request_untrusted(&datagram) {
+            challenge.answer(&request, client, by_stream, &mint, &mut ours);
+        }
+        prop_assert_eq!(hex(&ours), hex(&answer));
     }
 }
 

@@ -217,6 +217,11 @@ impl Engine {
         Ok(())
     }
 
+    fn challenge(&mut self, listener: u64, challenge: Option<&Bound<'_, PyAny>>) -> Result<()> {
+        self.core.challenge(listener, challenge.map(settings::challenge).transpose()?);
+        Ok(())
+    }
+
     fn send_to_client(&mut self, leg: &Bound<'_, PyAny>, data: &[u8]) -> Result<()> {
         self.core.send_to_client(&self.legs.read(leg)?, data);
         Ok(())

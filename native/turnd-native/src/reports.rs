@@ -80,7 +80,8 @@ pub(crate) fn engine<'py>(
     fields.set_item("relays", counters.relays)?;
     fields.set_item("streams", counters.streams)?;
     fields.set_item("bindings_answered", counters.bindings)?;
-    fields.set_item("bindings_over_budget", counters.over_budget)?;
+    fields.set_item("challenges", counters.challenges)?;
+    fields.set_item("over_budget", counters.over_budget)?;
     fields.set_item("faults", counters.faults)?;
     fields.set_item("latency", latency(py, &counters.latency, seconds(counters.latency_total))?)?;
     py.import("turnd.engine.base")?.getattr("EngineCounters")?.call((), Some(&fields))

@@ -5,6 +5,7 @@ use pyo3::pybacked::PyBackedStr;
 use relay_core::engine::ListenerSettings;
 use relay_core::io::probe::IoChoice;
 use relay_core::stream::tls::Identity;
+use relay_core::wire::challenge::Challenge;
 use relay_core::wire::nonce::NonceKeys;
 
 use crate::error::{DoorError, Result};
@@ -48,6 +49,16 @@ pub(crate) fn nonce_keys(keys: &Bound<'_, PyAny>) -> Result<NonceKeys> {
     let tick = keys.getattr("tick")?.extract()?;
     let mac_length = keys.getattr("mac_length")?.extract()?;
     NonceKeys::new(tick, mac_length, &by_epoch).ok_or(DoorError::Value("no nonce has such keys"))
+}
+
+/// `turnd.engine.base.Challenge`.
+pub(crate) fn challenge(challenge: &Bound<'_, PyAny>) -> Result<Challenge> {
+    let realm = challenge.getattr("realm")?.extract()?;
+    let cookie = challenge.getattr("cookie")?.extract()?;
+    let flags = challenge.getattr("flags")?.extract()?;
+    let password_algorithms = challenge.getattr("password_algorithms")?.extract()?;
+    Challenge::new(realm, cookie, flags, password_algorithms)
+        .ok_or(DoorError::Value("no challenge is as long"))
 }
 
 /// How to talk to the kernel, by its name.

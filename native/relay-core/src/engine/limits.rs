@@ -1,4 +1,4 @@
-//! Limits and protection.
+//! Limits and protection, and what strangers are told.
 
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
@@ -7,6 +7,7 @@ use super::Engine;
 use crate::orders::Order;
 use crate::rules::bucket::{Bucket, Purse};
 use crate::rules::protection::Protection;
+use crate::wire::challenge::Challenge;
 use crate::wire::nonce::NonceKeys;
 
 impl Engine {
@@ -55,6 +56,17 @@ impl Engine {
         let keys = Arc::new(keys);
         for worker in 0..self.workers() {
             self.order(worker, Order::KnowNonces(keys.clone()));
+        }
+    }
+
+    /// What strangers that come by a listener are told; None: what the caller says.
+    pub fn challenge(&self, listener: u64, challenge: Option<Challenge>) {
+        if !self.endpoints.contains_key(&listener) {
+            return;
+        }
+        let challenge = challenge.map(Arc::new);
+        for worker in 0..self.workers() {
+            self.order(worker, Order::Challenge(listener, challenge.clone()));
         }
     }
 

@@ -19,7 +19,9 @@ pub struct EngineCounters {
     pub streams: usize,
     /// Plain Binding requests that were answered.
     pub bindings: u64,
-    /// Those that the budget held back.
+    /// First requests that were challenged.
+    pub challenges: u64,
+    /// Requests of either kind that the budget held back.
     pub over_budget: u64,
     /// Faults of ours that were survived.
     pub faults: u64,
@@ -48,6 +50,7 @@ impl Engine {
             relays: self.relays.len(),
             streams: self.streams.len(),
             bindings: 0,
+            challenges: 0,
             over_budget: 0,
             faults: 0,
             latency: [0; BUCKETS],
@@ -64,6 +67,7 @@ impl Engine {
             let counters = &station.counters;
             add(&mut all.drops, &counters.drops.get());
             all.bindings += counters.bindings.get();
+            all.challenges += counters.challenges.get();
             all.over_budget += counters.over_budget.get();
             all.faults += counters.faults.get();
             let (counts, sum) = counters.latency.get();

@@ -8,6 +8,7 @@ use super::*;
 use crate::leg::CloseReason;
 use crate::offload::Offload;
 use crate::offload::recording::Recording;
+use crate::wire::challenge::Challenge;
 
 const LATER: f64 = 700.0;
 
@@ -196,6 +197,20 @@ fn relays_by_udp_end_with_their_listener() {
     let late = bench.engine.open_relay(Some(&leg), free(), LATER, &[]);
     assert_eq!(late, Err(RelayError::Other));
     bench.engine.close_listener(bench.listener);
+    assert_eq!(bench.orders(), [vec![] as Vec<&str>, vec![]]);
+}
+
+#[test]
+fn every_worker_is_told_what_strangers_are_and_by_listeners_that_are_there() {
+    let mut bench = Bench::new(2);
+    let (udp, streams) = (bench.listener, bench.streams);
+    let challenge = Challenge::new(b"realm".to_vec(), *b"obMatJos2gAAA", 3, vec![0; 8]);
+    bench.engine.challenge(udp, challenge.clone());
+    bench.engine.challenge(streams, None);
+    assert_eq!(bench.orders(), [vec!["Challenge"; 2], vec!["Challenge"; 2]]);
+    bench.engine.close_listener(udp);
+    bench.orders();
+    bench.engine.challenge(udp, challenge);
     assert_eq!(bench.orders(), [vec![] as Vec<&str>, vec![]]);
 }
 

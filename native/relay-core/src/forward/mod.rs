@@ -22,6 +22,7 @@ use crate::rules::relay::find;
 use crate::rules::table::{Table, UdpKey};
 use crate::time::Nanos;
 use crate::wire::binding::BindingRequest;
+use crate::wire::challenge::FirstRequest;
 
 mod downward;
 mod offloading;
@@ -49,7 +50,9 @@ pub struct WorkerCounters {
     pub latency: Histogram,
     /// Plain Binding requests that were answered.
     pub bindings: Count,
-    /// Those that the budget held back.
+    /// First requests that were challenged.
+    pub challenges: Count,
+    /// Requests of either kind that the budget held back.
     pub over_budget: Count,
     /// Faults of ours that a turn ended with.
     pub faults: Count,
@@ -77,6 +80,8 @@ pub enum Verdict {
     Done,
     /// A plain Binding request is to be answered.
     Answer(BindingRequest),
+    /// A request without integrity is to be challenged, if it is known how; else Python decides.
+    Challenge(FirstRequest),
     /// Python is to decide.
     Decide,
 }

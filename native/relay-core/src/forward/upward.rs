@@ -12,6 +12,7 @@ use crate::leg::Host;
 use crate::rules::bucket;
 use crate::time::Nanos;
 use crate::wire::binding::{BindingRequest, binding_success, plain_binding_untrusted};
+use crate::wire::challenge::first_request_untrusted;
 use crate::wire::message::{CHANNEL_HEADER_SIZE, Datagram as Message, classify_untrusted};
 use crate::wire::send::decode_send_untrusted;
 
@@ -39,10 +40,7 @@ impl Forwarder {
                 self.send_indication(client, bytes_untrusted, inbound, now);
                 Verdict::Done
             }
-            Message::Stun(stun) => match plain_binding_untrusted(stun.bytes()) {
-                Some(request) => Verdict::Answer(request),
-                None => Verdict::Decide,
-            },
+            Message::Stun(stun) => of_request(stun.bytes()),
         }
     }
 
@@ -156,10 +154,38 @@ impl Forwarder {
 
     /// Answers a plain Binding request by UDP, within the budget.
     pub fn answer_binding(&mut self, request: BindingRequest, datagram: &Datagram, now: Nanos) {
-        if !self.around.budget.draw(datagram.from.ip(), now) {
-            return self.counters.over_budget.add(1);
+        let client = datagram.from;
+        if self.answer(datagram, now, |out| binding_success(&request, client, out)) {
+            self.counters.bindings.add(1);
         }
-        let Some(Some(listener)) = self.listeners.get(datagram.socket.place()) else { return };
+    }
+
+    /// Sends by UDP the challenge that `encode` appends, within the budget.
+    pub fn challenge(
+        &mut self,
+        datagram: &Datagram,
+        now: Nanos,
+        encode: impl FnOnce(&mut Vec<u8>),
+    ) {
+        if self.answer(datagram, now, encode) {
+            self.counters.challenges.add(1);
+        }
+    }
+
+    /// Sends a stranger what `encode` appends, if the budget has room for it.
+    fn answer(
+        &mut self,
+        datagram: &Datagram,
+        now: Nanos,
+        encode: impl FnOnce(&mut Vec<u8>),
+    ) -> bool {
+        if !self.around.budget.draw(datagram.from.ip(), now) {
+            self.counters.over_budget.add(1);
+            return false;
+        }
+        let Some(Some(listener)) = self.listeners.get(datagram.socket.place()) else {
+            return false;
+        };
         let envelope = Envelope {
             socket: listener.socket.as_raw_fd(),
             to: RawAddress::from(datagram.from),
@@ -170,10 +196,15 @@ impl Forwarder {
             dont_fragment: false,
             runs: false,
         };
-        let answer = self.outbox.scratch_with(|scratch| {
-            binding_success(&request, datagram.from, scratch);
-        });
+        let answer = self.outbox.scratch_with(encode);
         self.outbox.push(&mut RunMark::default(), &envelope, &[answer], 0, 0);
-        self.counters.bindings.add(1);
+        true
     }
+}
+
+fn of_request(bytes_untrusted: &[u8]) -> Verdict {
+    if let Some(request) = plain_binding_untrusted(bytes_untrusted) {
+        return Verdict::Answer(request);
+    }
+    first_request_untrusted(bytes_untrusted).map_or(Verdict::Decide, Verdict::Challenge)
 }

@@ -56,6 +56,8 @@ pub mod number {
     pub const XOR_MAPPED_ADDRESS: u16 = 0x0020;
     /// RESERVATION-TOKEN
     pub const RESERVATION_TOKEN: u16 = 0x0022;
+    /// PASSWORD-ALGORITHMS
+    pub const PASSWORD_ALGORITHMS: u16 = 0x8002;
     /// ICMP
     pub const ICMP: u16 = 0x8004;
     /// FINGERPRINT

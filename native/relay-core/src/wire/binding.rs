@@ -6,12 +6,9 @@
 use std::net::SocketAddr;
 
 use crate::wire::address::{LARGEST_ADDRESS, encode_xor_address};
-use crate::wire::attributes::{ATTRIBUTE_HEADER_SIZE, Understood, fingerprint, number};
-use crate::wire::message::{
-    BINDING_REQUEST, BINDING_SUCCESS, HEADER_SIZE, MAGIC_COOKIE, Stun, TransactionId,
-};
-
-const FINGERPRINT_SIZE: usize = 4;
+use crate::wire::attributes::{Understood, number};
+use crate::wire::message::{BINDING_REQUEST, BINDING_SUCCESS, Stun, TransactionId};
+use crate::wire::response::append_response;
 
 const UNDERSTOOD: Understood = Understood::BY_ALL.and(&[
     number::CHANNEL_NUMBER,
@@ -55,32 +52,12 @@ pub fn plain_binding_untrusted(bytes_untrusted: &[u8]) -> Option<BindingRequest>
 }
 
 /// Appends the success response to `out`: XOR-MAPPED-ADDRESS, and FINGERPRINT where the request had
-/// it. No SOFTWARE, since the answer goes to whoever claims to have asked: it stays small.
+/// it.
 pub fn binding_success(request: &BindingRequest, client: SocketAddr, out: &mut Vec<u8>) {
-    let begin = out.len();
     let mut mapped = [0; LARGEST_ADDRESS];
     let size = encode_xor_address(client, &request.transaction_id, &mut mapped);
-    let mut length = ATTRIBUTE_HEADER_SIZE + size;
-    if request.fingerprint {
-        length += ATTRIBUTE_HEADER_SIZE + FINGERPRINT_SIZE;
-    }
-    out.reserve(HEADER_SIZE + length);
-    out.extend_from_slice(&BINDING_SUCCESS.to_be_bytes());
-    out.extend_from_slice(&(length as u16).to_be_bytes());
-    out.extend_from_slice(&MAGIC_COOKIE);
-    out.extend_from_slice(&request.transaction_id);
-    append(number::XOR_MAPPED_ADDRESS, &mapped[..size], out);
-    if request.fingerprint {
-        let value = fingerprint(&out[begin..]);
-        append(number::FINGERPRINT, &value, out);
-    }
-}
-
-/// For values whose size is a multiple of four.
-fn append(number: u16, value: &[u8], out: &mut Vec<u8>) {
-    out.extend_from_slice(&number.to_be_bytes());
-    out.extend_from_slice(&(value.len() as u16).to_be_bytes());
-    out.extend_from_slice(value);
+    let fields = [(number::XOR_MAPPED_ADDRESS, &mapped[..size])];
+    append_response(BINDING_SUCCESS, &request.transaction_id, &fields, request.fingerprint, out);
 }
 
 #[cfg(test)]

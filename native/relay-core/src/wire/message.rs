@@ -15,6 +15,14 @@ pub type TransactionId = [u8; 12];
 
 /// The message type of a Binding request.
 pub const BINDING_REQUEST: u16 = 0x0001;
+/// The message type of an Allocate request.
+pub const ALLOCATE_REQUEST: u16 = 0x0003;
+/// The message type of a Refresh request.
+pub const REFRESH_REQUEST: u16 = 0x0004;
+/// The message type of a CreatePermission request.
+pub const CREATE_PERMISSION_REQUEST: u16 = 0x0008;
+/// The message type of a ChannelBind request.
+pub const CHANNEL_BIND_REQUEST: u16 = 0x0009;
 /// The message type of a Binding success response.
 pub const BINDING_SUCCESS: u16 = 0x0101;
 /// The message type of a Send indication.

@@ -12,11 +12,13 @@
 pub mod address;
 pub mod attributes;
 pub mod binding;
+pub mod challenge;
 pub mod data;
 pub mod error;
 pub mod framing;
 pub mod message;
 pub mod nonce;
+mod response;
 pub mod send;
 
 #[cfg(test)]

@@ -1,4 +1,5 @@
-//! Whether a request carries a nonce of ours: such requests are handed up before all strangers'.
+//! Nonces: minted for challenges, and told from others' in requests, so that those with one of ours
+//! are handed up before all strangers'.
 //!
 //! This sorts, it does not judge: Python checks every nonce itself. A nonce is the cookie with its
 //! feature bits, one character of time, and an HMAC over the time, what the challenge offered, and
@@ -12,7 +13,8 @@ use subtle::ConstantTimeEq;
 use crate::wire::attributes::number;
 use crate::wire::message::Stun;
 
-const COOKIE_LENGTH: usize = 13;
+/// Characters that a nonce begins with.
+pub const COOKIE_LENGTH: usize = 13;
 /// A lifetime in ticks.
 const TICKS: i64 = 16;
 /// Ticks for which one key mints.
@@ -21,6 +23,8 @@ const EPOCH: i64 = 2 * TICKS;
 const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
 const SHORTEST_MAC: usize = 6;
 const LONGEST_MAC: usize = 16;
+/// Characters of a nonce at most.
+pub(crate) const NONCE_LENGTH: usize = COOKIE_LENGTH + 1 + LONGEST_MAC;
 
 /// What challenges can offer, by the cookie that says so: password algorithms (MD5 1, SHA-256 2)
 /// and username anonymity (0x80).
@@ -68,6 +72,25 @@ impl NonceKeys {
         nonce.is_some_and(|nonce| self.is_ours(nonce, client, now))
     }
 
+    /// What a client's nonce is minted with now; `now` as above.
+    ///
+    /// None where that is for Python to do: it has told of no key for this time yet, or the
+    /// client's host is one that it writes in two ways.
+    #[must_use]
+    pub fn mint(&self, client: SocketAddr, now: f64) -> Option<Mint<'_>> {
+        if matches!(client, SocketAddr::V6(v6) if v6.ip().to_ipv4_mapped().is_some()) {
+            return None;
+        }
+        let tick = (now / self.tick) as i64;
+        let key = self.key_of(tick)?;
+        Some(Mint { tick, key, mac_length: self.mac_length })
+    }
+
+    fn key_of(&self, tick: i64) -> Option<&hmac::Key> {
+        let epoch = tick.div_euclid(EPOCH);
+        self.keys.iter().find(|(known, _)| *known == epoch).map(|(_, key)| key)
+    }
+
     fn is_ours(&self, nonce: &[u8], client: SocketAddr, now: f64) -> bool {
         let Some((cookie, [time, mac @ ..])) = nonce.split_first_chunk::<COOKIE_LENGTH>() else {
             return false;
@@ -84,16 +107,43 @@ impl NonceKeys {
         if mac.len() != self.mac_length || !time.is_ascii() || age >= TICKS {
             return false;
         }
-        let epoch = tick.div_euclid(EPOCH);
-        let Some((_, key)) = self.keys.iter().find(|(known, _)| *known == epoch) else {
-            return false;
-        };
+        let Some(key) = self.key_of(tick) else { return false };
+        let mint = Mint { tick, key, mac_length: self.mac_length };
         let matches = |flags: u8, host: &str| {
-            let text = format!("{tick} {flags} {} {host}", client.port());
-            let expected = mac_characters(hmac::sign(key, text.as_bytes()).as_ref());
+            let expected = mint.mac(flags, client.port(), host);
             bool::from(expected[..self.mac_length].ct_eq(mac))
         };
         hosts(client).iter().any(|host| offers.iter().any(|&flags| matches(flags, host)))
+    }
+}
+
+/// What the nonces of one moment are made with.
+#[derive(Debug)]
+pub struct Mint<'a> {
+    tick: i64,
+    key: &'a hmac::Key,
+    mac_length: usize,
+}
+
+impl Mint<'_> {
+    /// The client's nonce, written to the beginning of `out`.
+    pub(crate) fn nonce<'o>(
+        &self,
+        cookie: &[u8; COOKIE_LENGTH],
+        flags: u8,
+        client: SocketAddr,
+        out: &'o mut [u8; NONCE_LENGTH],
+    ) -> &'o [u8] {
+        let mac = self.mac(flags, client.port(), &hosts(client)[0]);
+        out[..COOKIE_LENGTH].copy_from_slice(cookie);
+        out[COOKIE_LENGTH] = ALPHABET[self.tick.rem_euclid(ALPHABET.len() as i64) as usize];
+        out[COOKIE_LENGTH + 1..].copy_from_slice(&mac);
+        &out[..COOKIE_LENGTH + 1 + self.mac_length]
+    }
+
+    fn mac(&self, flags: u8, port: u16, host: &str) -> [u8; LONGEST_MAC] {
+        let text = format!("{} {flags} {port} {host}", self.tick);
+        mac_characters(hmac::sign(self.key, text.as_bytes()).as_ref())
     }
 }
 
@@ -162,6 +212,31 @@ mod tests {
             assert!(verifies(&keys(16), nonce, client, MINTED_AT), "{client} {nonce}");
         }
         assert!(verifies(&keys(6), &NONCE[..20], CLIENT, MINTED_AT));
+    }
+
+    #[test]
+    fn a_nonce_is_minted_as_python_does() {
+        for (client, cookie, flags, nonce) in [
+            (CLIENT, b"obMatJos2gAAA", 3, NONCE),
+            ("[2001:db8::1]:5000", b"obMatJos2wAAA", 0x83, "obMatJos2wAAAjh7DHZHa_ffgg5lS3"),
+            ("[fe80::1%3]:5000", b"obMatJos2gAAA", 1, "obMatJos2gAAAjgfgPVahqG-wneuoP"),
+        ] {
+            for mac_length in [6, 16] {
+                let (client, mut out) = (client.parse().unwrap(), [0; NONCE_LENGTH]);
+                let keys = keys(mac_length);
+                let mint = keys.mint(client, MINTED_AT).unwrap();
+                let minted = mint.nonce(cookie, flags, client, &mut out);
+                assert_eq!(minted, &nonce.as_bytes()[..14 + mac_length]);
+            }
+        }
+    }
+
+    #[test]
+    fn what_python_alone_can_mint_is_left_to_it() {
+        let keys = keys(16);
+        assert!(keys.mint("[::ffff:192.0.2.1]:5000".parse().unwrap(), MINTED_AT).is_none());
+        let later = MINTED_AT + 32.0 * TICK;
+        assert!(keys.mint(CLIENT.parse().unwrap(), later).is_none());
     }
 
     #[test]

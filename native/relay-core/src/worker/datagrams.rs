@@ -10,6 +10,7 @@ use crate::handup::Standing;
 use crate::io::{Datagram, Driver, Kind, Token};
 use crate::leg::Leg;
 use crate::time::{Nanos, seconds};
+use crate::wire::challenge::FirstRequest;
 use crate::wire::message::Stun;
 
 /// One packet in so many is measured.
@@ -48,7 +49,8 @@ impl<D: Driver> Worker<D> {
             match self.forwarder.from_client(&self.arena, client, inbound, now) {
                 Verdict::Done => (),
                 Verdict::Answer(request) => self.forwarder.answer_binding(request, datagram, now),
-                Verdict::Decide => {
+                Verdict::Challenge(request) if self.challenge(request, datagram, now) => (),
+                Verdict::Challenge(_) | Verdict::Decide => {
                     if let Some(leg) = self.forwarder.leg_of(datagram) {
                         self.hand_up(leg, client.is_some(), inbound, now);
                     }
@@ -57,10 +59,25 @@ impl<D: Driver> Worker<D> {
         }
     }
 
+    /// Challenges whoever made a first request; false where Python is to.
+    fn challenge(&mut self, request: FirstRequest, datagram: &Datagram, now: Nanos) -> bool {
+        let Some(Some(listener)) = self.forwarder.listeners.get(datagram.socket.place()) else {
+            return true;
+        };
+        let client = datagram.from;
+        let Some((challenge, mint)) = self.challenges.of(listener.id, client, now) else {
+            return false;
+        };
+        self.forwarder.challenge(datagram, now, |out| {
+            challenge.answer(&request, client, false, &mint, out);
+        });
+        true
+    }
+
     pub(super) fn hand_up(&mut self, leg: Leg, has_relay: bool, inbound: Inbound, now: Nanos) {
         let data = inbound.bytes(&self.arena);
         let knows_nonce = || {
-            let (Some(keys), Ok(stun)) = (&self.nonce_keys, Stun::from_untrusted(data)) else {
+            let (Some(keys), Ok(stun)) = (&self.challenges.keys, Stun::from_untrusted(data)) else {
                 return false;
             };
             keys.verifies_untrusted(&stun, leg.client, seconds(now))

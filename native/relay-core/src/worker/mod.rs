@@ -20,8 +20,10 @@ use crate::orders::{Order, Orders};
 use crate::stream::Scratch;
 use crate::sys;
 use crate::time::Nanos;
-use crate::wire::nonce::NonceKeys;
 
+use self::challenges::Challenges;
+
+mod challenges;
 mod datagrams;
 mod orders;
 mod streams;
@@ -91,7 +93,7 @@ pub struct Worker<D> {
     /// Streams that are to be read without being told that they are ready.
     unread: VecDeque<Token>,
     orders: VecDeque<Order>,
-    nonce_keys: Option<Arc<NonceKeys>>,
+    challenges: Challenges,
     frames: Vec<Range<usize>>,
     scratch: Scratch,
     /// Closed when the turn's packets have been sent.
@@ -124,7 +126,7 @@ impl<D: Driver> Worker<D> {
             streams: HashMap::default(),
             unread: VecDeque::new(),
             orders: VecDeque::new(),
-            nonce_keys: None,
+            challenges: Challenges::default(),
             frames: Vec::new(),
             scratch: Scratch::default(),
             buried: Vec::new(),

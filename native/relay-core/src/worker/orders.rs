@@ -6,7 +6,6 @@ use std::sync::mpsc::SyncSender;
 use super::Worker;
 use crate::address::RawAddress;
 use crate::connection::Connection;
-use crate::counters::Drop;
 use crate::forward::Listener;
 use crate::io::{Driver, Token};
 use crate::leg::{CloseReason, Transport};
@@ -65,7 +64,8 @@ impl<D: Driver> Worker<D> {
                 table.protect(protection);
                 self.forwarder.review_all(now);
             }
-            Order::KnowNonces(keys) => self.nonce_keys = Some(keys),
+            Order::KnowNonces(keys) => self.challenges.keys = Some(keys),
+            Order::Challenge(listener, challenge) => self.challenges.set(listener, challenge),
             Order::Tick => self.tick(now),
             Order::Report(to) => {
                 self.flush(now);
@@ -87,7 +87,9 @@ impl<D: Driver> Worker<D> {
 
     fn close_listener(&mut self, index: u32) {
         let Some(place) = self.forwarder.listeners.get_mut(index as usize) else { return };
-        if let Some(listener) = place.take().filter(|listener| listener.receives) {
+        let Some(listener) = place.take() else { return };
+        self.challenges.set(listener.id, None);
+        if listener.receives {
             self.driver.unwatch(listener.socket.as_fd(), Token::listener(index));
         }
     }
@@ -124,11 +126,7 @@ impl<D: Driver> Worker<D> {
 
     pub(super) fn answer(&mut self, stream: u64, data: &[u8]) {
         let Some(place) = self.streams.get(&stream).copied() else { return };
-        let Some(connection) = self.forwarder.connections.get_mut(place) else { return };
-        if connection.stream.queue_answer(data).is_err() {
-            self.station.counters.drops.add(Drop::QueueFull, 1);
-        }
-        self.mark_unflushed(place);
+        self.queue_answer(place, data);
     }
 
     fn open(&mut self, relay: NewRelay, address: Option<Address>) {

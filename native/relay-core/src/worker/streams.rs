@@ -13,6 +13,7 @@ use crate::stream::{Flush, Stream};
 use crate::sys;
 use crate::time::Nanos;
 use crate::wire::binding::{BindingRequest, binding_success};
+use crate::wire::challenge::FirstRequest;
 
 /// Reads of one stream in a turn: what TLS holds back of one read, and a bound.
 const READS: usize = 4;
@@ -145,7 +146,10 @@ impl<D: Driver> Worker<D> {
             match self.forwarder.from_client(&self.arena, client, inbound, now) {
                 Verdict::Done => (),
                 Verdict::Answer(request) => self.answer_binding(place, request),
-                Verdict::Decide => self.hand_up(leg, client.is_some(), inbound, now),
+                Verdict::Challenge(request) if self.challenge_stream(place, request, now) => (),
+                Verdict::Challenge(_) | Verdict::Decide => {
+                    self.hand_up(leg, client.is_some(), inbound, now);
+                }
             }
             if self.forwarder.outbox.is_full() {
                 self.send(now);
@@ -155,13 +159,32 @@ impl<D: Driver> Worker<D> {
     }
 
     pub(super) fn answer_binding(&mut self, place: u32, request: BindingRequest) {
-        let Some(connection) = self.forwarder.connections.get_mut(place) else { return };
+        let Some(connection) = self.forwarder.connections.get(place) else { return };
         let mut answer = Vec::new();
         binding_success(&request, connection.leg.client, &mut answer);
-        if connection.stream.queue_answer(&answer).is_err() {
+        self.queue_answer(place, &answer);
+        self.station.counters.bindings.add(1);
+    }
+
+    /// Challenges whoever made a first request; false where Python is to.
+    fn challenge_stream(&mut self, place: u32, request: FirstRequest, now: Nanos) -> bool {
+        let Some(connection) = self.forwarder.connections.get(place) else { return true };
+        let (listener, client) = (connection.leg.listener, connection.leg.client);
+        let Some((challenge, mint)) = self.challenges.of(listener, client, now) else {
+            return false;
+        };
+        let mut answer = Vec::new();
+        challenge.answer(&request, client, true, &mint, &mut answer);
+        self.queue_answer(place, &answer);
+        self.station.counters.challenges.add(1);
+        true
+    }
+
+    pub(super) fn queue_answer(&mut self, place: u32, answer: &[u8]) {
+        let Some(connection) = self.forwarder.connections.get_mut(place) else { return };
+        if connection.stream.queue_answer(answer).is_err() {
             self.station.counters.drops.add(Drop::QueueFull, 1);
         }
-        self.station.counters.bindings.add(1);
         self.mark_unflushed(place);
     }
 

@@ -117,6 +117,27 @@ impl Damage {
     }
 }
 
+/// Requests that most clients begin with, and some that none does.
+pub(crate) fn first_requests() -> impl Strategy<Value = Vec<u8>> {
+    let message_type = prop::sample::select(vec![0x0003, 0x0003, 0x0003, 0x0004, 0x0008, 0x0009]);
+    let any_value = (any::<u16>(), vec(any::<u8>(), 0..24));
+    let attribute = prop_oneof![
+        3 => Just((number::REQUESTED_TRANSPORT, vec![17, 0, 0, 0])),
+        1 => attributes(),
+        1 => any_value,
+    ];
+    (message_type, transaction_ids(), vec(attribute, 0..4), any::<bool>()).prop_map(
+        |(message_type, id, attributes, fingerprint)| {
+            Message { message_type, id, attributes, fingerprint, filler: 0 }.bytes()
+        },
+    )
+}
+
+/// Names of all sizes that matter to the size of a challenge.
+pub(crate) fn realms() -> impl Strategy<Value = String> {
+    prop_oneof![4 => "[a-z.]{1,20}", 1 => "[a-zé ]{1,60}"]
+}
+
 /// A message, well-formed as far as its header and its attributes' lengths go.
 #[derive(Clone, Debug)]
 pub(crate) struct Message {

@@ -143,7 +143,9 @@ fn a_channel_and_indications_to_its_peer_are_one_run_in_their_order() {
 fn the_rest_is_for_others_to_decide() {
     let mut bench = Bench::new();
     assert!(matches!(bench.up(&message(BINDING_REQUEST, &[])), Verdict::Answer(_)));
-    assert_eq!(bench.up(&message(0x0003, &[])), Verdict::Decide);
+    assert!(matches!(bench.up(&message(0x0003, &[])), Verdict::Challenge(_)));
+    let signed = message(0x0003, &[(number::MESSAGE_INTEGRITY, &[0; 20])]);
+    assert_eq!(bench.up(&signed), Verdict::Decide);
     assert_eq!(bench.up(&message(BINDING_REQUEST, &[(0x7FFF, b"")])), Verdict::Decide);
     assert_eq!(bench.drops(), (vec![], vec![]));
 }
