@@ -217,3 +217,14 @@ fn strangers_are_challenged_until_it_is_taken_back() {
         assert_eq!(events, [Event::Message { leg, data: allocate.into() }]);
     });
 }
+
+#[test]
+fn an_endpoint_of_another_engine_is_not_shared() {
+    each(|workers, io| {
+        let world = World::new(workers, io);
+        let options = Options { workers, cpus: Vec::new(), io, manual_clock: None };
+        let mut other = Engine::new(options).unwrap();
+        let refused = other.listen(world.server, &ListenerSettings::default(), None);
+        assert_eq!(refused.unwrap_err().kind(), std::io::ErrorKind::AddrInUse);
+    });
+}

@@ -65,6 +65,11 @@ impl Engine {
         buffers: Buffers,
     ) -> io::Result<(Vec<Arc<OwnedFd>>, SocketAddr)> {
         let options = SocketOptions { buffers, shared: self.workers() > 1 };
+        if options.shared {
+            // Shared ports are shared with any process of this user: another server that has this
+            // one must be told of, not joined.
+            drop(sys::socket::bind_udp(endpoint, &SocketOptions { shared: false, ..options })?);
+        }
         let first = sys::socket::bind_udp(endpoint, &options)?;
         let bound = sys::socket::local_addr(first.as_fd())?;
         let mut sockets = vec![Arc::new(first)];
