@@ -12,7 +12,7 @@ from tests.runtime.servers import REALM, running
 from tests.waiting import eventually
 from turnd import system
 from turnd.client.errors import StunError
-from turnd.engine.base import EngineCounters, NonceKeys
+from turnd.engine.base import NonceKeys
 from turnd.engine.portable import PortableEngine
 from turnd.runtime import ticker
 from turnd.runtime.ticker import ADDRESSES_EVERY, CERTIFICATES_EVERY, Ticker
@@ -44,8 +44,7 @@ async def test_faults_of_the_engine_are_told_when_they_rise(
     async with running(tmp_path) as run:
         own = Ticker(run.server)
         for faults in (0, 2, 2, 3):
-            counters = EngineCounters(faults=faults)
-            monkeypatch.setattr(run.server.engine, "counters", lambda told=counters: told)
+            monkeypatch.setattr(run.server.engine, "faults", faults)
             own.tick(time.monotonic())
         await eventually(lambda: len(run.logged("engine_fault")) == 2)
         assert [line["faults"] for line in run.logged("engine_fault")] == [2, 3]

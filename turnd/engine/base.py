@@ -278,6 +278,11 @@ class RelayEngine(Protocol):
         ...
 
     @property
+    def faults(self) -> int:
+        """Faults of ours that were survived; the sum that `counters` has, at no cost to ask."""
+        ...
+
+    @property
     def notes(self) -> Sequence[str]:
         """What an admin should know of how it runs, in words, complete from `start` on.
 

@@ -54,6 +54,7 @@ class FakeEngine(FakeNetwork):
     """See `RelayEngine`, whose verbs these are. Descriptors are numbers that it never touches."""
 
     name = "fake"
+    faults = 0
     details: Mapping[str, str] = MappingProxyType({})
     notes: Sequence[str] = ()
 

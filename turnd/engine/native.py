@@ -50,6 +50,11 @@ class NativeEngine(_native.Engine):
         return {"io": io, "workers": str(workers)} if io else {"workers": str(workers)}
 
     @property
+    def faults(self) -> int:
+        """Faults of ours that a worker has survived."""
+        return self.counters().faults
+
+    @property
     def notes(self) -> Sequence[str]:
         """What an admin should know of how it runs, in words."""
         return self.describe()[2]

@@ -53,6 +53,8 @@ class PortableEngine:
     """See `RelayEngine`, whose verbs these are."""
 
     name = "portable"
+    faults = 0
+    """A fault in a packet is an exception in the event loop here, which says so itself."""
     details: Mapping[str, str] = MappingProxyType({"io": "epoll", "workers": "1"})
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:

@@ -64,7 +64,7 @@ class Ticker:
                 engine.challenge(listener, challenge)
 
     def _tell_faults(self) -> None:
-        faults = self._server.engine.counters().faults
+        faults = self._server.engine.faults
         if faults > self._faults:
             log.error("engine_fault", faults=faults)
         self._faults = faults
