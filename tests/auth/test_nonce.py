@@ -9,7 +9,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from turnd.auth.credentials import Offers
-from turnd.auth.nonce import LONGEST_MAC, SHORTEST_MAC, Nonces, mac_length_for
+from turnd.auth.nonce import (
+    LONGEST_MAC,
+    SHORTEST_MAC,
+    Nonces,
+    cookie_and_flags,
+    mac_length_for,
+)
 from turnd.stun.addresses import ClientAddress, TransportAddress
 from turnd.stun.keys import PasswordAlgorithm
 from turnd.stun.nonce_cookie import COOKIE_LENGTH, SecurityFeature, features_of
@@ -126,9 +132,12 @@ def test_its_keys_make_the_hmac_of_a_nonce() -> None:
     assert nonces.keys(5.0) == {0: bytes([7]) * 32}
     keys = nonces.keys(325.0)
     assert set(keys) == {0, 1}
-    text = f"32 131 {CLIENT.port} {CLIENT.host}".encode()  # tick, what BOTH is
+    cookie, flags = cookie_and_flags(BOTH)
+    assert flags == 131
+    text = f"32 {flags} {CLIENT.port} {CLIENT.host}".encode()
     mac = urlsafe_b64encode(hmac.digest(keys[1], text, "sha256"))[:12].decode()
-    assert nonces.mint(CLIENT, BOTH, 325.0).endswith(mac)
+    nonce = nonces.mint(CLIENT, BOTH, 325.0)
+    assert (nonce[:COOKIE_LENGTH], nonce[-12:]) == (cookie, mac)
     assert nonces.keys(325.0) == keys
 
 

@@ -32,6 +32,7 @@ from turnd.stun.message import (
     encode_message,
 )
 from turnd.stun.nonce_cookie import SecurityFeature, features_of
+from turnd.turn.authenticate import challenge_of
 from turnd.turn.events import (
     AuthenticationFailed,
     Challenged,
@@ -115,6 +116,17 @@ def test_the_nonce_announces_what_is_offered() -> None:
     both = SecurityFeature.PASSWORD_ALGORITHMS | SecurityFeature.USERNAME_ANONYMITY
     answer = World().client().challenge()
     assert features_of(str(answer.get(a.NONCE))) == both
+
+
+@pytest.mark.parametrize("secrets", [[], [SECRET]])
+def test_an_engine_is_told_what_a_first_request_gets(secrets: list[str]) -> None:
+    world = World(secrets=secrets)
+    answer = world.client().challenge()
+    told = challenge_of(world.realm)
+    assert told.realm == REALM.encode()
+    assert a.PASSWORD_ALGORITHMS.decode(told.password_algorithms, bytes(12)) == BOTH_ALGORITHMS
+    assert str(answer.get(a.NONCE)).startswith(told.cookie.decode())
+    assert bool(told.flags & 0x80) is (not secrets)  # anonymity
 
 
 def test_anonymity_is_not_offered_with_rest_secrets() -> None:

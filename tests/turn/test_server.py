@@ -608,6 +608,13 @@ def test_any_request_of_a_user_is_answered_and_signed(
     assert decode_untrusted(answer).verify_integrity(client.key(), IntegrityAlgorithm.SHA1)
 
 
+def test_the_challenge_by_a_listener_is_its_realms() -> None:
+    world, other = World(), World(realm="other.example")
+    world.server.realms = {world.streams: other.realm}
+    assert world.server.challenge_by(world.streams).realm == b"other.example"
+    assert world.server.challenge_by(world.listener).realm == REALM.encode()
+
+
 def test_mutations_of_a_valid_request_are_survived() -> None:
     world = World()
     client = world.client()
