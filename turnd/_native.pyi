@@ -66,6 +66,12 @@ class Engine:
     def end(self) -> None:
         """Close everything and wait for the workers' ends."""
 
+    def hold(self) -> None:
+        """Let answers by UDP wait, and workers be told without being woken, until `release`."""
+
+    def release(self) -> None:
+        """Send the answers that wait, and wake the workers."""
+
     def event_fd(self) -> int:
         """A descriptor that is readable while `poll` has events."""
 

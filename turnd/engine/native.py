@@ -67,7 +67,15 @@ class NativeEngine(_native.Engine):
         """
         self.begin()
         self._loop = asyncio.get_running_loop()
-        self._loop.add_reader(self.event_fd(), wake)
+        self._loop.add_reader(self.event_fd(), self._turn, wake)
+
+    def _turn(self, wake: Callable[[], None]) -> None:
+        """Handle a batch; what it orders and answers leaves together."""
+        self.hold()
+        try:
+            wake()
+        finally:
+            self.release()
 
     def stop(self) -> None:
         """Close everything; waits for the workers to end."""

@@ -116,6 +116,7 @@ pub struct Orders {
     /// None: the worker has ended.
     queue: Mutex<Option<VecDeque<Order>>>,
     waiting: AtomicBool,
+    urgent: AtomicBool,
     wake: Wake,
 }
 
@@ -126,7 +127,8 @@ impl Orders {
     /// Out of descriptors.
     pub fn new() -> std::io::Result<Self> {
         let queue = Mutex::new(Some(VecDeque::new()));
-        Ok(Self { queue, waiting: AtomicBool::new(false), wake: Wake::new()? })
+        let (waiting, urgent) = (AtomicBool::new(false), AtomicBool::new(false));
+        Ok(Self { queue, waiting, urgent, wake: Wake::new()? })
     }
 
     /// What the worker waits on.
@@ -155,6 +157,20 @@ impl Orders {
         self.wake.wake();
     }
 
+    /// Gives an order that is obeyed when [`Orders::hurry`] is called, or before.
+    pub fn give_soon(&self, order: Order) {
+        self.give(order);
+        self.urgent.store(true, Ordering::Release);
+    }
+
+    /// Wakes the worker for what was given to be obeyed soon, unless it has got it already.
+    pub fn hurry(&self) {
+        let urgent = self.urgent.swap(false, Ordering::Relaxed);
+        if urgent && self.waiting.load(Ordering::Acquire) {
+            self.wake.wake();
+        }
+    }
+
     /// Takes all that were given, in their order, behind those of the batch.
     pub fn take(&self, batch: &mut VecDeque<Order>) {
         if self.waiting.swap(false, Ordering::Acquire) {
@@ -179,7 +195,35 @@ impl Orders {
 mod tests {
     use std::sync::mpsc::{RecvError, sync_channel};
 
+    use rustix::event::{PollFd, PollFlags, Timespec, poll};
+
     use super::*;
+
+    #[test]
+    fn the_worker_is_woken_once_for_what_is_urgent_and_not_taken() {
+        let orders = Orders::new().unwrap();
+        let woken = || {
+            let mut fds = [PollFd::new(orders.wake(), PollFlags::IN)];
+            let now = Timespec { tv_sec: 0, tv_nsec: 0 };
+            let woken = poll(&mut fds, Some(&now)).unwrap() == 1;
+            orders.wake().drain();
+            woken
+        };
+        orders.give_soon(Order::Close(1));
+        orders.give_soon(Order::Close(2));
+        assert!(!woken());
+        orders.hurry();
+        assert!(woken());
+        orders.hurry();
+        assert!(!woken(), "it was woken already");
+        orders.give_soon(Order::Close(3));
+        orders.take(&mut VecDeque::new());
+        orders.hurry();
+        assert!(!woken(), "it has got them");
+        orders.give(Order::Close(4));
+        orders.hurry();
+        assert!(!woken(), "it is in no hurry");
+    }
 
     #[test]
     fn orders_are_taken_once_and_in_their_order() {

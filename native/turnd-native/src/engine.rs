@@ -16,7 +16,7 @@ use crate::legs::LegForms;
 use crate::{reports, settings};
 
 /// Events of one `poll` at most: what Python decides before its event loop has its turn.
-const BATCH: usize = 256;
+const BATCH: usize = 64;
 
 /// The engine as Python holds it.
 #[pyclass(subclass, module = "turnd._native")]
@@ -55,6 +55,14 @@ impl Engine {
     fn end(&mut self, py: Python<'_>) {
         // Waits for the workers' ends.
         py.detach(|| self.core.stop());
+    }
+
+    fn hold(&mut self) {
+        self.core.hold();
+    }
+
+    fn release(&mut self) {
+        self.core.release();
     }
 
     fn event_fd(&self) -> RawFd {

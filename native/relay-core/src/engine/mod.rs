@@ -26,9 +26,12 @@ use crate::sys;
 use crate::sys::options::Buffers;
 use crate::time::{Clock, nanos};
 
+use self::answers::Answers;
+
 pub use self::report::{EngineCounters, RelayReport};
 pub use self::shared::Shared;
 
+mod answers;
 mod endpoints;
 mod limits;
 mod relays;
@@ -175,10 +178,12 @@ pub struct Engine {
     streams: HashMap<u64, Leg>,
     buckets: HashMap<u64, Weak<Bucket>>,
     limited: HashMap<u64, Arc<Bucket>>,
+    answers: Answers,
     drops: Drops,
     closings: bool,
     adopted: u32,
     opened: u32,
+    holding: bool,
 }
 
 impl Engine {
@@ -206,10 +211,12 @@ impl Engine {
             streams: HashMap::new(),
             buckets: HashMap::new(),
             limited: HashMap::new(),
+            answers: Answers::default(),
             drops: Drops::default(),
             closings: false,
             adopted: 0,
             opened: 0,
+            holding: false,
         })
     }
 
@@ -249,6 +256,21 @@ impl Engine {
         &self.description
     }
 
+    /// From now on workers are not woken for what they are told, and answers by UDP wait, until
+    /// [`Engine::release`]: many requests cost one change of threads and one call, not one each.
+    pub fn hold(&mut self) {
+        self.holding = true;
+    }
+
+    /// Sends the answers that wait, and wakes the workers that were told something.
+    pub fn release(&mut self) {
+        self.holding = false;
+        self.answers.send(&self.drops);
+        for station in &self.shared.stations {
+            station.orders.hurry();
+        }
+    }
+
     /// Moves a clock by hand.
     pub fn set_time(&self, seconds: f64) {
         self.shared.clock.set(nanos(seconds));
@@ -268,7 +290,12 @@ impl Engine {
     }
 
     fn order_now(&self, worker: u32, order: Order) {
-        self.shared.stations[worker as usize].orders.give_now(order);
+        let orders = &self.shared.stations[worker as usize].orders;
+        if self.holding {
+            orders.give_soon(order);
+        } else {
+            orders.give_now(order);
+        }
     }
 
     fn workers(&self) -> u32 {

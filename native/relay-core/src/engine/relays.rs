@@ -121,7 +121,8 @@ impl Engine {
         }
         let (to, from) = sync_channel(workers.len());
         for worker in workers.clone() {
-            self.order_now(worker, Order::Report(to.clone()));
+            let orders = &self.shared.stations[worker as usize].orders;
+            orders.give_now(Order::Report(to.clone()));
         }
         drop(to); // a worker that has ended will not report
         for _ in workers {

@@ -1,13 +1,11 @@
 //! Connections that were accepted elsewhere, and answers.
 
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::OwnedFd;
 
 use super::{Endpoint, Engine, Streams, worker_of};
-use crate::counters::Drop;
 use crate::handup::Standing;
 use crate::leg::{CloseReason, Leg, Transport};
 use crate::orders::{Adoption, Order};
-use crate::sys;
 
 impl Engine {
     /// Takes over a connected stream. Its leg's handle tells it from all others.
@@ -59,8 +57,8 @@ impl Engine {
             return;
         };
         let from = bound.ip().is_unspecified().then(|| leg.local.ip());
-        if let Err(error) = sys::socket::send_to(sockets[0].as_fd(), data, leg.client, from) {
-            self.drops.add(Drop::of_errno(error.raw_os_error().unwrap_or(0)), 1);
+        if self.answers.add(&sockets[0], leg, from, data) || !self.holding {
+            self.answers.send(&self.drops);
         }
     }
 }

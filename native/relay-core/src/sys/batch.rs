@@ -134,6 +134,9 @@ pub struct Writer {
 // SAFETY: between two batches the vectors are never read: `begin` empties them.
 unsafe impl Send for Writer {}
 
+// SAFETY: who shares a writer can do nothing with it: all it does takes it exclusively.
+unsafe impl Sync for Writer {}
+
 impl Writer {
     /// Begins a batch of messages that live for `'m`.
     pub fn begin<'m>(&mut self) -> Batch<'_, 'm> {

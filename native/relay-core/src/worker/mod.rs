@@ -36,7 +36,7 @@ const PASSED: usize = 1_024;
 
 /// How long a worker lets requests gather while Python has not got round to the last ones and no
 /// packet is being relayed. Reading each as it comes would take the CPU from Python each time.
-const GATHERING: Duration = Duration::from_micros(200);
+const GATHERING: Duration = Duration::from_micros(1000);
 
 /// A datagram that reached another worker than its client's.
 #[derive(Debug)]
