@@ -27,6 +27,10 @@ def never() -> str:
     raise AssertionError("nobody needs it")
 
 
+def first(below: int) -> int:
+    return min(0, below)
+
+
 @pytest.mark.parametrize(
     ("routes", "expected"),
     [
@@ -40,7 +44,7 @@ def test_automatic_relay_addresses(
     routes: RouteAddresses, expected: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(assembly, "default_route_addresses", lambda: routes)
-    found = assembly.relay_addresses(config(""))
+    found = assembly.relay_addresses(config(""), first)
     assert [each.bound for each in found] == [each.announced for each in found] == expected
 
 
@@ -91,7 +95,7 @@ def test_bandwidth_is_of_the_realm_or_the_server() -> None:
 
 def test_relay_addresses_and_ports() -> None:
     found = assembly.relay_addresses(
-        config("relay: {addresses: [10.0.0.5=203.0.113.7, '::1'], ports: 2000-2009}")
+        config("relay: {addresses: [10.0.0.5=203.0.113.7, '::1'], ports: 2000-2009}"), first
     )
     assert [(each.bound, each.announced) for each in found] == [
         ("10.0.0.5", "203.0.113.7"),
@@ -103,7 +107,7 @@ def test_relay_addresses_and_ports() -> None:
 
 def test_loopback_is_no_address_of_ours_for_peers() -> None:
     relays = assembly.relay_addresses(
-        config("relay: {addresses: [10.0.0.5=203.0.113.7, 127.0.0.1, '::1']}")
+        config("relay: {addresses: [10.0.0.5=203.0.113.7, 127.0.0.1, '::1']}"), first
     )
     own = assembly.own_addresses(relays, [TransportAddress("0.0.0.0", 3478)])
     assert own.announced == {"203.0.113.7": "10.0.0.5"}

@@ -16,11 +16,10 @@ longer valid is dropped when it comes up, or when the heap has grown to twice it
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from heapq import heapify, heappop, heappush
 from itertools import count
 from math import inf
-from typing import TYPE_CHECKING, Generic, TypeVar
+from typing import TYPE_CHECKING, Generic, NamedTuple, TypeVar
 
 from turnd.allocations.allocation import (
     Allocation,
@@ -45,8 +44,7 @@ A = TypeVar("A", bound=Allocation)
 _HEAP_SLACK = 64
 
 
-@dataclass(frozen=True, slots=True)
-class RelayEnded:
+class RelayEnded(NamedTuple):
     """A relayed transport address is gone, with its permissions and channels.
 
     The caller closes the relay and releases its port.
@@ -56,15 +54,13 @@ class RelayEnded:
     relay: Relay
 
 
-@dataclass(frozen=True, slots=True)
-class AllocationEnded(Generic[A]):
+class AllocationEnded(NamedTuple, Generic[A]):
     """The last relay is gone; comes right after its `RelayEnded`."""
 
     allocation: A
 
 
-@dataclass(frozen=True, slots=True)
-class PermissionEnded:
+class PermissionEnded(NamedTuple):
     """A permission has run out. The engine knows its deadline."""
 
     allocation: Allocation
@@ -72,8 +68,7 @@ class PermissionEnded:
     host: str
 
 
-@dataclass(frozen=True, slots=True)
-class ChannelEnded:
+class ChannelEnded(NamedTuple):
     """A channel is no longer bound. The engine knows its deadline."""
 
     allocation: Allocation
@@ -82,8 +77,7 @@ class ChannelEnded:
     peer: PeerAddress
 
 
-@dataclass(frozen=True, slots=True)
-class ReservationEnded:
+class ReservationEnded(NamedTuple):
     """Nobody claimed it in time. The caller closes the relay and releases its port."""
 
     reservation: Reservation

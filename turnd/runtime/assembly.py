@@ -130,7 +130,7 @@ def certificates(config: Config) -> Certificates | None:
     return Certificates([(str(pair.certificate), str(pair.key)) for pair in config.tls])
 
 
-def relay_addresses(config: Config) -> list[RelayAddress]:
+def relay_addresses(config: Config, random_below: Callable[[int], int]) -> list[RelayAddress]:
     """The addresses to relay from; `auto` becomes what the host's routes prefer.
 
     A host without any route relays on loopback, which is of use to nobody but its own programs.
@@ -146,7 +146,7 @@ def relay_addresses(config: Config) -> list[RelayAddress]:
             pairs.setdefault(host, host)
     ports, rest = config.relay.ports, config.relay.port_rest
     return [
-        RelayAddress(bound, announced, RelayPorts(ports.low, ports.high, rest, secrets.randbelow))
+        RelayAddress(bound, announced, RelayPorts(ports.low, ports.high, rest, random_below))
         for bound, announced in pairs.items()
     ]
 

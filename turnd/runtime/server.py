@@ -25,6 +25,7 @@ from turnd.runtime.endpoints import BindError, Endpoints
 from turnd.runtime.first_run import SECRET_FILE, own_secret
 from turnd.runtime.protection import Protection
 from turnd.runtime.pump import Pump
+from turnd.runtime.random_numbers import RandomNumbers
 from turnd.runtime.reload import Reloader
 from turnd.runtime.snapshot import take_snapshot
 from turnd.runtime.sources import Sources
@@ -75,8 +76,9 @@ class Server:
         self.sources = Sources(self)
         self.ending = Ending(self)
         self.pump = Pump(self.engine, self.endpoints, self.sources.stores, self.ending.fail)
+        numbers = RandomNumbers()
         self.relays = RelayAddresses(
-            self.engine, assembly.relay_addresses(config), secrets.randbelow
+            self.engine, assembly.relay_addresses(config, numbers.below), numbers.below
         )
         self.table: AllocationTable[TurnAllocation] = AllocationTable(
             Quotas(total=config.limits.allocations),

@@ -6,8 +6,7 @@ was opened is closed again when a later step fails.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from turnd.allocations.allocation import Relay
 from turnd.allocations.quotas import QuotaRefusal
@@ -33,8 +32,7 @@ _UDP = 17
 _FAMILIES = (AddressFamily.IPV4, AddressFamily.IPV6)
 
 
-@dataclass(frozen=True, slots=True)
-class Wanted:
+class Wanted(NamedTuple):
     """What the client asks for, checked for contradictions."""
 
     families: tuple[AddressFamily, ...]
@@ -43,8 +41,7 @@ class Wanted:
     reserve_next: bool
 
 
-@dataclass(frozen=True, slots=True)
-class Outcome:
+class Outcome(NamedTuple):
     """What was opened for the client."""
 
     relays: tuple[Relay, ...]

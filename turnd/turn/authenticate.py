@@ -17,7 +17,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import lru_cache
 from hmac import compare_digest
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from turnd.auth.credentials import (
     Credential,
@@ -49,8 +49,7 @@ if TYPE_CHECKING:
 _ALGORITHMS = frozenset(PasswordAlgorithm)
 
 
-@dataclass(frozen=True, slots=True)
-class Identity:
+class Identity(NamedTuple):
     """Who sent the request, and what the answer is signed with."""
 
     credential: Credential

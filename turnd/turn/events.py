@@ -7,9 +7,8 @@ come from clients: whoever shows them escapes them.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from enum import StrEnum
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
     from turnd.engine.base import Leg
@@ -37,22 +36,19 @@ class EndReason(StrEnum):
     SHUTDOWN = "shutdown"
 
 
-@dataclass(frozen=True, slots=True)
-class Challenged:
+class Challenged(NamedTuple):
     """A first request got its 401: the normal start of every handshake."""
 
     leg: Leg
 
 
-@dataclass(frozen=True, slots=True)
-class BindingAnswered:
+class BindingAnswered(NamedTuple):
     """A Binding request got its answer."""
 
     leg: Leg
 
 
-@dataclass(frozen=True, slots=True)
-class AuthenticationFailed:
+class AuthenticationFailed(NamedTuple):
     """Credentials came with a valid nonce and did not hold."""
 
     leg: Leg
@@ -61,15 +57,13 @@ class AuthenticationFailed:
     reason: FailureReason
 
 
-@dataclass(frozen=True, slots=True)
-class Authenticated:
+class Authenticated(NamedTuple):
     """A request's credentials held; told for streams only, which may now stay."""
 
     leg: Leg
 
 
-@dataclass(frozen=True, slots=True)
-class AllocationCreated:
+class AllocationCreated(NamedTuple):
     """An Allocate succeeded."""
 
     leg: Leg
@@ -79,8 +73,7 @@ class AllocationCreated:
     lifetime: float
 
 
-@dataclass(frozen=True, slots=True)
-class AllocationEnded:
+class AllocationEnded(NamedTuple):
     """The last relayed transport address of an allocation is gone."""
 
     leg: Leg
@@ -91,8 +84,7 @@ class AllocationEnded:
     """Seconds since it was created."""
 
 
-@dataclass(frozen=True, slots=True)
-class RequestRefused:
+class RequestRefused(NamedTuple):
     """An authenticated request got an error response."""
 
     leg: Leg
@@ -112,8 +104,7 @@ class Dropped(StrEnum):
     WAITING_FULL = "waiting_full"  # too many requests wait for a credential store
 
 
-@dataclass(frozen=True, slots=True)
-class MessageDropped:
+class MessageDropped(NamedTuple):
     """A message was not answered."""
 
     leg: Leg

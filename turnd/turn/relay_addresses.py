@@ -34,8 +34,7 @@ class Serves(NamedTuple):
     buckets: Sequence[BucketId] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class OpenedRelay:
+class OpenedRelay(NamedTuple):
     """A relay that is bound, before it belongs to an allocation or a reservation."""
 
     relay_id: RelayId

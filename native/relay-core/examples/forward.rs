@@ -60,7 +60,7 @@ fn forward<D: Driver>(clients: u16) -> Result<(), Box<dyn Error>> {
     let (mut relays, mut paths) = (Vec::new(), Vec::new());
     for place in 0..clients {
         let relay = bind(RELAYS + place)?;
-        prepare_relay(relay.as_fd(), false)?;
+        prepare_relay(relay.as_fd(), false, false)?;
         driver.watch(relay.as_fd(), Token::relay(place.into(), 1))?;
         paths.push(Path {
             up: (envelope(&relay, PEERS + place, place, true), RunMark::default()),

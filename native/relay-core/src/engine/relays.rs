@@ -50,7 +50,11 @@ impl Engine {
             None => self.opened % self.workers(),
         };
         let id = self.handle(worker);
-        sys::options::prepare_relay(socket.as_fd(), self.opened.is_multiple_of(STAMPED))?;
+        sys::options::prepare_relay(
+            socket.as_fd(),
+            bound.is_ipv6(),
+            self.opened.is_multiple_of(STAMPED),
+        )?;
         self.opened = self.opened.wrapping_add(1);
         let shared = Arc::new(RelayShared::new(nanos(deadline)));
         self.shared.around.relayed.add(bound, shared.clone());

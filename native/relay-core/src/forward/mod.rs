@@ -178,8 +178,10 @@ impl Forwarder {
         }
     }
 
-    /// Notes what became of what the driver was to send, and empties the outbox.
-    pub fn settle(&mut self, now: Nanos, wall_clock: Nanos) {
+    /// Notes what became of what the driver was to send, and empties the outbox. Says whether any
+    /// of it was relayed.
+    pub fn settle(&mut self, now: Nanos, wall_clock: Nanos) -> bool {
+        let mut relayed = false;
         for transmit in self.outbox.transmits() {
             let envelope = &transmit.envelope;
             let reason = Drop::of_errno(transmit.errno);
@@ -192,6 +194,7 @@ impl Forwarder {
             if envelope.relay.kind() != Kind::Relay {
                 continue; // a message of ours
             }
+            relayed = true;
             let sent = transmit.packets - transmit.lost;
             let payload = match transmit.lost {
                 0 => transmit.payload,
@@ -216,6 +219,7 @@ impl Forwarder {
             }
         }
         self.outbox.clear();
+        relayed
     }
 }
 

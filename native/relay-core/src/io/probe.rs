@@ -14,7 +14,7 @@ use super::outbox::{Envelope, Outbox, RunMark};
 use super::uring::UringDriver;
 use super::{Arrivals, Driver, Token};
 use crate::address::RawAddress;
-use crate::sys::options::prepare_relay;
+use crate::sys::options::{is_ipv6, prepare_relay};
 use crate::sys::socket::{SocketOptions, bind_udp, local_addr};
 
 /// How long a packet to ourselves may take.
@@ -92,7 +92,7 @@ pub(super) fn works_uring() -> Result<(), String> {
 fn go_round<D: Driver>() -> io::Result<()> {
     let any = |host| bind_udp(SocketAddr::new(host, 0), &SocketOptions::default());
     let socket = any(Ipv4Addr::LOCALHOST.into()).or_else(|_| any(Ipv6Addr::LOCALHOST.into()))?;
-    prepare_relay(socket.as_fd(), false)?;
+    prepare_relay(socket.as_fd(), is_ipv6(socket.as_fd())?, false)?;
     let token = Token::relay(0, 0);
     let mut arena = Arena::new(D::SLOTS);
     let mut driver = D::new(&arena)?;

@@ -90,7 +90,7 @@ mod tests {
     fn a_closed_port_is_told_with_the_peer_it_was() {
         for (host, kind, code) in [("127.0.0.1", 3, 3), ("::1", 1, 4)] {
             let socket = UdpSocket::bind((host, 0)).unwrap();
-            prepare_relay(socket.as_fd(), true).unwrap();
+            prepare_relay(socket.as_fd(), host.contains(':'), true).unwrap();
             let target = closed_port(host);
             let none = read_icmp(socket.as_fd()).unwrap_err();
             assert_eq!(none.kind(), io::ErrorKind::WouldBlock);
@@ -104,7 +104,7 @@ mod tests {
     #[test]
     fn what_our_own_side_says_is_not_relayed() {
         let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
-        prepare_relay(socket.as_fd(), false).unwrap();
+        prepare_relay(socket.as_fd(), false, false).unwrap();
         let target = closed_port("127.0.0.1");
         let too_long = send_to(socket.as_fd(), &[0; 65_508], target, None).unwrap_err();
         assert_eq!(too_long.raw_os_error(), Some(libc::EMSGSIZE));

@@ -74,8 +74,7 @@ pub fn prepare_listener(socket: BorrowedFd<'_>, wildcard: bool, stamped: bool) -
 ///
 /// # Errors
 /// What the kernel says.
-pub fn prepare_relay(socket: BorrowedFd<'_>, stamped: bool) -> io::Result<()> {
-    let ipv6 = is_ipv6(socket)?;
+pub fn prepare_relay(socket: BorrowedFd<'_>, ipv6: bool, stamped: bool) -> io::Result<()> {
     let fd = socket.as_raw_fd();
     let_fragment(fd, ipv6, true)?;
     if ipv6 {
@@ -195,7 +194,7 @@ mod tests {
             ("[::1]:0", libc::IPPROTO_IPV6, libc::IPV6_MTU_DISCOVER, libc::IPV6_RECVERR),
         ] {
             let socket = UdpSocket::bind(host).unwrap();
-            prepare_relay(socket.as_fd(), false).unwrap();
+            prepare_relay(socket.as_fd(), host.starts_with('['), false).unwrap();
             assert_eq!(get(socket.as_fd(), level, mode), 0);
             assert_eq!(get(socket.as_fd(), level, kept), 1);
             assert_eq!(get(socket.as_fd(), libc::SOL_UDP, libc::UDP_GRO), 1);

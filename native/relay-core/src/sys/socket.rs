@@ -217,7 +217,7 @@ mod tests {
     #[test]
     fn nothing_is_sent_in_fragments_meanwhile() {
         let sender = bind("127.0.0.1:0").unwrap();
-        options::prepare_relay(sender.as_fd(), false).unwrap();
+        options::prepare_relay(sender.as_fd(), false, false).unwrap();
         let receiver = UdpSocket::bind("127.0.0.1:0").unwrap();
         let to = receiver.local_addr().unwrap();
         let fd = sender.as_raw_fd();

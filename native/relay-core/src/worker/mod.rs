@@ -34,9 +34,12 @@ const SPARE_SLOTS: u32 = 8;
 /// Packets from other workers that wait at most.
 const PASSED: usize = 1_024;
 
-/// How long a worker lets requests gather while Python has not got round to the last ones and no
-/// packet is being relayed. Reading each as it comes would take the CPU from Python each time.
-const GATHERING: Duration = Duration::from_micros(1000);
+/// How long a worker lets requests gather while Python has not got round to the last ones. Reading
+/// each as it comes would take the CPU from Python each time.
+const GATHERING: Duration = Duration::from_millis(1);
+
+/// For how long no packet must have been relayed, for requests to gather: the next one would wait.
+const QUIET: Nanos = 100_000_000;
 
 /// A datagram that reached another worker than its client's.
 #[derive(Debug)]
@@ -103,7 +106,7 @@ pub struct Worker<D> {
     turns: usize,
     handshakes: u32,
     handed_up: bool,
-    relayed: bool,
+    relayed_at: Nanos,
     stopped: bool,
 }
 
@@ -135,7 +138,7 @@ impl<D: Driver> Worker<D> {
             turns: 0,
             handshakes: 0,
             handed_up: false,
-            relayed: false,
+            relayed_at: 0,
             stopped: false,
             shared,
             station,
@@ -188,26 +191,30 @@ impl<D: Driver> Worker<D> {
         for ready in &arrivals.ready {
             self.ready(*ready, now);
         }
+        if !self.forwarder.unflushed.is_empty() {
+            self.relayed_at = now;
+        }
         self.flush_streams();
         self.flush(now);
         self.buried.clear();
         self.arrivals = arrivals;
         if std::mem::take(&mut self.handed_up) {
             self.shared.bell.ring();
-            if !std::mem::take(&mut self.relayed) && !self.shared.hand_up.is_empty() {
+            let quiet = now.saturating_sub(self.relayed_at) > QUIET;
+            if quiet && !self.shared.hand_up.is_empty() {
                 std::thread::sleep(GATHERING);
             }
         }
-        self.relayed = false;
         Ok(())
     }
 
     /// Sends what the outbox holds. The turn's arrivals stay where they are.
     fn send(&mut self, now: Nanos) {
         if !self.forwarder.outbox.is_empty() {
-            self.relayed = true;
             self.driver.send(&mut self.forwarder.outbox, &self.arena);
-            self.forwarder.settle(now, sys::clock::realtime());
+            if self.forwarder.settle(now, sys::clock::realtime()) {
+                self.relayed_at = now;
+            }
         }
     }
 

@@ -145,7 +145,7 @@ fn bind(address: &str) -> OwnedFd {
 
 fn relay(address: &str) -> UdpSocket {
     let socket = bind(address);
-    prepare_relay(socket.as_fd(), false).unwrap();
+    prepare_relay(socket.as_fd(), address.starts_with('['), false).unwrap();
     UdpSocket::from(socket)
 }
 
