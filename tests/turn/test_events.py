@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import re
-from dataclasses import FrozenInstanceError
 from typing import TYPE_CHECKING, get_args
 
 import pytest
@@ -39,13 +38,13 @@ def test_events_compare_by_value_and_do_not_change() -> None:
     event = MessageDropped(leg(), Dropped.MALFORMED)
     assert event == MessageDropped(leg(), Dropped.MALFORMED)
     assert event != MessageDropped(leg(), Dropped.OVER_BUDGET)
-    with pytest.raises(FrozenInstanceError):
+    with pytest.raises(AttributeError):
         event.reason = Dropped.OVER_BUDGET  # type: ignore[misc] # that it fails is the point
 
 
 def test_every_event_says_whose_it_is() -> None:
     for kind in get_args(Event):
-        assert next(iter(kind.__dataclass_fields__)) == "leg"
+        assert kind._fields[0] == "leg"
 
 
 def test_a_user_is_told_as_the_client_wrote_it() -> None:

@@ -12,12 +12,13 @@ nonce would gain nothing but the right to be checked: it proves neither user nor
 
 from __future__ import annotations
 
-import hmac
 from base64 import urlsafe_b64encode
 from functools import lru_cache
+from hmac import compare_digest
 from typing import TYPE_CHECKING, NamedTuple
 
 from turnd.auth.credentials import ALGORITHMS, Offers
+from turnd.stun.keyed_hash import keyed_hash
 from turnd.stun.keys import PasswordAlgorithm
 from turnd.stun.nonce_cookie import COOKIE_LENGTH, add_cookie
 
@@ -128,7 +129,7 @@ class Nonces:
         mac = nonce[COOKIE_LENGTH + 1 :]
         for offers in possible:
             _, flags = _COOKIE_AND_FLAGS[offers]
-            if hmac.compare_digest(mac, self._mac(tick, flags, client)):
+            if compare_digest(mac, self._mac(tick, flags, client)):
                 return NonceVerdict(age < _TICKS, offers)
         return _NOT_OURS
 
@@ -158,4 +159,4 @@ def _mac(key: bytes, tick: int, flags: int, client: ClientAddress) -> str:
     memory of clients: nothing would be decided otherwise without it.
     """
     text = f"{tick} {flags} {client.port} {client.host}".encode()
-    return urlsafe_b64encode(hmac.digest(key, text, "sha256")).decode()
+    return urlsafe_b64encode(keyed_hash(key, text, "sha256")).decode()

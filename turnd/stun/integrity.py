@@ -6,12 +6,13 @@ the message, and the length field's true value, are not protected.
 
 from __future__ import annotations
 
-import hmac
 from enum import Enum
+from hmac import compare_digest
 from typing import TYPE_CHECKING, NamedTuple
 from zlib import crc32
 
 from turnd.stun.attributes import MESSAGE_INTEGRITY, MESSAGE_INTEGRITY_SHA256
+from turnd.stun.keyed_hash import keyed_hash
 
 if TYPE_CHECKING:
     from turnd.stun.attributes import Attribute
@@ -24,7 +25,7 @@ _FINGERPRINT_XOR = 0x5354554E
 
 
 class IntegrityAlgorithm(Enum):
-    """Which of the two attributes, with its hash's name in `hmac` and the bytes of its value."""
+    """Which of the two attributes, with its hash's name and the bytes of its value."""
 
     SHA1 = MESSAGE_INTEGRITY, "sha1", 20
     SHA256 = MESSAGE_INTEGRITY_SHA256, "sha256", 32
@@ -50,7 +51,7 @@ def message_hmac(key: bytes, algorithm: IntegrityAlgorithm, covered: bytes | byt
         algorithm: SHA-1 (20 bytes) or SHA-256 (32 bytes).
         covered: the message up to the attribute, its length field set as if it ended with it.
     """
-    return hmac.digest(key, covered, algorithm.hash_name)
+    return keyed_hash(key, covered, algorithm.hash_name)
 
 
 def integrity_holds(
@@ -64,7 +65,7 @@ def integrity_holds(
     ends_at = offset + ATTRIBUTE_HEADER_SIZE + algorithm.size
     length = (ends_at - HEADER_SIZE).to_bytes(2, "big")
     covered = received[:2] + length + received[4:offset]
-    return hmac.compare_digest(message_hmac(key, algorithm, covered), value)
+    return compare_digest(message_hmac(key, algorithm, covered), value)
 
 
 def message_fingerprint(covered: bytes | bytearray | memoryview) -> int:

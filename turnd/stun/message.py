@@ -262,14 +262,19 @@ def encode_message(
     body = b"".join(
         [_attribute(each.number, each.encode(value, transaction_id)) for each, value in attributes]
     )
-    if integrity is not None:
+    if integrity is None:
+        message = _message(header, body)
+    else:
         key, algorithm = integrity
         covered = _message(header, body, ATTRIBUTE_HEADER_SIZE + algorithm.size)
-        body += _attribute(algorithm.attribute.number, message_hmac(key, algorithm, covered))
+        seal = message_hmac(key, algorithm, covered)
+        message = covered + _attribute(algorithm.attribute.number, seal)
     if fingerprint:
+        body = message[HEADER_SIZE:]
         covered = _message(header, body, ATTRIBUTE_HEADER_SIZE + FINGERPRINT_SIZE)
-        body += _attribute(_FINGERPRINT, message_fingerprint(covered).to_bytes(4, "big"))
-    return _message(header, body)
+        seal = message_fingerprint(covered).to_bytes(FINGERPRINT_SIZE, "big")
+        message = covered + _attribute(_FINGERPRINT, seal)
+    return message
 
 
 def _attribute(number: int, value: bytes) -> bytes:
