@@ -152,8 +152,14 @@ impl HandUp {
     /// Whether nothing waits.
     #[must_use]
     pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// How many events wait.
+    #[must_use]
+    pub fn len(&self) -> usize {
         let queues = self.lock();
-        queues.opened.is_empty() && queues.known.len == 0 && queues.strangers.len == 0
+        queues.opened.len() + queues.known.len + queues.strangers.len
     }
 
     fn lock(&self) -> MutexGuard<'_, Queues> {

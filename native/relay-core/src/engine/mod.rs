@@ -268,6 +268,7 @@ impl Engine {
         self.answers.send(&self.drops);
         for station in &self.shared.stations {
             station.orders.hurry();
+            station.gathering.end();
         }
     }
 

@@ -22,9 +22,11 @@ use crate::sys;
 use crate::time::Nanos;
 
 use self::challenges::Challenges;
+use self::gathering::Gathering;
 
 mod challenges;
 mod datagrams;
+mod gathering;
 mod orders;
 mod streams;
 
@@ -34,12 +36,11 @@ const SPARE_SLOTS: u32 = 8;
 /// Packets from other workers that wait at most.
 const PASSED: usize = 1_024;
 
-/// How long a worker lets requests gather while Python has not got round to the last ones. Reading
-/// each as it comes would take the CPU from Python each time.
-const GATHERING: Duration = Duration::from_millis(1);
-
 /// For how long no packet must have been relayed, for requests to gather: the next one would wait.
 const QUIET: Nanos = 100_000_000;
+
+/// How many requests may wait, for more to gather: in a flood sockets are to be emptied.
+const FEW: usize = 256;
 
 /// A datagram that reached another worker than its client's.
 #[derive(Debug)]
@@ -57,6 +58,8 @@ pub struct Station {
     pub orders: Orders,
     /// What it counts.
     pub counters: Arc<WorkerCounters>,
+    /// Where it waits for Python.
+    pub(crate) gathering: Gathering,
     passed: Mutex<VecDeque<Passed>>,
 }
 
@@ -66,7 +69,12 @@ impl Station {
     /// # Errors
     /// Out of descriptors.
     pub fn new() -> io::Result<Self> {
-        Ok(Self { orders: Orders::new()?, counters: Arc::default(), passed: Mutex::default() })
+        Ok(Self {
+            orders: Orders::new()?,
+            counters: Arc::default(),
+            gathering: Gathering::default(),
+            passed: Mutex::default(),
+        })
     }
 
     fn pass(&self, passed: Passed) -> bool {
@@ -201,8 +209,8 @@ impl<D: Driver> Worker<D> {
         if std::mem::take(&mut self.handed_up) {
             self.shared.bell.ring();
             let quiet = now.saturating_sub(self.relayed_at) > QUIET;
-            if quiet && !self.shared.hand_up.is_empty() {
-                std::thread::sleep(GATHERING);
+            if quiet && (1..=FEW).contains(&self.shared.hand_up.len()) {
+                self.station.gathering.wait();
             }
         }
         Ok(())
