@@ -177,6 +177,12 @@ impl Arrivals {
         self.ready.clear();
     }
 
+    /// Whether nothing came.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.datagrams.is_empty() && self.ready.is_empty()
+    }
+
     /// Takes out the datagrams of one socket: their senders and bytes.
     pub fn take_from(&mut self, socket: Token, arena: &Arena) -> Vec<(SocketAddr, Box<[u8]>)> {
         let mut taken = Vec::new();

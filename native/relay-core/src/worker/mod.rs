@@ -10,7 +10,7 @@ use std::ops::Range;
 use std::os::fd::{AsFd, OwnedFd};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crate::engine::Shared;
 use crate::forward::{Forwarder, WorkerCounters};
@@ -23,10 +23,12 @@ use crate::time::Nanos;
 
 use self::challenges::Challenges;
 use self::gathering::Gathering;
+use self::lingering::{Lingering, MOMENT};
 
 mod challenges;
 mod datagrams;
 mod gathering;
+mod lingering;
 mod orders;
 mod streams;
 
@@ -115,6 +117,7 @@ pub struct Worker<D> {
     handshakes: u32,
     handed_up: bool,
     relayed_at: Nanos,
+    lingering: Lingering,
     stopped: bool,
 }
 
@@ -147,6 +150,7 @@ impl<D: Driver> Worker<D> {
             handshakes: 0,
             handed_up: false,
             relayed_at: 0,
+            lingering: Lingering::default(),
             stopped: false,
             shared,
             station,
@@ -180,8 +184,10 @@ impl<D: Driver> Worker<D> {
     fn turn(&mut self) -> io::Result<()> {
         let mut arrivals = std::mem::take(&mut self.arrivals);
         arrivals.clear();
-        let timeout = if self.unread.is_empty() { None } else { Some(Duration::ZERO) };
-        self.driver.receive(&mut self.arena, &mut arrivals, timeout)?;
+        if !self.unread.is_empty() || !self.linger(&mut arrivals)? {
+            let timeout = if self.unread.is_empty() { None } else { Some(Duration::ZERO) };
+            self.driver.receive(&mut self.arena, &mut arrivals, timeout)?;
+        }
         self.handshakes = 0;
         let now = self.shared.clock.now();
         if arrivals.ready.iter().any(|ready| ready.socket == Token::WAKE) {
@@ -214,6 +220,19 @@ impl<D: Driver> Worker<D> {
             }
         }
         Ok(())
+    }
+
+    /// Looks again for a moment, where that pays. Says whether something came.
+    fn linger(&mut self, arrivals: &mut Arrivals) -> io::Result<bool> {
+        if !self.lingering.pays() {
+            return Ok(false);
+        }
+        let begun = Instant::now();
+        while arrivals.is_empty() && begun.elapsed() < MOMENT {
+            self.driver.receive(&mut self.arena, arrivals, Some(Duration::ZERO))?;
+        }
+        self.lingering.learn(!arrivals.is_empty());
+        Ok(!arrivals.is_empty())
     }
 
     /// Sends what the outbox holds. The turn's arrivals stay where they are.
