@@ -24,9 +24,12 @@ use crate::time::Nanos;
 use crate::wire::binding::BindingRequest;
 use crate::wire::challenge::FirstRequest;
 
+use self::warming::Warming;
+
 mod downward;
 mod offloading;
 mod upward;
+mod warming;
 
 /// What all workers of an engine see.
 #[derive(Debug)]
@@ -131,6 +134,7 @@ pub struct Forwarder {
     pub around: Arc<Surroundings>,
     /// What somebody else moves.
     pub offloaded: Offloaded,
+    warming: Warming,
     random: fastrand::Rng,
 }
 
@@ -148,6 +152,7 @@ impl Forwarder {
             counters,
             offloaded: Offloaded::new(around.offload.clone()),
             around,
+            warming: Warming::default(),
             random: fastrand::Rng::new(),
         }
     }

@@ -183,6 +183,13 @@ impl Arrivals {
         self.datagrams.is_empty() && self.ready.is_empty()
     }
 
+    /// How many datagrams there are, each merged one by itself, and how many descriptors beside.
+    #[must_use]
+    pub fn packets(&self) -> usize {
+        let merged = |one: &Datagram| one.len.div_ceil(one.segment.max(1)).max(1) as usize;
+        self.datagrams.iter().map(merged).sum::<usize>() + self.ready.len()
+    }
+
     /// Takes out the datagrams of one socket: their senders and bytes.
     pub fn take_from(&mut self, socket: Token, arena: &Arena) -> Vec<(SocketAddr, Box<[u8]>)> {
         let mut taken = Vec::new();
@@ -296,6 +303,20 @@ mod tests {
         assert_eq!(segments(8, 5, 2), [8..10, 10..12, 12..13]);
         assert_eq!(segments(8, 0, 0), [8..8]);
         assert_eq!(segments(0, 2, 0), [0..1, 1..2], "never endless");
+        let of = |len, segment| Datagram {
+            socket: Token::listener(0),
+            slot: 0,
+            start: 0,
+            len,
+            segment,
+            from: "192.0.2.1:1".parse().unwrap(),
+            to: None,
+            received: 0,
+        };
+        let ready = Ready { socket: Token::WAKE, readable: true, writable: false, error: false };
+        let datagrams = vec![of(5, 5), of(5, 2), of(0, 0)];
+        let arrivals = Arrivals { datagrams, ready: vec![ready] };
+        assert_eq!(arrivals.packets(), 1 + 3 + 1 + 1);
     }
 
     #[test]

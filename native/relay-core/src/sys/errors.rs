@@ -76,7 +76,6 @@ fn relayed(target: SocketAddr, told: &[u8]) -> Option<Icmp> {
 #[cfg(test)]
 mod tests {
     use super::super::options::prepare_relay;
-    use super::super::socket::send_to;
     use super::*;
     use std::net::UdpSocket;
     use std::os::fd::AsFd;
@@ -94,7 +93,7 @@ mod tests {
             let target = closed_port(host);
             let none = read_icmp(socket.as_fd()).unwrap_err();
             assert_eq!(none.kind(), io::ErrorKind::WouldBlock);
-            send_to(socket.as_fd(), b"to nobody", target, None).unwrap();
+            socket.send_to(b"to nobody", target).unwrap();
             let icmp = Icmp { target, kind, code, mtu: 0 };
             assert_eq!(read_icmp(socket.as_fd()).unwrap(), Some(icmp));
             assert!(read_icmp(socket.as_fd()).is_err());
@@ -106,7 +105,7 @@ mod tests {
         let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
         prepare_relay(socket.as_fd(), false, false).unwrap();
         let target = closed_port("127.0.0.1");
-        let too_long = send_to(socket.as_fd(), &[0; 65_508], target, None).unwrap_err();
+        let too_long = socket.send_to(&[0; 65_508], target).unwrap_err();
         assert_eq!(too_long.raw_os_error(), Some(libc::EMSGSIZE));
         // Whether the kernel queues it or not, nothing of it is relayed.
         while let Ok(read) = read_icmp(socket.as_fd()) {

@@ -1,16 +1,13 @@
-//! UDP sockets: bound, inherited, asked where they are, and used for one packet at a time.
+//! UDP sockets: bound, inherited, and asked where they are.
 
-use std::io::{self, IoSlice};
-use std::net::{IpAddr, SocketAddr};
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::io;
+use std::net::SocketAddr;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use rustix::io::Errno;
 use rustix::net::{self, AddressFamily, SocketFlags, SocketType, sockopt};
 
-use super::batch::send_one;
-use super::control::Asked;
 use super::options::{self, Buffers, let_fragment};
-use crate::address::RawAddress;
 
 /// How a UDP socket is bound.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -92,24 +89,6 @@ pub fn is_local_host(host: SocketAddr) -> bool {
     }
 }
 
-/// Sends one datagram now or not at all, by `from` where the socket is bound to all addresses.
-///
-/// # Errors
-/// Why it was not sent.
-pub fn send_to(
-    socket: BorrowedFd<'_>,
-    data: &[u8],
-    to: SocketAddr,
-    from: Option<IpAddr>,
-) -> io::Result<()> {
-    let to = RawAddress::from(to);
-    let asked = match from {
-        Some(host) => Asked::nothing().leave_from(host, &to),
-        None => Asked::nothing(),
-    };
-    send_one(socket.as_raw_fd(), &to, &[IoSlice::new(data)], &asked)
-}
-
 /// Does something while the socket sends nothing in fragments (DONT-FRAGMENT, RFC 8656 section
 /// 14.9), which is otherwise free to.
 ///
@@ -131,6 +110,7 @@ mod tests {
     use super::*;
     use std::fs::File;
     use std::net::{TcpListener, UdpSocket};
+    use std::os::fd::AsRawFd;
 
     fn bind(address: &str) -> io::Result<OwnedFd> {
         bind_udp(address.parse().unwrap(), &SocketOptions::default())
@@ -203,26 +183,14 @@ mod tests {
     }
 
     #[test]
-    fn one_packet_leaves_from_the_address_that_is_asked_for() {
-        let sender = bind("0.0.0.0:0").unwrap();
-        let receiver = UdpSocket::bind("127.0.0.1:0").unwrap();
-        let to = receiver.local_addr().unwrap();
-        let from: IpAddr = "127.0.0.7".parse().unwrap();
-        send_to(sender.as_fd(), b"a", to, Some(from)).unwrap();
-        assert_eq!(receiver.recv_from(&mut [0; 9]).unwrap().1.ip(), from);
-        send_to(sender.as_fd(), b"a", to, None).unwrap();
-        assert_eq!(receiver.recv_from(&mut [0; 9]).unwrap().1.ip(), to.ip());
-    }
-
-    #[test]
     fn nothing_is_sent_in_fragments_meanwhile() {
-        let sender = bind("127.0.0.1:0").unwrap();
+        let sender = UdpSocket::from(bind("127.0.0.1:0").unwrap());
         options::prepare_relay(sender.as_fd(), false, false).unwrap();
         let receiver = UdpSocket::bind("127.0.0.1:0").unwrap();
         let to = receiver.local_addr().unwrap();
         let fd = sender.as_raw_fd();
         // 65,507 bytes fit a datagram of IPv4, and loopback's MTU.
-        without_fragments(fd, false, || send_to(sender.as_fd(), &[1; 65_507], to, None)).unwrap();
+        without_fragments(fd, false, || sender.send_to(&[1; 65_507], to)).unwrap();
         let mut room = vec![0; 65_536];
         assert_eq!(receiver.recv(&mut room).unwrap(), 65_507);
         let failed = without_fragments(fd, false, || Err::<(), _>(Errno::MSGSIZE.into()));

@@ -189,6 +189,7 @@ impl<D: Driver> Worker<D> {
             self.driver.receive(&mut self.arena, &mut arrivals, timeout)?;
         }
         self.handshakes = 0;
+        self.lingering.saw(arrivals.packets());
         let now = self.shared.clock.now();
         if arrivals.ready.iter().any(|ready| ready.socket == Token::WAKE) {
             self.station.orders.wake().drain();
@@ -196,6 +197,7 @@ impl<D: Driver> Worker<D> {
         self.arrivals = arrivals; // orders may take some of it elsewhere
         self.obey(now);
         let mut arrivals = std::mem::take(&mut self.arrivals);
+        self.forwarder.warm(&arrivals.datagrams);
         for datagram in &arrivals.datagrams {
             self.datagram(*datagram, now);
         }

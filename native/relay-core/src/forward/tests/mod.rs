@@ -20,6 +20,7 @@ mod offloading;
 mod settling;
 mod streams;
 mod up;
+mod warming;
 
 const NOW: Nanos = 100 * SECOND;
 /// When permissions end, then channels, then relays.
