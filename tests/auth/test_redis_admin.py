@@ -138,6 +138,12 @@ async def test_secrets(redis_server: RedisServer) -> None:
             await admin.add_secret("hunter2")
         await admin.remove_secret(made.identifier)
         assert [one.value for one in await admin.list_secrets()] == ["hunter2"]
+        stronger = await admin.rotate_secret(0.0, hash_name="sha256")
+        assert stronger.hash_name == "sha256"
+        assert {one.value: one.hash_name for one in await admin.list_secrets()} == {
+            stronger.value: "sha256",
+            "hunter2": "sha1",
+        }
         with pytest.raises(AdminError, match="there is no secret"):
             await admin.remove_secret(made.identifier)
 

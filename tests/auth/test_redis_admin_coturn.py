@@ -60,6 +60,8 @@ async def test_secrets(redis_server: RedisServer) -> None:
         await admin.remove_secret(made.identifier)
         with pytest.raises(AdminError, match="there is no secret"):
             await admin.remove_secret(made.identifier)
+        with pytest.raises(AdminError, match="HMAC-SHA1 only"):
+            await admin.rotate_secret(0.0, hash_name="sha256")
         assert redis_server.command("SMEMBERS", key) == {b"one", b"\xffbytes"}
         await admin.rotate_secret(0.0, "two")
         assert redis_server.command("SMEMBERS", key) == {b"two"}

@@ -109,13 +109,13 @@ def test_the_realm_is_the_hash_tag_whatever_it_holds() -> None:
 
 async def test_secrets_the_newest_first() -> None:
     old = SecretRecord("aa", "one", 100.0, 5000.0)
-    new = SecretRecord("bb", "two", 200.0, None)
+    new = SecretRecord("bb", "two", 200.0, None, "sha256")
     fields = {one.identifier.encode(): one.to_json().encode() for one in (old, new)}
     assert parse_secrets(fields) == [new, old]
     secrets = await SCHEMA.read_secrets(Records(hashes={SCHEMA.secrets_key: fields}).execute)
-    assert [(one.label, one.value, one.not_after) for one in secrets] == [
-        ("redis secret bb", b"two", None),
-        ("redis secret aa", b"one", 5000.0),
+    assert [(one.label, one.value, one.not_after, one.hash_name) for one in secrets] == [
+        ("redis secret bb", b"two", None, "sha256"),
+        ("redis secret aa", b"one", 5000.0, "sha1"),
     ]
 
 
@@ -127,7 +127,17 @@ async def test_too_many_secrets_are_cut() -> None:
 
 @pytest.mark.parametrize(
     "text",
-    [b"", b"{}", b"[]", b"null", b"plain", b'{"secret": "x", "expires": "soon"}', b"\xff", b'"x"'],
+    [
+        b"",
+        b"{}",
+        b"[]",
+        b"null",
+        b"plain",
+        b'{"secret": "x", "expires": "soon"}',
+        b'{"secret": "x", "hash": "md5"}',
+        b"\xff",
+        b'"x"',
+    ],
 )
 def test_malformed_secrets_are_said_to_be_so(text: bytes) -> None:
     with pytest.raises(BadRecordError) as caught:

@@ -54,13 +54,33 @@ def test_any_name_is_read_or_none(username: str) -> None:
 
 def test_the_password_is_the_one_applications_make() -> None:
     # openssl: printf 1700000060:bob | openssl dgst -sha1 -hmac secret -binary | base64
-    assert rest_password(b"secret", "1700000060:bob") == "UGwEC8fXBc7dtjc2zKZRUfPbxHs="
+    assert rest_password("secret", "1700000060:bob") == "UGwEC8fXBc7dtjc2zKZRUfPbxHs="
+
+
+def test_a_secret_says_what_passwords_are_made_with() -> None:
+    # openssl: printf 1700000060:bob | openssl dgst -sha256 -hmac secret -binary | base64
+    sha256 = "Mra4qg3YtUU8hjyCzE5Eoa0ser0BDZbDDH2m6nyb8eE="
+    assert rest_password("hmac-sha256:secret", "1700000060:bob") == sha256
+    sha1 = rest_password("hmac-sha1:secret", "1700000060:bob")
+    assert sha1 == rest_password("secret", "1700000060:bob")
+    assert rest_password("hmac-sha1:hmac-sha256:x", "1:a") != rest_password("hmac-sha256:x", "1:a")
+    found = make("secret", "hmac-sha256:secret").candidates("1700000060:bob")
+    for candidate, password in zip(found, (sha1, sha256), strict=True):
+        assert candidate.keys[MD5] == long_term_key("1700000060:bob", REALM, password, MD5)
+
+
+def test_a_secret_that_changes_its_hash_is_another_one() -> None:
+    secrets = make("secret")
+    (before,) = secrets.candidates("1:a")
+    secrets.use_configured_secrets(["hmac-sha256:secret"])
+    (after,) = secrets.candidates("1:a")
+    assert before.keys[MD5] != after.keys[MD5]
 
 
 def test_a_candidate_for_each_secret_in_order() -> None:
     first, second = make("one", "tw\u00f6").candidates("1700000060:bob")
     for candidate, secret in ((first, "one"), (second, "tw\u00f6")):
-        password = rest_password(secret.encode(), "1700000060:bob")
+        password = rest_password(secret, "1700000060:bob")
         for algorithm in (MD5, SHA256):
             key = long_term_key("1700000060:bob", REALM, password, algorithm)
             assert candidate.keys[algorithm] == key
@@ -137,7 +157,7 @@ def test_the_configuration_s_secrets_are_replaced_and_a_store_s_stay() -> None:
     found = [one.source for one in secrets.candidates("1700000060:bob")]
     assert found == ["secret 1", "secret 2", "redis secret 1"]
     secrets.use_store_secrets([])
-    two = rest_password(b"two", "1700000060:bob")
+    two = rest_password("two", "1700000060:bob")
     key = long_term_key("1700000060:bob", REALM, two, MD5)
     assert secrets.candidates("1700000060:bob")[0].keys[MD5] == key
     assert len(secrets) == 2

@@ -164,7 +164,7 @@ class TestCredentials:
         username = asked.settings.username
         assert username is not None
         assert username.endswith(ending)
-        assert asked.settings.password == rest_password(secret.encode(), username)
+        assert asked.settings.password == rest_password(secret, username)
 
 
 def test_other_settings(run: Run, asked: Asked) -> None:

@@ -77,10 +77,20 @@ def test_the_list_hides_the_secrets(run: Run, path: Path) -> None:
     table = run("secret", "list", "--config", path).out
     shown = run("secret", "list", "--show", "--config", path).out
 
-    assert table.splitlines()[0].split() == ["ID", "CREATED", "ENDS"]
+    assert table.splitlines()[0].split() == ["ID", "CREATED", "ENDS", "HASH"]
     assert "north" not in table
     assert "north" in shown
     assert "secret" not in run("secret", "list", "--json", "--config", path).json[0]
+
+
+@pytest.mark.parametrize("verb", ["add", "rotate"])
+def test_a_secret_for_another_hash(verb: str, run: Run, path: Path) -> None:
+    made = run("secret", verb, "--hash", "sha256", "--json", "--config", path).json
+
+    assert made["hash"] == "sha256"
+    assert secrets(run, path) == [made]
+    assert "sha256" in run("secret", "list", "--config", path).out
+    assert run("secret", verb, "--hash", "md5", "--config", path).status == 64
 
 
 def test_removing(run: Run, path: Path) -> None:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.e2e.server import PASSWORD, SECRET, USER, Server
+from tests.e2e.server import PASSWORD, SECRET, SECRET_SHA256, USER, Server
 from turnd.auth.rest import rest_password
 from turnd.client.check import CheckSettings, check
 from turnd.client.client import TurnClient
@@ -42,9 +42,10 @@ async def test_the_whole_check(
     assert (echo.name, echo.values["received"]) == ("echo", 20)
 
 
-async def test_rest_credentials(server: Server) -> None:
+@pytest.mark.parametrize("secret", [SECRET, SECRET_SHA256])
+async def test_rest_credentials(server: Server, secret: str) -> None:
     username = "4102444800:@bob:example.org"
-    password = rest_password(SECRET.encode(), username)
+    password = rest_password(secret, username)
 
     async with TurnClient(by(server, Transport.UDP), username, password) as client:
         assert (await client.allocate()).lifetime == 600
@@ -110,7 +111,7 @@ async def test_another_user_has_no_say(server: Server) -> None:
     username = "4102444800:eve"
     async with TurnClient(by(server, Transport.TCP), USER, PASSWORD) as client:
         await client.allocate()
-        password = rest_password(SECRET.encode(), username)
+        password = rest_password(SECRET, username)
         client._session._credentials = LongTermCredentials(username, password)
 
         with pytest.raises(StunError, match="441"):

@@ -33,6 +33,7 @@ TURND = Path(sys.executable).with_name("turnd")
 REALM = "turn.test"
 USER, PASSWORD = "alice", "s3cret"
 SECRET = "north-by-northwest"
+SECRET_SHA256 = "hmac-sha256:south-by-southeast"
 LIMIT = 60.0
 """Seconds; far more than a start or an end takes, because the machine may be busy."""
 
@@ -106,7 +107,7 @@ def base_config(port: int, tls_port: int, admin_port: int) -> dict[str, Any]:
         "realm": REALM,
         "listen": [f"{t}://{h}:{port}" for t in ("udp", "tcp") for h in ("127.0.0.1", "[::1]")],
         "relay": {"addresses": ["127.0.0.1", "::1"]},
-        "auth": {"users": {USER: PASSWORD}, "secrets": [SECRET]},
+        "auth": {"users": {USER: PASSWORD}, "secrets": [SECRET, SECRET_SHA256]},
         "peers": {"allow": ["127.0.0.0/8", "::1/128"]},
         "admin": {"listen": f"127.0.0.1:{admin_port}"},
         "log": {"format": "json", "level": "info"},

@@ -7,7 +7,9 @@ no turn.
 
 from __future__ import annotations
 
+import asyncio
 import os
+import socket
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -23,6 +25,7 @@ from tests.waiting import LIMIT
 from turnd.engine.base import ClientMessage, Drop, NonceKeys, Transport
 from turnd.engine.native import NativeEngine
 from turnd.stun import attributes as a
+from turnd.stun.addresses import TransportAddress
 from turnd.stun.message import (
     Integrity,
     IntegrityAlgorithm,
@@ -148,6 +151,36 @@ async def test_a_cpu_that_is_not_there_is_said_and_no_obstacle() -> None:
         assert any("not pinned to CPU 1000" in note for note in engine.notes)
     finally:
         engine.stop()
+
+
+@pytest.mark.parametrize("fails", [False, True])
+async def test_the_answers_to_a_batch_leave_when_it_ends(fails: bool) -> None:
+    loop = asyncio.get_running_loop()
+    raised: list[BaseException] = []
+    loop.set_exception_handler(lambda _, context: raised.append(context["exception"]))
+    engine = NativeEngine()
+    listener = engine.listen(TransportAddress("127.0.0.1", 0), SETTINGS)
+    answers = [b"one", b"two"]
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as client:
+        client.setblocking(False)
+
+        def wake() -> None:
+            for event in engine.poll():
+                for answer in answers:
+                    engine.send_to_client(event.leg, answer)
+                    with pytest.raises(BlockingIOError):
+                        client.recv(100)
+                if fails:
+                    raise RuntimeError("a fault of a handler")
+
+        engine.start(wake)
+        try:
+            client.sendto(ALLOCATE, engine.endpoint(listener))
+            async with asyncio.timeout(LIMIT):
+                assert [await loop.sock_recv(client, 100) for _ in answers] == answers
+        finally:
+            engine.stop()
+    assert [str(each) for each in raised] == ["a fault of a handler"] * fails
 
 
 class Challenging:

@@ -38,7 +38,7 @@ LATE = 4_000_000_000
 def rest(secret: str, user: str = "carol", expiry: int = LATE) -> tuple[str, str]:
     """REST username and password."""
     username = f"{expiry}:{user}"
-    return username, rest_password(secret.encode(), username)
+    return username, rest_password(secret, username)
 
 
 async def heard(client: TurnClient, limit: float = LIMIT) -> tuple[TransportAddress, bytes]:

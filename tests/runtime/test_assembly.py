@@ -156,7 +156,7 @@ def test_without_any_source_the_server_s_own_secret_counts() -> None:
     found = made.chain.lookup(UsernameQuery(name), 0.0)
     assert isinstance(found, Found)
     assert made.secrets == ("own",)
-    assert rest_password(b"own", name)
+    assert rest_password("own", name)
     assert made.store is None
     assert not assembly.needs_own_secret(config("auth: {users: {a: b}}").auth)
 

@@ -57,7 +57,7 @@ def test_credentials_for_a_day(separator: str) -> None:
     expiry, user = server["username"].split(separator)
     assert user == "browser"
     assert 86_390 < int(expiry) - time.time() <= 86_400
-    assert server["credential"] == rest_password(b"s", server["username"])
+    assert server["credential"] == rest_password("s", server["username"])
     assert server["urls"] == ["turn:h"]
 
 

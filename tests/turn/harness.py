@@ -169,7 +169,7 @@ class World:
         """A client on UDP with a credential made with `SECRET`."""
         name = f"{int(self.wall + expires_in)}:{user}"
         client = self.client(port=port, user=name)
-        client.password = rest_password(SECRET.encode(), name)
+        client.password = rest_password(SECRET, name)
         return client
 
     def stream_client(self, host: str = "203.0.113.6", user: str = "alice") -> Client:

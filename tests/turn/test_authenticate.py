@@ -442,7 +442,7 @@ def test_of_several_secrets_each_is_tried() -> None:
     (allocation,) = world.state.table
     assert allocation.credential.source == "secret 2"
     stranger = world.rest_client(port=9)
-    stranger.password = rest_password(b"other", stranger.user)
+    stranger.password = rest_password("other", stranger.user)
     assert code_of(stranger.allocate()) == 401
 
 

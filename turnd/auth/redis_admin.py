@@ -26,7 +26,7 @@ from turnd.auth.redis_schema import (
     number_of,
     parse_secrets,
 )
-from turnd.auth.rest import MAX_SECRETS
+from turnd.auth.rest import HASHES, MAX_SECRETS
 from turnd.stun.keys import PasswordAlgorithm, long_term_key, opaque_string, userhash
 
 if TYPE_CHECKING:
@@ -73,6 +73,8 @@ class SecretInfo:
     expires: float | None = None
     """When a replaced secret stops to count; None: in use."""
     value: str = field(default="", repr=False)
+    hash_name: str = HASHES[0]
+    """What credentials are made with, one of `rest.HASHES`."""
 
 
 class RedisAdmin(Protocol):
@@ -93,10 +95,12 @@ class RedisAdmin(Protocol):
     async def list_users(self) -> list[UserInfo]:
         """All users of the realm by name."""
 
-    async def add_secret(self, value: str | None = None) -> SecretInfo:
+    async def add_secret(self, value: str | None = None, hash_name: str = HASHES[0]) -> SecretInfo:
         """Adds a REST secret, a random one by default; what it returns holds the value."""
 
-    async def rotate_secret(self, grace: float, value: str | None = None) -> SecretInfo:
+    async def rotate_secret(
+        self, grace: float, value: str | None = None, hash_name: str = HASHES[0]
+    ) -> SecretInfo:
         """Adds a secret and lets all others count for `grace` more seconds."""
 
     async def list_secrets(self) -> list[SecretInfo]:
@@ -186,18 +190,20 @@ class TurndAdmin:
             )
         return [users[user] for user in sorted(users)]
 
-    async def add_secret(self, value: str | None = None) -> SecretInfo:
+    async def add_secret(self, value: str | None = None, hash_name: str = HASHES[0]) -> SecretInfo:
         """See `RedisAdmin`."""
-        return await self._put_secret(value, await self._secrets(), grace=None)
+        return await self._put_secret(value, hash_name, grace=None)
 
-    async def rotate_secret(self, grace: float, value: str | None = None) -> SecretInfo:
+    async def rotate_secret(
+        self, grace: float, value: str | None = None, hash_name: str = HASHES[0]
+    ) -> SecretInfo:
         """See `RedisAdmin`."""
-        return await self._put_secret(value, await self._secrets(), grace=max(grace, 0.0))
+        return await self._put_secret(value, hash_name, grace=max(grace, 0.0))
 
     async def list_secrets(self) -> list[SecretInfo]:
         """See `RedisAdmin`."""
         return [
-            SecretInfo(one.identifier, one.created, one.expires, one.value)
+            SecretInfo(one.identifier, one.created, one.expires, one.value, one.hash_name)
             for one in await self._secrets()
         ]
 
@@ -207,13 +213,14 @@ class TurndAdmin:
             raise AdminError(f"there is no secret '{identifier}'")
 
     async def _put_secret(
-        self, value: str | None, others: list[SecretRecord], grace: float | None
+        self, value: str | None, hash_name: str, grace: float | None
     ) -> SecretInfo:
-        now = self._wall_clock()
+        now, others = self._wall_clock(), await self._secrets()
         spent = [one for one in others if one.expires is not None and one.expires < now]
         others = [one for one in others if one not in spent]
         check_new_secret(value, [one.value for one in others])
-        new = SecretRecord(secrets.token_hex(4), value or secrets.token_urlsafe(32), now, None)
+        text = value or secrets.token_urlsafe(32)
+        new = SecretRecord(secrets.token_hex(4), text, now, None, hash_name)
         fields = [new.identifier, new.to_json()]
         if grace is not None:
             for one in others:
@@ -224,7 +231,7 @@ class TurndAdmin:
         if spent:
             names = [one.identifier for one in spent]
             await self._link.execute("HDEL", self._schema.secrets_key, *names)
-        return SecretInfo(new.identifier, new.created, None, new.value)
+        return SecretInfo(new.identifier, new.created, None, new.value, hash_name)
 
     async def _secrets(self) -> list[SecretRecord]:
         return parse_secrets(await self._link.execute("HGETALL", self._schema.secrets_key))

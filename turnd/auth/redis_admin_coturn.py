@@ -20,6 +20,7 @@ from turnd.auth.redis_admin import (
     prepared_user,
 )
 from turnd.auth.redis_coturn import CoturnSchema
+from turnd.auth.rest import HASHES
 from turnd.stun.keys import PasswordAlgorithm
 
 if TYPE_CHECKING:
@@ -65,21 +66,25 @@ class CoturnAdmin:
             users.add(key.removeprefix(prefix).removesuffix(b"/key").decode(errors="replace"))
         return [UserInfo(user) for user in sorted(users)]
 
-    async def add_secret(self, value: str | None = None) -> SecretInfo:
-        """See `RedisAdmin`."""
+    async def add_secret(self, value: str | None = None, hash_name: str = HASHES[0]) -> SecretInfo:
+        """See `RedisAdmin`; coturn knows HMAC-SHA1 alone."""
+        if hash_name != HASHES[0]:
+            raise AdminError("coturn's schema has secrets for HMAC-SHA1 only")
         check_new_secret(value, [one.decode(errors="replace") for one in await self._values()])
         new = value or secrets.token_urlsafe(32)
         await self._link.execute("SADD", self._schema.secrets_key, new)
         return _info(new.encode())
 
-    async def rotate_secret(self, grace: float, value: str | None = None) -> SecretInfo:
+    async def rotate_secret(
+        self, grace: float, value: str | None = None, hash_name: str = HASHES[0]
+    ) -> SecretInfo:
         """See `RedisAdmin`; without any grace only."""
         if grace > 0:
             raise AdminError(
                 "coturn's schema holds no dates: add the new secret, and remove the old one later"
             )
         old = await self._values()
-        new = await self.add_secret(value)
+        new = await self.add_secret(value, hash_name)
         if old:
             await self._link.execute("SREM", self._schema.secrets_key, *old)
         return new

@@ -16,7 +16,7 @@ from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from turnd.auth.credentials import ALGORITHMS, Credential, Name, UserhashQuery, UsernameQuery
-from turnd.auth.rest import MAX_SECRETS, Secret
+from turnd.auth.rest import HASHES, MAX_SECRETS, Secret
 from turnd.stun.keys import PasswordAlgorithm, userhash
 
 if TYPE_CHECKING:
@@ -126,7 +126,7 @@ class TurndSchema:
         """See `Schema`; a secret whose grace has ended is left to the reader's clock."""
         records = parse_secrets(await execute("HGETALL", self.secrets_key))
         return [
-            Secret(f"redis secret {one.identifier}", one.value.encode(), one.expires)
+            Secret(f"redis secret {one.identifier}", one.value.encode(), one.expires, one.hash_name)
             for one in records[:MAX_SECRETS]
         ]
 
@@ -151,10 +151,14 @@ class SecretRecord(NamedTuple):
     value: str
     created: float
     expires: float | None
+    hash_name: str = HASHES[0]
 
     def to_json(self) -> str:
-        """The value of its field."""
-        return json.dumps({"secret": self.value, "created": self.created, "expires": self.expires})
+        """The value of its field; the hash is told only where it is not the usual one."""
+        values = {"secret": self.value, "created": self.created, "expires": self.expires}
+        if self.hash_name != HASHES[0]:
+            values["hash"] = self.hash_name
+        return json.dumps(values)
 
 
 def parse_secrets(fields: Mapping[bytes, bytes]) -> list[SecretRecord]:
@@ -173,6 +177,7 @@ def parse_secrets(fields: Mapping[bytes, bytes]) -> list[SecretRecord]:
                 value=str(values["secret"]),
                 created=float(values.get("created", 0)),
                 expires=None if expires is None else float(expires),
+                hash_name=HASHES[HASHES.index(values.get("hash", HASHES[0]))],
             )
         except (ValueError, KeyError, TypeError, AttributeError):
             raise BadRecordError("a secret of the realm is malformed") from None

@@ -1,7 +1,8 @@
 """Credentials of the TURN REST API (draft-uberti-rtcweb-turn-rest-00).
 
 An application that shares a secret with the server makes up user names that carry their expiry in
-UNIX seconds, and the password is base64(HMAC-SHA1(secret, user name)). Four shapes are in use:
+UNIX seconds, and the password is base64(HMAC-SHA1(secret, user name)); with HMAC-SHA256 instead,
+which no draft has, where the secret is written `hmac-sha256:secret`. Four shapes are in use:
 `expiry:user` (split at the first colon only: Matrix users hold more), `user:expiry`, a bare
 `expiry`, and `expiry:`. Several secrets may be in use at once, so that one can be replaced; each
 yields a candidate. Whether a candidate has expired is for its user to judge: an expired one still
@@ -20,10 +21,14 @@ from turnd.auth.credentials import Credential, DerivedKeys, WallClock
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
+    from typing import Self
 
 MAX_SECRETS = 32
 """Each secret costs every REST request an HMAC and a key, so their number is bounded."""
 
+HASHES = ("sha1", "sha256")
+"""What passwords can be made with; the first is the draft's."""
+_PREFIXES = {f"hmac-{name}:": name for name in HASHES}
 _MAX_DIGITS = 15  # beyond any date, and exact as a float
 _MAX_CACHED = 4096
 
@@ -37,6 +42,20 @@ class Secret:
     value: bytes = field(repr=False)
     not_after: float | None = None
     """UNIX seconds after which a replaced secret no longer counts; None: in use."""
+    hash_name: str = HASHES[0]
+    """What passwords are made with, one of `HASHES`."""
+
+    @classmethod
+    def of(cls, label: str, text: str, not_after: float | None = None) -> Self:
+        """A secret as turnd has it written: `secret`, or `hmac-sha256:secret`."""
+        for prefix, hash_name in _PREFIXES.items():
+            if text.startswith(prefix):
+                return cls(label, text.removeprefix(prefix).encode(), not_after, hash_name)
+        return cls(label, text.encode(), not_after)
+
+    def password(self, username: str) -> str:
+        """The one that belongs to a REST user name: padded base64 of 28 or 44 characters."""
+        return b64encode(hmac.digest(self.value, username.encode(), self.hash_name)).decode()
 
 
 class RestUsername(NamedTuple):
@@ -61,9 +80,9 @@ def parse_rest_username(username: str, separator: str = ":") -> RestUsername | N
     return None
 
 
-def rest_password(secret: bytes, username: str) -> str:
-    """The password that belongs to a REST user name: 28 characters of padded base64."""
-    return b64encode(hmac.digest(secret, username.encode(), "sha1")).decode()
+def rest_password(secret: str, username: str) -> str:
+    """The password of a REST user name, made with a secret as `Secret.of` reads it."""
+    return Secret.of("", secret).password(username)
 
 
 class RestSecrets:
@@ -71,7 +90,7 @@ class RestSecrets:
 
     Args:
         realm: what the keys are made with.
-        secrets: of the configuration, in the order they are tried.
+        secrets: of the configuration, as `Secret.of` reads them, in the order they are tried.
         wall_clock: UNIX seconds, to leave out secrets whose grace has ended.
         separator: between expiry and user.
     """
@@ -85,7 +104,7 @@ class RestSecrets:
         self._configured = _labelled(secrets)
         self._stored: tuple[Secret, ...] = ()
         self._all = self._configured
-        self._cache: OrderedDict[tuple[bytes, str], Credential] = OrderedDict()
+        self._cache: OrderedDict[tuple[bytes, str, str], Credential] = OrderedDict()
 
     def __len__(self) -> int:
         return len(self._all)
@@ -102,8 +121,8 @@ class RestSecrets:
 
     def _combine(self) -> None:
         self._all = (*self._configured, *self._stored)[:MAX_SECRETS]
-        values = {secret.value for secret in self._all}
-        for key in [key for key in self._cache if key[0] not in values]:
+        in_use = {(secret.value, secret.hash_name) for secret in self._all}
+        for key in [key for key in self._cache if key[:2] not in in_use]:
             del self._cache[key]
 
     def candidates(self, username: str) -> tuple[Credential, ...]:
@@ -119,7 +138,7 @@ class RestSecrets:
         )
 
     def _credential(self, secret: Secret, username: str, parsed: RestUsername) -> Credential:
-        key = (secret.value, username)
+        key = (secret.value, secret.hash_name, username)
         credential = self._cache.get(key)
         if credential is not None:
             self._cache.move_to_end(key)
@@ -127,7 +146,7 @@ class RestSecrets:
         credential = Credential(
             user=username,
             quota_user=parsed.quota_user,
-            keys=DerivedKeys(username, self._realm, rest_password(secret.value, username)),
+            keys=DerivedKeys(username, self._realm, secret.password(username)),
             expires_at=parsed.expires_at,
             source=secret.label,
         )
@@ -138,7 +157,7 @@ class RestSecrets:
 
 
 def _labelled(texts: Iterable[str]) -> tuple[Secret, ...]:
-    return tuple(Secret(f"secret {number}", text.encode()) for number, text in enumerate(texts, 1))
+    return tuple(Secret.of(f"secret {number}", text) for number, text in enumerate(texts, 1))
 
 
 def _is_expiry(text: str) -> bool:

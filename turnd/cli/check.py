@@ -175,7 +175,7 @@ def _with_user(settings: CheckSettings, name: str, password: str) -> CheckSettin
 
 def _with_secret(settings: CheckSettings, secret: str, user: str, separator: str) -> CheckSettings:
     username = rest_username(user, int(time.time()) + LIFE, separator)
-    return replace(settings, username=username, password=rest_password(secret.encode(), username))
+    return replace(settings, username=username, password=rest_password(secret, username))
 
 
 def show_reports(reports: Sequence[Report], as_json: bool) -> int:

@@ -83,7 +83,7 @@ def command(
     username = rest_username(user, int(time.time()) + seconds, chosen.auth.separator)
     made = RestCredentials(
         username=username,
-        password=rest_password(secret.encode(), username),
+        password=rest_password(secret, username),
         ttl=seconds,
         uris=tuple(urls_of(loaded, chosen, host)),
     )

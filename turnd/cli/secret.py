@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from turnd.auth.rest import HASHES
 from turnd.cli.durations import parse_seconds
 from turnd.cli.output import json_option, print_json, print_table
 from turnd.cli.realms import realm_option
@@ -17,6 +18,15 @@ if TYPE_CHECKING:
     from turnd.auth.redis_admin import SecretInfo
 
 LONGEST_GRACE = 366 * 86400
+
+hash_option = click.option(
+    "--hash",
+    "hash_name",
+    type=click.Choice(HASHES),
+    default=HASHES[0],
+    show_default=True,
+    help="What the applications make credentials with: HMAC-SHA1, as the draft has it, or -SHA256.",
+)
 
 
 @click.group("secret")
@@ -30,13 +40,17 @@ def command() -> None:
 
 @command.command("add")
 @click.option("--stdin", "from_stdin", is_flag=True, help="Read the secret from standard input.")
+@hash_option
 @config_option
 @realm_option
 @json_option
-def add(from_stdin: bool, config: str | None, realm: str | None, as_json: bool) -> None:
+def add(
+    from_stdin: bool, hash_name: str, config: str | None, realm: str | None, as_json: bool
+) -> None:
     """Add a secret beside those that are there, and print it; a random one unless --stdin."""
     value = read_password("Secret", from_stdin=True) if from_stdin else None
-    _print_new(with_redis(config, realm, lambda admin: admin.add_secret(value)), as_json)
+    made = with_redis(config, realm, lambda admin: admin.add_secret(value, hash_name))
+    _print_new(made, as_json)
 
 
 @command.command("rotate")
@@ -47,16 +61,22 @@ def add(from_stdin: bool, config: str | None, realm: str | None, as_json: bool) 
     help="How long the old secrets still count; credentials made with them end then.",
 )
 @click.option("--stdin", "from_stdin", is_flag=True, help="Read the secret from standard input.")
+@hash_option
 @config_option
 @realm_option
 @json_option
 def rotate(
-    grace: str, from_stdin: bool, config: str | None, realm: str | None, as_json: bool
+    grace: str,
+    from_stdin: bool,
+    hash_name: str,
+    config: str | None,
+    realm: str | None,
+    as_json: bool,
 ) -> None:
     """Add a secret and retire all others, and print it; a random one unless --stdin."""
     seconds = parse_seconds(grace, "--grace", LONGEST_GRACE, shortest=0)
     value = read_password("Secret", from_stdin=True) if from_stdin else None
-    made = with_redis(config, realm, lambda admin: admin.rotate_secret(seconds, value))
+    made = with_redis(config, realm, lambda admin: admin.rotate_secret(seconds, value, hash_name))
     _print_new(made, as_json)
 
 
@@ -80,9 +100,12 @@ def list_secrets(show: bool, config: str | None, realm: str | None, as_json: boo
     if as_json:
         print_json([_as_json(secret, show=show) for secret in found])
         return
-    columns = ["ID", "CREATED", "ENDS", *(["SECRET"] if show else [])]
+    columns = ["ID", "CREATED", "ENDS", "HASH", *(["SECRET"] if show else [])]
     rows = [
-        [one.identifier, day(one.created), day(one.expires), *([one.value] if show else [])]
+        [
+            *(one.identifier, day(one.created), day(one.expires), one.hash_name),
+            *([one.value] if show else []),
+        ]
         for one in found
     ]
     print_table(columns, rows)
@@ -101,5 +124,6 @@ def _as_json(secret: SecretInfo, *, show: bool) -> dict[str, object]:
         "id": secret.identifier,
         "created": secret.created,
         "expires": secret.expires,
+        "hash": secret.hash_name,
     }
     return plain | ({"secret": secret.value} if show else {})

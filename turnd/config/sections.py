@@ -90,7 +90,8 @@ class AuthSection(Section):
     secrets: tuple[Secret, ...] = live(
         (),
         "Secrets shared with applications that make credentials (TURN REST). Several while one "
-        "replaces another: all are tried.",
+        "replaces another: all are tried. hmac-sha256:SECRET is for applications that make them "
+        "with HMAC-SHA256.",
         examples=[["new", "old"]],
     )
     secrets_file: FilePath | None = live(

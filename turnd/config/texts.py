@@ -11,6 +11,7 @@ LONGEST_USER = 508  # bytes (RFC 8489 section 14.3)
 LONGEST_REALM = 127  # characters (RFC 8489 section 14.9)
 LONGEST_SOFTWARE = 127  # characters (RFC 8489 section 14.14)
 LONGEST_SECRET = 4096  # characters; more is a wrong file
+SECRET_HASHES = ("sha1", "sha256")
 
 REDIS_SCHEMES = ("redis", "unix", "redis+sentinel", "redis+cluster")
 """Each but unix also with rediss, for TLS."""
@@ -79,9 +80,13 @@ def check_secret(text: str) -> str:
     """A secret that is shared with whoever makes credentials (TURN REST).
 
     Raises:
-        ValueError: empty, only spaces, too long, or not encodable.
+        ValueError: empty, only spaces, too long, or one for an unknown hash.
     """
-    if not text.strip() or len(text) > LONGEST_SECRET:
+    marked = re.match("hmac-([a-z0-9]+):", text)
+    if marked and marked[1] not in SECRET_HASHES:
+        raise ValueError("a secret that begins with hmac-…: is one of hmac-sha1: or hmac-sha256:")
+    secret = text[marked.end() :] if marked else text
+    if not secret.strip() or len(text) > LONGEST_SECRET:
         raise ValueError(f"a secret has 1 to {LONGEST_SECRET} characters, and not spaces alone")
     return text
 

@@ -291,7 +291,11 @@ class RelayEngine(Protocol):
         ...
 
     def start(self, wake: Callable[[], None]) -> None:
-        """Begin to move packets. `wake` is called in the loop's thread when `poll` has events."""
+        """Begin to move packets.
+
+        `wake` is called in the loop's thread when `poll` has events. What it answers may leave
+        together when it returns; an answer never leaves before what was ordered ahead of it.
+        """
         ...
 
     def stop(self) -> None:

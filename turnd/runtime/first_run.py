@@ -67,7 +67,7 @@ def ice_servers(
 ) -> Mapping[str, object]:
     """An RTCConfiguration for the next 24 hours."""
     username = f"{int(time.time()) + _DAY}{separator}{user}"
-    credential = rest_password(realm_secret.encode(), username)
+    credential = rest_password(realm_secret, username)
     return {"iceServers": [{"urls": list(urls), "username": username, "credential": credential}]}
 
 
