@@ -291,12 +291,18 @@ impl Engine {
     }
 
     fn order_now(&self, worker: u32, order: Order) {
-        let orders = &self.shared.stations[worker as usize].orders;
         if self.holding {
-            orders.give_soon(order);
+            self.shared.stations[worker as usize].orders.give_soon(order);
         } else {
-            orders.give_now(order);
+            self.order_at_once(worker, order);
         }
+    }
+
+    /// Gives an order that somebody waits for, also while others are held back.
+    fn order_at_once(&self, worker: u32, order: Order) {
+        let station = &self.shared.stations[worker as usize];
+        station.orders.give_now(order);
+        station.gathering.end();
     }
 
     fn workers(&self) -> u32 {

@@ -125,8 +125,7 @@ impl Engine {
         }
         let (to, from) = sync_channel(workers.len());
         for worker in workers.clone() {
-            let orders = &self.shared.stations[worker as usize].orders;
-            orders.give_now(Order::Report(to.clone()));
+            self.order_at_once(worker, Order::Report(to.clone()));
         }
         drop(to); // a worker that has ended will not report
         for _ in workers {
@@ -160,7 +159,8 @@ impl Engine {
             self.order_now(to, Order::Assign(id, address, purses));
         } else {
             let (give, take) = sync_channel(1);
-            self.order_now(from, Order::Release(id, give));
+            // The other worker waits for it, with all its packets.
+            self.order_at_once(from, Order::Release(id, give));
             self.order_now(to, Order::Claim(take, address, purses));
         }
         self.await_offload(to..to + 1);
