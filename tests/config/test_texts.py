@@ -2,6 +2,7 @@ from collections.abc import Callable
 
 import pytest
 
+from turnd.auth.rest import HASHES
 from turnd.config import texts
 
 MD5 = "md5:" + "0" * 32
@@ -92,3 +93,7 @@ def test_texts_that_are_not(check: Callable[[str], str], text: str, why: str) ->
     with pytest.raises(ValueError, match=why) as caught:
         check(text)
     assert "s3cr" not in str(caught.value)
+
+
+def test_secrets_have_the_hashes_that_credentials_are_made_with() -> None:
+    assert texts.SECRET_HASHES == HASHES

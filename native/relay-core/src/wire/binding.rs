@@ -39,15 +39,7 @@ pub fn plain_binding_untrusted(bytes_untrusted: &[u8]) -> Option<BindingRequest>
     if stun.message_type() != BINDING_REQUEST {
         return None;
     }
-    let mut fingerprint = false;
-    for attribute in stun.attributes() {
-        match attribute.ok()?.number {
-            number::MESSAGE_INTEGRITY | number::MESSAGE_INTEGRITY_SHA256 => return None,
-            number::FINGERPRINT => fingerprint = true,
-            other if UNDERSTOOD.lacks(other) => return None,
-            _ => {}
-        }
-    }
+    let fingerprint = stun.fingerprint_if_unsigned(|number| !UNDERSTOOD.lacks(number))?;
     Some(BindingRequest { transaction_id: stun.transaction_id(), fingerprint })
 }
 

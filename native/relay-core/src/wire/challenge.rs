@@ -121,15 +121,8 @@ pub fn first_request_untrusted(bytes_untrusted: &[u8]) -> Option<FirstRequest> {
     ) {
         return None;
     }
-    let mut fingerprint = false;
-    for attribute in stun.attributes() {
-        match attribute.ok()?.number {
-            number::MESSAGE_INTEGRITY | number::MESSAGE_INTEGRITY_SHA256 => return None,
-            number::FINGERPRINT => fingerprint = true,
-            // Known or not: what a request asks for matters when it is known who asks.
-            _ => {}
-        }
-    }
+    // Known or not: what a request asks for matters when it is known who asks.
+    let fingerprint = stun.fingerprint_if_unsigned(|_| true)?;
     let (transaction_id, size) = (stun.transaction_id(), bytes_untrusted.len());
     Some(FirstRequest { message_type, transaction_id, fingerprint, size })
 }

@@ -1,6 +1,6 @@
 //! Telling ChannelData, STUN and junk apart (RFC 8489 section 6.3, RFC 8656 section 12.5).
 
-use crate::wire::attributes::Attributes;
+use crate::wire::attributes::{Attributes, number};
 use crate::wire::error::DecodeError;
 
 /// Bytes of a STUN message's header.
@@ -103,6 +103,21 @@ impl<'a> Stun<'a> {
     #[must_use]
     pub fn message_type(&self) -> u16 {
         u16::from_be_bytes([self.bytes[0], self.bytes[1]])
+    }
+
+    /// Whether a message without integrity has FINGERPRINT. None: it has integrity, is malformed,
+    /// or has an attribute beside these that is not accepted.
+    pub(crate) fn fingerprint_if_unsigned(&self, accepts: impl Fn(u16) -> bool) -> Option<bool> {
+        let mut fingerprint = false;
+        for attribute in self.attributes() {
+            match attribute.ok()?.number {
+                number::MESSAGE_INTEGRITY | number::MESSAGE_INTEGRITY_SHA256 => return None,
+                number::FINGERPRINT => fingerprint = true,
+                other if !accepts(other) => return None,
+                _ => {}
+            }
+        }
+        Some(fingerprint)
     }
 
     /// Whether a client asks to send to a peer.
