@@ -87,9 +87,13 @@ fn free() -> SocketAddr {
     UdpSocket::bind("127.0.0.1:0").unwrap().local_addr().unwrap()
 }
 
-fn is_rung(engine: &Engine) -> bool {
-    let mut poll = [rustix::event::PollFd::new(&engine.shared.bell, rustix::event::PollFlags::IN)];
+fn is_readable(descriptor: &impl AsFd) -> bool {
+    let mut poll = [rustix::event::PollFd::new(descriptor, rustix::event::PollFlags::IN)];
     rustix::event::poll(&mut poll, Some(&rustix::time::Timespec::default())).unwrap() == 1
+}
+
+fn is_rung(engine: &Engine) -> bool {
+    is_readable(&engine.shared.bell)
 }
 
 #[test]
@@ -167,6 +171,32 @@ fn a_relay_moves_within_its_worker_or_to_another() {
     assert_eq!(again, Err(RelayError::Other));
     bench.engine.move_relay(relay, &Leg { listener: 999, ..here }, LATER, &[]);
     assert_eq!(shared.deadline(), nanos(200.0), "to nobody, and so not at all");
+}
+
+#[test]
+fn while_orders_are_held_back_only_who_is_waited_for_is_woken() {
+    let mut bench = Bench::new(2);
+    let (here, there) = (bench.leg(0), bench.leg(1));
+    let woken = |bench: &Bench| {
+        let stations = bench.engine.shared.stations.iter();
+        stations
+            .map(|station| {
+                let woken = is_readable(station.orders.wake());
+                station.orders.wake().drain();
+                woken
+            })
+            .collect::<Vec<_>>()
+    };
+    woken(&bench);
+    bench.engine.hold();
+    let relay = bench.open(&here);
+    assert_eq!(woken(&bench), [false, false]);
+    bench.engine.move_relay(relay, &there, LATER, &[]);
+    assert_eq!(woken(&bench), [true, false]);
+    bench.engine.release();
+    assert_eq!(woken(&bench), [true, true]);
+    bench.engine.close_relay(relay);
+    assert_eq!(woken(&bench), [false, true]);
 }
 
 #[test]
