@@ -176,6 +176,8 @@ def test_new_secrets_are_checked() -> None:
     check_new_secret(None, [])
     with pytest.raises(AdminError, match="not empty"):
         check_new_secret("", [])
+    with pytest.raises(AdminError, match="the secret alone, with --hash"):
+        check_new_secret("hmac-sha256:x", [])
     with pytest.raises(AdminError, match="at most"):
         check_new_secret("x", [str(number) for number in range(MAX_SECRETS)])
 

@@ -26,7 +26,7 @@ from turnd.auth.redis_schema import (
     number_of,
     parse_secrets,
 )
-from turnd.auth.rest import HASHES, MAX_SECRETS
+from turnd.auth.rest import HASHES, MAX_SECRETS, Secret
 from turnd.stun.keys import PasswordAlgorithm, long_term_key, opaque_string, userhash
 
 if TYPE_CHECKING:
@@ -270,9 +270,11 @@ def key_of(user: str, realm: str, password: str, algorithm: PasswordAlgorithm) -
 
 
 def check_new_secret(value: str | None, others: list[str]) -> None:
-    """Raises `AdminError` for a secret that is empty, there already, or one too many."""
+    """Raises `AdminError` for a secret that is empty, there already, marked, or one too many."""
     if value is not None and not value:
         raise AdminError("a secret is not empty")
+    if value and Secret.of("", value).value != value.encode():
+        raise AdminError("hmac-…: is for the configuration: give the secret alone, with --hash")
     if value in others:
         raise AdminError("this secret is there already")
     if len(others) >= MAX_SECRETS:
