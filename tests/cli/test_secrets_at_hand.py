@@ -72,11 +72,12 @@ class TestPassword:
         with pytest.raises(CommandError, match="the password is empty"):
             read_password("Password", from_stdin=True)
 
-    def test_nobody_to_ask(self, monkeypatch: pytest.MonkeyPatch) -> None:
+    @pytest.mark.parametrize("option", ["--stdin", "--password-stdin"])
+    def test_nobody_to_ask(self, monkeypatch: pytest.MonkeyPatch, option: str) -> None:
         monkeypatch.setattr("sys.stdin", io.StringIO("s3cret\n"))
 
-        with pytest.raises(CommandError, match="--stdin") as caught:
-            read_password("Password", from_stdin=False)
+        with pytest.raises(CommandError, match=f"give it by {option}$") as caught:
+            read_password("Password", from_stdin=False, option=option)
         assert caught.value.status == 64
 
     @pytest.mark.parametrize("confirm", [True, False])

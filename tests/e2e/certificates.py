@@ -44,11 +44,14 @@ class Authority:
         self._certificate = builder.sign(self._key, hashes.SHA256())
         self.file.write_bytes(self._certificate.public_bytes(serialization.Encoding.PEM))
 
-    def issue(self, stem: str, days: int = 30) -> CertificatePair:
-        """A pair `stem.pem`, `stem.key` for localhost, 127.0.0.1 and ::1; `days` < 0: expired."""
+    def issue(self, stem: str, days: int = 30, *hosts: str) -> CertificatePair:
+        """A pair `stem.pem`, `stem.key` for localhost, 127.0.0.1 and ::1; `days` < 0: expired.
+
+        `hosts`: further addresses that it is for.
+        """
         key = ec.generate_private_key(ec.SECP256R1())
         subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, stem)])
-        addresses = [x509.IPAddress(ipaddress.ip_address(a)) for a in ("127.0.0.1", "::1")]
+        addresses = [x509.IPAddress(ipaddress.ip_address(a)) for a in ("127.0.0.1", "::1", *hosts)]
         names = x509.SubjectAlternativeName([x509.DNSName("localhost"), *addresses])
         builder = self._builder(subject, key, days).add_extension(names, False)
         builder = builder.add_extension(x509.BasicConstraints(ca=False, path_length=None), True)

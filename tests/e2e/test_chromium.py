@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import subprocess
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -48,24 +49,16 @@ def make_home(folder: Path, authority: Authority) -> Path:
     return folder
 
 
-async def show_page(_: web.Request) -> web.FileResponse:
-    return web.FileResponse(PAGE)
-
-
-@pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def page(
-    authority: Authority, tmp_path_factory: pytest.TempPathFactory
-) -> AsyncIterator[Page]:
-    """`page.html`, served on loopback (a secure context: getUserMedia needs one)."""
-    home = make_home(tmp_path_factory.mktemp("home"), authority)
+def chromium() -> str:
+    """Where it is installed."""
     executable = next(filter(None, map(shutil.which, NAMES)), None)
     assert executable, "no Chromium is installed"
-    application = web.Application()
-    application.router.add_get("/", show_page)
-    runner = web.AppRunner(application)
-    await runner.setup()
-    await web.TCPSite(runner, "127.0.0.1", 0).start()
-    ((_, port),) = runner.addresses
+    return executable
+
+
+@asynccontextmanager
+async def opened(executable: str, home: Path, url: str) -> AsyncIterator[Page]:
+    """A tab of a browser of its own that shows `url`."""
     async with async_playwright() as playwright:
         browser = await playwright.chromium.launch(
             executable_path=executable,
@@ -77,9 +70,29 @@ async def page(
         )
         tab = await browser.new_page()
         tab.set_default_timeout(LIMIT * 1000)
-        await tab.goto(f"http://127.0.0.1:{port}/")
+        await tab.goto(url)
         yield tab
         await browser.close()
+
+
+async def show_page(_: web.Request) -> web.FileResponse:
+    return web.FileResponse(PAGE)
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def page(
+    authority: Authority, tmp_path_factory: pytest.TempPathFactory
+) -> AsyncIterator[Page]:
+    """`page.html`, served on loopback (a secure context: getUserMedia needs one)."""
+    home = make_home(tmp_path_factory.mktemp("home"), authority)
+    application = web.Application()
+    application.router.add_get("/", show_page)
+    runner = web.AppRunner(application)
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", 0).start()
+    ((_, port),) = runner.addresses
+    async with opened(chromium(), home, f"http://127.0.0.1:{port}/") as tab:
+        yield tab
     await runner.cleanup()
 
 
@@ -98,6 +111,7 @@ class Case:
 CASES = {
     "udp": Case("turn:127.0.0.1:{port}?transport=udp", "udp"),
     "udp over ipv6": Case("turn:[::1]:{port}?transport=udp", "udp"),
+    "tcp over ipv6": Case("turn:[::1]:{port}?transport=tcp", "tcp"),
     "tcp": Case("turn:127.0.0.1:{port}?transport=tcp", "tcp"),
     "tls": Case("turns:localhost:{tls}?transport=tcp", "tls"),
     "rest": Case("turn:localhost:{port}?transport=udp", "udp", rest_credentials("bob")),

@@ -124,6 +124,9 @@ def test_settings() -> None:
     assert (settings.default_lifetime, settings.max_lifetime) == (100, 200)
     assert (settings.strict_expiry, settings.software) == (True, "turnd")
     assert assembly.turn_settings(config("software: turnd 1")).software == "turnd 1"
+    for name, family in (("ipv4", 1), ("ipv6", 2), ("client", None)):
+        relay = config(f"relay: {{default_family: {name}}}")
+        assert assembly.turn_settings(relay).default_family == family
     redirect = "redirect: {to: ['2001:db8::8', '203.0.113.8:443']}"
     assert assembly.turn_settings(config(redirect)).alternates == (
         TransportAddress("2001:db8::8", 0),

@@ -126,6 +126,24 @@ def test_without_ipv4_an_allocate_that_names_no_family_is_440() -> None:
     assert code_of(client.allocate()) == 440
 
 
+@pytest.mark.parametrize(
+    ("family", "relays", "client", "expected"),
+    [
+        (AddressFamily.IPV6, ["192.0.2.1", "2001:db8::1"], "198.51.100.1", "2001:db8::1"),
+        (None, ["192.0.2.1", "2001:db8::1"], "2001:db8::99", "2001:db8::1"),
+        (None, ["192.0.2.1", "2001:db8::1"], "198.51.100.1", "192.0.2.1"),
+        (None, ["192.0.2.1"], "2001:db8::99", "192.0.2.1"),
+    ],
+)
+def test_the_default_family_is_for_the_admin_to_say(
+    family: AddressFamily | None, relays: list[str], client: str, expected: str
+) -> None:
+    settings = TurnSettings(default_family=family)
+    world = World(addresses={host: host for host in relays}, settings=settings)
+    answer = world.client(client).allocate()
+    assert [each.host for each in relayed(answer)] == [expected]
+
+
 def test_a_dual_allocation_has_an_address_of_each_family() -> None:
     world = World()
     answer = world.client().allocate((a.ADDITIONAL_ADDRESS_FAMILY, AddressFamily.IPV6))

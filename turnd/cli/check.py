@@ -151,7 +151,12 @@ def settings_of(given: Options) -> CheckSettings:
         secret = read_secret_file(given.secret_file)
         return _with_secret(settings, secret, given.user or "check", ":")
     if given.user is not None and (given.password_stdin or given.config is None):
-        password = read_password("Password", from_stdin=given.password_stdin, confirm=False)
+        password = read_password(
+            "Password",
+            from_stdin=given.password_stdin,
+            confirm=False,
+            option="--password-stdin",
+        )
         return replace(settings, username=given.user, password=password)
     if given.config is not None:
         config = load_config(given.config)

@@ -57,8 +57,12 @@ def read_secret_file(name: str) -> str:
     return lines[0].strip()
 
 
-def read_password(what: str, *, from_stdin: bool, confirm: bool = True) -> str:
+def read_password(
+    what: str, *, from_stdin: bool, confirm: bool = True, option: str = "--stdin"
+) -> str:
     """A password or secret: a line of standard input, or asked for on the terminal.
+
+    `option` is what the command calls `from_stdin`.
 
     Raises:
         CommandError: nothing was given, or there is nobody to ask.
@@ -68,7 +72,7 @@ def read_password(what: str, *, from_stdin: bool, confirm: bool = True) -> str:
     elif sys.stdin.isatty():
         text = click.prompt(what, hide_input=True, confirmation_prompt=confirm, err=True)
     else:
-        raise usage(f"turnd: nobody to ask for the {what.lower()} here: give it on --stdin")
+        raise usage(f"turnd: nobody to ask for the {what.lower()} here: give it by {option}")
     if not text:
         raise usage(f"turnd: the {what.lower()} is empty")
     return text

@@ -56,6 +56,12 @@ class RelaySection(Section):
     ports: PortRangeField = restart(
         PortRange(49152, 65535), "UDP ports of relayed transport addresses, first to last."
     )
+    default_family: Literal["ipv4", "ipv6", "client"] = live(
+        "ipv4",
+        "Family of the relayed address for clients that name none, as browsers do: ipv4, as "
+        "RFC 8656 has it; ipv6 for a server without IPv4; client: the family that the client came "
+        "by, where there is such a relay address.",
+    )
     port_rest: Seconds = restart(
         60.0,
         "How long a relay port rests when its allocation has ended. When none has rested, the "

@@ -30,7 +30,7 @@ from turnd.auth.store_cache import CacheLimits, StoreHooks
 from turnd.engine.base import ListenerSettings
 from turnd.engine.choose import EngineOptions
 from turnd.listeners.certificates import Certificates
-from turnd.stun.addresses import TransportAddress
+from turnd.stun.addresses import AddressFamily, TransportAddress
 from turnd.system import default_route_addresses, host_addresses
 from turnd.turn.bandwidth import BandwidthLimits
 from turnd.turn.realm import Realm
@@ -45,6 +45,7 @@ if TYPE_CHECKING:
 
 NO_OPTIONS = RealmOptions()
 """Where Redis says nothing."""
+_DEFAULT_FAMILIES = {"ipv4": AddressFamily.IPV4, "ipv6": AddressFamily.IPV6, "client": None}
 _ABOUT_REDIS = (
     "redis", "redis_schema", "redis_cache", "redis_timeout", "redis_tls_ca", "separator",
 )  # fmt: skip
@@ -87,6 +88,7 @@ def turn_settings(config: Config) -> TurnSettings:
         default_lifetime=config.relay.lifetime,
         max_lifetime=max(config.relay.lifetime, config.relay.max_lifetime),
         strict_expiry=config.auth.strict_expiry,
+        default_family=_DEFAULT_FAMILIES[config.relay.default_family],
         software=config.software or "turnd",
         alternates=tuple(TransportAddress(each.host, each.port) for each in config.redirect.to),
     )

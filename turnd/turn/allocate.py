@@ -23,7 +23,7 @@ from turnd.turn.turn_allocation import TurnAllocation
 
 if TYPE_CHECKING:
     from turnd.allocations.reservations import Reservation
-    from turnd.stun.message import Message
+    from turnd.engine.base import Leg
     from turnd.turn.bandwidth import Buckets
     from turnd.turn.relay_addresses import OpenedRelay
     from turnd.turn.state import ServerState
@@ -58,7 +58,7 @@ def allocate(state: ServerState, request: Request) -> Attributes:
         if same_user and existing.transaction_id == request.message.transaction_id:
             return existing.answer
         raise Refused(ErrorCode.ALLOCATION_MISMATCH, "the five-tuple has an allocation")
-    wanted = _wanted(state, request.message)
+    wanted = _wanted(state, request)
     lifetime = desired_lifetime(request.message, state.settings)
     _admit(state, request)
     user = request.credential.quota_user
@@ -71,8 +71,9 @@ def allocate(state: ServerState, request: Request) -> Attributes:
     return _created(state, request, outcome, lifetime, buckets)
 
 
-def _wanted(state: ServerState, message: Message) -> Wanted:
+def _wanted(state: ServerState, request: Request) -> Wanted:
     """Steps 3 to 9, as far as they are about the request alone."""
+    message = request.message
     try:
         transport = message.get(a.REQUESTED_TRANSPORT)
     except DecodeError:
@@ -96,11 +97,19 @@ def _wanted(state: ServerState, message: Message) -> Wanted:
             raise Refused(ErrorCode.BAD_REQUEST, "ADDITIONAL-ADDRESS-FAMILY is not IPv6")
         families: tuple[AddressFamily, ...] = _FAMILIES
     else:
-        asked = AddressFamily.IPV4 if family is None else family
+        asked = _default_family(state, request.leg) if family is None else family
         if token is None and not state.relays.serves(asked):
             raise Refused(ErrorCode.ADDRESS_FAMILY_NOT_SUPPORTED, f"address family {asked}")
         families = (AddressFamily.IPV6 if asked == AddressFamily.IPV6 else AddressFamily.IPV4,)
     return Wanted(families, token, reserve_next is not None, bool(reserve_next))
+
+
+def _default_family(state: ServerState, leg: Leg) -> AddressFamily:
+    """What a client gets that names no family: IPv4, says step 7, unless the admin knows better."""
+    family = state.settings.default_family
+    if family is None:
+        return leg.client.family if state.relays.serves(leg.client.family) else AddressFamily.IPV4
+    return family
 
 
 def _admit(state: ServerState, request: Request) -> None:

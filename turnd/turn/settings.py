@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from turnd.stun.addresses import AddressFamily
+
 if TYPE_CHECKING:
     from turnd.stun.addresses import TransportAddress
 
@@ -18,6 +20,9 @@ class TurnSettings:
     max_lifetime: float = 3600
     strict_expiry: bool = False
     """Whether a REST credential whose date has passed may not refresh either."""
+    default_family: AddressFamily | None = AddressFamily.IPV4
+    """Of a relayed transport address whose client names no family; None: the client's own, where
+    that is relayed."""
     software: str = "turnd"
     """SOFTWARE of authenticated answers; the others carry none."""
     alternates: tuple[TransportAddress, ...] = ()
