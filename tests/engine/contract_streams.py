@@ -52,6 +52,10 @@ class Streams:
         assert world.engine.counters().by_transport[transport] == expected
         assert world.engine.counters().streams == 1
 
+    async def test_it_is_told_whom_a_client_asked_for(self, world: World) -> None:
+        assert (await world.connect(Transport.TLS)).server_name == "localhost"
+        assert (await world.connect(Transport.TCP)).server_name is None
+
     @BOTH
     async def test_indications_pass(self, world: World, transport: Transport) -> None:
         stream = await world.connect(transport)

@@ -17,6 +17,7 @@ from tests.engine.worlds import LOOPBACK, SETTINGS, Clock, Party, StreamClient, 
 from tests.waiting import LIMIT, eventually
 from turnd.engine.base import Leg, LegOpened, ListenerSettings, TlsIdentity, TlsSettings, Transport
 from turnd.engine.portable import PortableEngine
+from turnd.engine.tls import remember_server_name
 from turnd.stun.addresses import ClientAddress, PeerAddress, ServerAddress, TransportAddress
 from turnd.stun.framing import StreamFramer
 
@@ -33,6 +34,7 @@ def tls_sides() -> tuple[TlsSettings, ssl.SSLContext]:
         server = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         server.load_cert_chain(pair.certificate, pair.key)
         server.set_alpn_protocols(["stun.turn"])
+        remember_server_name(server, lambda _: None)
         client = ssl.create_default_context(cafile=authority.file)
         client.set_alpn_protocols(["stun.turn"])
         files = [Path(each).read_bytes() for each in (pair.certificate, pair.key)]
@@ -165,12 +167,14 @@ class SocketWorld(World):
         leg, theirs = self.adopt(transport, settings, first_bytes)
         tls: dict[str, Any] = {}
         if transport is Transport.TLS:
-            tls = {"ssl": tls_sides()[1], "server_hostname": "localhost"}
+            tls = {"ssl": tls_sides()[1], "server_hostname": "LocalHost"}
         reader, writer = await asyncio.open_connection(sock=theirs, **tls)
         self._streams[-1] = writer
         opened = (await self.until(self.engine.poll))[0]
         assert isinstance(opened, LegOpened)
-        return SocketStreamClient(leg, reader, writer)
+        client = SocketStreamClient(leg, reader, writer)
+        client.server_name = opened.server_name
+        return client
 
     async def handshake(self, settings: ListenerSettings = SETTINGS) -> SocketStreamClient:
         leg, theirs = self.adopt(Transport.TLS, settings)

@@ -186,7 +186,7 @@ async def test_a_tls_leg_opens_when_the_handshake_is_done(world: PortableWorld) 
     client = TlsByHand()
     theirs.sendall(client.to_send())
     await client.finish(world, theirs)
-    assert await world.events(1) == [LegOpened(leg)]
+    assert await world.events(1) == [LegOpened(leg, "localhost")]
 
 
 async def test_an_older_client_without_names(world: PortableWorld) -> None:

@@ -1,20 +1,27 @@
 from __future__ import annotations
 
 import ssl
+import tempfile
+from pathlib import Path
 
 import pytest
 
+from tests.e2e.certificates import Authority
 from tests.engine.socket_worlds import tls_sides
-from turnd.engine.tls import TlsSession
+from turnd.engine.tls import TlsSession, remember_server_name
 
 
 class Client:
     """The other end of a session, in memory."""
 
-    def __init__(self) -> None:
+    def __init__(self, server_name: str | None = "localhost") -> None:
         context = tls_sides()[1]
+        if server_name != "localhost":
+            context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+            context.check_hostname = False
+            context.verify_mode = ssl.CERT_NONE
         self.incoming, self.outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
-        self.tls = context.wrap_bio(self.incoming, self.outgoing, server_hostname="localhost")
+        self.tls = context.wrap_bio(self.incoming, self.outgoing, server_hostname=server_name)
 
     def shake_hands(self, session: TlsSession) -> None:
         for _ in range(5):
@@ -29,6 +36,32 @@ class Client:
                 return
             self.incoming.write(session.outgoing())
         raise AssertionError("no handshake")
+
+
+@pytest.mark.parametrize(
+    ("asked", "told"), [("Turn.Example.ORG", "turn.example.org"), ("::1", None), (None, None)]
+)
+def test_it_is_remembered_whom_the_client_asked_for(asked: str | None, told: str | None) -> None:
+    chosen: list[str | None] = []
+    shared, another = (ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER) for _ in range(2))
+
+    def choose(name: str | None) -> ssl.SSLContext:
+        chosen.append(name)
+        return another
+
+    with tempfile.TemporaryDirectory() as folder:
+        pair = Authority(Path(folder)).issue("server")
+        another.load_cert_chain(pair.certificate, pair.key)
+    remember_server_name(shared, choose)
+    session, client = TlsSession(shared), Client(asked)
+    client.shake_hands(session)
+    assert session.server_name == told
+    assert chosen == [asked if told else None]
+
+
+def test_a_context_that_remembers_no_name_tells_none() -> None:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    assert TlsSession(context).server_name is None
 
 
 def connected() -> tuple[TlsSession, Client]:

@@ -69,6 +69,8 @@ class StreamClient(ABC):
     """A client's end of a stream."""
 
     leg: Leg
+    server_name: str | None = None
+    """Whom the client asked for, as the engine told it."""
 
     @abstractmethod
     def send(self, data: bytes) -> None: ...
@@ -273,9 +275,10 @@ class FakeWorld(World):
     ) -> StreamClient:
         client = await self._adopt(transport, settings, first_bytes)
         if transport is Transport.TLS:
-            self.engine.handshake_done(client.leg)
+            self.engine.handshake_done(client.leg, "localhost")
         opened = self.engine.poll()[0]
         assert isinstance(opened, LegOpened)
+        client.server_name = opened.server_name
         return client
 
     async def handshake(self, settings: ListenerSettings = SETTINGS) -> StreamClient:

@@ -189,6 +189,9 @@ class LegOpened:
     """A stream is ready: at once for TCP, after the handshake for TLS."""
 
     leg: Leg
+    server_name: str | None = None
+    """Whom the client asked for (SNI, RFC 6066 section 3): lower case, without a final dot. None:
+    nobody, or no TLS."""
 
 
 @dataclass(frozen=True, slots=True)

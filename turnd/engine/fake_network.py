@@ -138,10 +138,10 @@ class FakeNetwork:
         self._close_stream(leg, CloseReason.CLIENT)
         self._wake_up()
 
-    def handshake_done(self, leg: Leg) -> None:
+    def handshake_done(self, leg: Leg, server_name: str | None = None) -> None:
         """A TLS stream is ready."""
         self._streams[leg].handshake_deadline = None
-        self._hand_up.add(LegOpened(leg), preferred=True)
+        self._hand_up.add(LegOpened(leg, server_name), preferred=True)
         self._wake_up()
 
     def handshake_failed(self, leg: Leg) -> None:

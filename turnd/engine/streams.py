@@ -168,7 +168,8 @@ class Stream:
                 if not complete:
                     return
                 self._handshake_deadline = None
-                self._doors.hand_up.add(LegOpened(self.leg), preferred=True)
+                opened = LegOpened(self.leg, tls.server_name)
+                self._doors.hand_up.add(opened, preferred=True)
             plain, ended = tls.read()
         except ssl.SSLError:
             self._send_records(tls)  # the alert that says why

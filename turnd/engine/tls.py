@@ -8,8 +8,39 @@ only bytes that wait, never a call to be repeated with the same arguments.
 from __future__ import annotations
 
 import ssl
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 _CHUNK = 65_536
+
+
+class _NamedObject(ssl.SSLObject):
+    """The library tells a server's callback whom the client asks for, and forgets it then."""
+
+    server_name: str | None = None
+
+
+def remember_server_name(
+    context: ssl.SSLContext, choose: Callable[[str | None], ssl.SSLContext | None]
+) -> None:
+    """Let sessions of a context know whom their clients ask for (`TlsSession.server_name`).
+
+    `choose` says by which other context such a client is served; None: by this one.
+    """
+
+    def asked(
+        connection: ssl.SSLObject | ssl.SSLSocket, server_name: str | None, _: ssl.SSLContext
+    ) -> None:
+        if isinstance(connection, _NamedObject) and server_name is not None:
+            connection.server_name = server_name.lower().removesuffix(".")
+        chosen = choose(server_name)
+        if chosen is not None:
+            connection.context = chosen
+
+    context.sslobject_class = _NamedObject
+    context.sni_callback = asked
 
 
 class TlsSession:
@@ -21,6 +52,15 @@ class TlsSession:
         self._incoming = ssl.MemoryBIO()
         self._outgoing = ssl.MemoryBIO()
         self._object = context.wrap_bio(self._incoming, self._outgoing, server_side=True)
+
+    @property
+    def server_name(self) -> str | None:
+        """Whom the client asked for, once the handshake is complete, as `LegOpened` tells it.
+
+        Known where the context remembers it (`remember_server_name`).
+        """
+        named = self._object
+        return named.server_name if isinstance(named, _NamedObject) else None
 
     def feed(self, data_untrusted: bytes) -> None:
         """Take bytes from the socket."""

@@ -29,6 +29,7 @@ from cryptography.hazmat.primitives.serialization import (
 )
 
 from turnd.engine.base import TlsIdentity, TlsSettings
+from turnd.engine.tls import remember_server_name
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -94,7 +95,7 @@ class Certificates:
         self._seen = self._file_states()
         self._served = [self._load(pair) for pair in self._pairs]
         self.context = _new_context()
-        self.context.sni_callback = self._choose
+        remember_server_name(self.context, lambda name: self._serve(name).context)
 
     def settings(self) -> TlsSettings:
         """What an engine serves by: of now, while its context goes with every reload."""
@@ -139,11 +140,6 @@ class Certificates:
                 if wanted in served.info.names:
                     return served
         return self._served[0]
-
-    def _choose(
-        self, connection: ssl.SSLObject | ssl.SSLSocket, server_name: str | None, _: ssl.SSLContext
-    ) -> None:
-        connection.context = self._serve(server_name).context
 
     def _load(self, pair: Pair) -> _Served:
         certificate, key = pair

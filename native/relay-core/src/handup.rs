@@ -44,8 +44,9 @@ pub enum Event {
         /// The message.
         data: Box<[u8]>,
     },
-    /// A stream is ready: at once for TCP, after the handshake for TLS.
-    Opened(Leg),
+    /// A stream is ready: at once for TCP, after the handshake for TLS; and whom the client asked
+    /// for by SNI.
+    Opened(Leg, Option<Box<str>>),
     /// A stream has ended; its relays are closed already.
     Closed(Leg, CloseReason),
 }
@@ -122,8 +123,8 @@ impl HandUp {
     }
 
     /// Queues that a stream is ready.
-    pub fn opened(&self, leg: Leg) {
-        self.lock().opened.push_back(Event::Opened(leg));
+    pub fn opened(&self, leg: Leg, server_name: Option<Box<str>>) {
+        self.lock().opened.push_back(Event::Opened(leg, server_name));
     }
 
     /// Queues that a stream has ended.
@@ -175,7 +176,7 @@ fn cost(data: &[u8]) -> usize {
 fn cost_of(event: &Event) -> usize {
     match event {
         Event::Message { data, .. } => cost(data),
-        Event::Opened(_) | Event::Closed(..) => 0,
+        Event::Opened(..) | Event::Closed(..) => 0,
     }
 }
 
@@ -269,7 +270,7 @@ mod tests {
 
     fn port(event: &Event) -> u16 {
         match event {
-            Event::Message { leg, .. } | Event::Opened(leg) | Event::Closed(leg, _) => {
+            Event::Message { leg, .. } | Event::Opened(leg, _) | Event::Closed(leg, _) => {
                 leg.client.port()
             }
         }
@@ -290,7 +291,7 @@ mod tests {
         queue.message(leg(1, 3), b"m", Standing::Stranger);
         queue.message(leg(1, 2), b"m", Standing::Known);
         queue.closed(leg(1, 4), CloseReason::Client, Standing::Stranger);
-        queue.opened(leg(1, 1));
+        queue.opened(leg(1, 1), None);
         assert_eq!(take(&queue, 9).iter().map(port).collect::<Vec<_>>(), [1, 2, 3, 4]);
     }
 
@@ -331,7 +332,7 @@ mod tests {
             let lanes = queues.lanes(standing);
             assert!((ROOM / 2..=ROOM).contains(&lanes.len), "{}", lanes.len);
         }
-        queue.opened(leg(1, 1));
+        queue.opened(leg(1, 1), None);
         queue.closed(leg(2, 1), CloseReason::Client, Standing::Stranger);
         let all = take(&queue, 10_000);
         assert!(all.len() <= 2 * ROOM + 2);

@@ -47,7 +47,10 @@ impl Classes {
                 let parts = (legs.leg(py, leg)?, data.as_ref()).into_pyobject(py)?;
                 legs.addresses.named_tuple(py, &self.client_message, parts)
             }
-            Event::Opened(leg) => self.leg_opened.bind(py).call1((legs.leg(py, leg)?,)),
+            Event::Opened(leg, server_name) => {
+                let told = (legs.leg(py, leg)?, server_name.as_deref());
+                self.leg_opened.bind(py).call1(told)
+            }
             Event::Closed(leg, reason) => {
                 let reason = &self.close_reasons[*reason as usize];
                 self.leg_closed.bind(py).call1((legs.leg(py, leg)?, reason))

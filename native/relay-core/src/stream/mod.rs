@@ -162,6 +162,12 @@ impl Stream {
         self.opened
     }
 
+    /// Whom a client by TLS asked for (SNI): lower case, without a final dot. Told once, when the
+    /// stream has become ready.
+    pub fn take_server_name(&mut self) -> Option<Box<str>> {
+        self.session.as_mut()?.take_server_name()
+    }
+
     /// Why the stream is to be closed by now, if it is.
     #[must_use]
     pub fn overdue(&self, now: Nanos) -> Option<CloseReason> {

@@ -54,6 +54,7 @@ pub(super) struct Session {
     /// What is to be encrypted.
     plaintext: Vec<u8>,
     deadline: Nanos,
+    server_name: Option<Box<str>>,
 }
 
 enum State {
@@ -77,6 +78,7 @@ impl Session {
             cut: Vec::new(),
             plaintext: Vec::new(),
             deadline,
+            server_name: None,
         };
         if first_bytes.len() <= LARGEST_CUT {
             session.state = State::Greeting { acceptor: Box::default(), heard: 0, config };
@@ -88,6 +90,11 @@ impl Session {
     /// When the handshake must be complete.
     pub(super) fn deadline(&self) -> Nanos {
         self.deadline
+    }
+
+    /// Whom the client asked for, told once: lower case, without a final dot.
+    pub(super) fn take_server_name(&mut self) -> Option<Box<str>> {
+        self.server_name.take()
     }
 
     pub(super) fn is_handshaking(&self) -> bool {
@@ -130,7 +137,10 @@ impl Session {
     ) -> Result<bool, Broken> {
         if let State::Greeting { acceptor, heard, config } = &mut self.state {
             match greet(acceptor, &data_untrusted[*heard..], config, backlog)? {
-                Some(connection) => self.state = State::Agreed(Box::new(connection)),
+                Some((connection, name)) => {
+                    self.state = State::Agreed(Box::new(connection));
+                    self.server_name = name;
+                }
                 None => *heard = data_untrusted.len(),
             }
         }
@@ -195,20 +205,25 @@ impl Session {
     }
 }
 
-/// Listens to the client's hello. Returns the connection that it is for, once it is whole.
+/// Listens to the client's hello. Returns the connection that it is for, and whom it asks for, once
+/// it is whole.
 fn greet(
     acceptor: &mut Acceptor,
     mut news_untrusted: &[u8],
     config: &TlsConfig,
     backlog: &mut Backlog,
-) -> Result<Option<UnbufferedServerConnection>, Broken> {
+) -> Result<Option<(UnbufferedServerConnection, Option<Box<str>>)>, Broken> {
     while !news_untrusted.is_empty() {
         acceptor.read_tls(&mut news_untrusted).map_err(|_| Broken)?;
         match acceptor.accept() {
             Ok(None) => {}
             Ok(Some(accepted)) => {
-                let config = config.for_client(&accepted.client_hello());
-                return UnbufferedServerConnection::new(config).map(Some).map_err(|_| Broken);
+                let hello = accepted.client_hello();
+                let name = hello.server_name().map(|name| {
+                    name.strip_suffix('.').unwrap_or(name).to_ascii_lowercase().into_boxed_str()
+                });
+                let connection = UnbufferedServerConnection::new(config.for_client(&hello));
+                return connection.map(|ours| Some((ours, name))).map_err(|_| Broken);
             }
             Err((_, mut alert)) => {
                 alert.write_all(backlog.end()).map_err(|_| Broken)?;

@@ -108,7 +108,8 @@ impl<D: Driver> Worker<D> {
             let progress =
                 connection.stream.readable(self.arena.bytes_mut(slot), &mut self.scratch);
             if progress.opened {
-                self.shared.hand_up.opened(connection.leg);
+                let server_name = connection.stream.take_server_name();
+                self.shared.hand_up.opened(connection.leg, server_name);
                 self.handed_up = true;
             }
             let bytes = self.arena.bytes(slot, progress.filled);

@@ -67,6 +67,7 @@ struct Worker {
     now: Nanos,
     frames: Vec<Vec<u8>>,
     opened: usize,
+    server_name: Option<Box<str>>,
     end: Option<CloseReason>,
     slot: Vec<u8>,
     scratch: Scratch,
@@ -79,6 +80,7 @@ impl Worker {
             now: 0,
             frames: Vec::new(),
             opened: 0,
+            server_name: None,
             end: None,
             slot: vec![0; SLOT_SIZE],
             scratch: Scratch::default(),
@@ -89,7 +91,10 @@ impl Worker {
     fn turn(&mut self) {
         while self.end.is_none() {
             let progress = self.stream.readable(&mut self.slot, &mut self.scratch);
-            self.opened += usize::from(progress.opened);
+            if progress.opened {
+                self.opened += 1;
+                self.server_name = self.stream.take_server_name();
+            }
             let filled = &self.slot[..progress.filled];
             let mut at = 0;
             loop {

@@ -58,6 +58,21 @@ fn a_stream_opens_when_the_client_has_finished() {
 }
 
 #[test]
+fn a_stream_knows_whom_its_client_asked_for() {
+    for (name, expected) in [
+        ("localhost", Some("localhost")),
+        ("Turn.Example.ORG", Some("turn.example.org")),
+        ("127.0.0.1", None),
+    ] {
+        for version in [&TLS12, &TLS13] {
+            let hello = Hello { version, name, ..Hello::default() };
+            let (worker, _client) = shaken(&config(), &hello);
+            assert_eq!(worker.server_name.as_deref(), expected);
+        }
+    }
+}
+
+#[test]
 fn what_was_read_before_belongs_to_the_handshake() {
     for cut in [1, 4, 5, 30, usize::MAX] {
         let (ours, theirs) = pair();

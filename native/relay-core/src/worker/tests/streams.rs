@@ -51,7 +51,7 @@ impl Worker<Played> {
     fn ends(&self) -> Vec<(u64, CloseReason)> {
         let end = |event| match event {
             Event::Closed(leg, reason) => Some((leg.stream, reason)),
-            Event::Opened(_) | Event::Message { .. } => None,
+            Event::Opened(..) | Event::Message { .. } => None,
         };
         self.events().into_iter().filter_map(end).collect()
     }
@@ -64,7 +64,7 @@ fn call() -> (Worker<Played>, UnixStream, Arc<RelayShared>) {
     let client = worker.give_stream(leg, None, b"");
     let relay = worker.give_relay_to(2, leg);
     worker.arrive(&[]);
-    assert_eq!(worker.events(), [Event::Opened(leg)]);
+    assert_eq!(worker.events(), [Event::Opened(leg, None)]);
     worker.driver.log.clear();
     (worker, client, relay)
 }
