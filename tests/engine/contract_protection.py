@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from tests.engine.worlds import World
 
 ANNOUNCED = "203.0.113.7"
+ANNOUNCED_LATER = "203.0.113.8"
 
 
 class Protection:
@@ -139,6 +140,24 @@ class OwnAddresses:
         world.engine.protect([TransportAddress("::", other.relayed.port)], {ANNOUNCED: LOOPBACK})
         one.send(channel_data(b"no", CHANNEL + 7))
         await world.dropped(forbidden_peer=1)
+
+    async def test_a_relay_keeps_the_address_that_was_announced_when_it_was_opened(
+        self, world: World
+    ) -> None:
+        """The server's address changes: who is known by the old one stays so, and is reached."""
+        world.engine.protect([], {ANNOUNCED: LOOPBACK})
+        old = Allocation(world)
+        world.engine.protect([], {ANNOUNCED: LOOPBACK, ANNOUNCED_LATER: LOOPBACK})
+        new = Allocation(world)
+        of_new = PeerAddress(TransportAddress(ANNOUNCED_LATER, new.relayed.port))
+        world.engine.permit(old.relay, ANNOUNCED_LATER, world.clock.now + 300)
+        world.engine.permit(new.relay, ANNOUNCED, world.clock.now + 300)
+        old.send(send_indication(of_new, b"from the old"))
+        data, _ = await new.client.receive()
+        assert data_of(data) == (self.announced(old), b"from the old")
+        new.send(send_indication(self.announced(old), b"from the new"))
+        data, _ = await old.client.receive()
+        assert data_of(data) == (of_new, b"from the new")
 
     async def test_channels_follow_when_announced_addresses_change(self, world: World) -> None:
         one, other = self.own(world)

@@ -420,7 +420,8 @@ class RelayEngine(Protocol):
         host. `own_addresses`: announced host → bound host of every relay address that clients may
         address each other at. There only ports that are relayed at that moment are reachable;
         packets to an announced host go to its bound host, and what comes from a bound host is
-        shown as from the announced one.
+        shown as from the announced one. Of several that were announced for one bound host the last
+        is in force; a relay stays known by the one that was in force when it was opened.
         """
         ...
 

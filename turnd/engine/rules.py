@@ -7,6 +7,8 @@ Rules of the house
     2.  A channel remembers whether its target needs a look per packet (`guarded`): a port that is
         protected somewhere, or an address of ours. All others never meet that code.
     3.  Deadlines are compared with `now < deadline` where the packet is; `tidy` only saves memory.
+    4.  A relay keeps the shown host that was in force when it was opened: its client has told
+        others of that one, and their permissions name it.
 """
 
 from __future__ import annotations
@@ -89,6 +91,7 @@ class Relay:
         "counters",
         "deadline",
         "drops",
+        "face",
         "last_from_client",
         "last_to_client",
         "permissions",
@@ -107,6 +110,8 @@ class Relay:
         self.bound = bound
         self.deadline = deadline
         self.transmit = transmit
+        self.face: str | None = None
+        """The announced host that it was opened under; None: not known to be ours."""
         self.client: Client | None = None
         self.permissions: dict[str, float] = {}
         """Deadlines by shown host."""
@@ -152,6 +157,7 @@ class Rules:
 
     def add(self, relay: Relay, buckets: Iterable[BucketId] = ()) -> None:
         """A relayed transport address is bound."""
+        relay.face = self._announced_of.get(relay.bound.host)
         self.relays[relay.relay_id] = relay
         self._relayed[relay.bound] = relay
         self.name_buckets(relay, buckets)
@@ -310,7 +316,11 @@ class Rules:
         """The sender of a peer's datagram as clients know it."""
         shown = shown_address(source)
         announced = self._announced_of.get(shown.host)
-        return PeerAddress(shown if announced is None else shown._replace(host=announced))
+        if announced is None:
+            return PeerAddress(shown)
+        relay = self._relayed.get(shown)
+        face = None if relay is None else relay.face
+        return PeerAddress(shown._replace(host=face or announced))
 
     def tidy(self, now: float) -> None:
         """Drop expired permissions and channels of a bounded number of relays."""

@@ -71,8 +71,9 @@ impl Engine {
     }
 
     /// What may never be reached; `own`: announced and bound host of every relay address.
-    pub fn protect(&self, endpoints: &[SocketAddr], own: &[(IpAddr, IpAddr)]) {
+    pub fn protect(&mut self, endpoints: &[SocketAddr], own: &[(IpAddr, IpAddr)]) {
         let protection = Arc::new(Protection::new(endpoints, own));
+        self.protection = protection.clone();
         for worker in 0..self.workers() {
             self.order(worker, Order::Protect(protection.clone()));
         }

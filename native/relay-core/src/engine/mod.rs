@@ -19,6 +19,7 @@ use crate::io::probe::IoChoice;
 use crate::leg::{Leg, Transport};
 use crate::orders::Order;
 use crate::rules::bucket::Bucket;
+use crate::rules::protection::Protection;
 use crate::rules::relay::RelayShared;
 use crate::stream::StreamSettings;
 use crate::stream::tls::{Identity, TlsConfig, TlsConfigError, server_config};
@@ -178,6 +179,8 @@ pub struct Engine {
     streams: HashMap<u64, Leg>,
     buckets: HashMap<u64, Weak<Bucket>>,
     limited: HashMap<u64, Arc<Bucket>>,
+    /// What the workers were told last.
+    protection: Arc<Protection>,
     answers: Answers,
     drops: Drops,
     closings: bool,
@@ -211,6 +214,7 @@ impl Engine {
             streams: HashMap::new(),
             buckets: HashMap::new(),
             limited: HashMap::new(),
+            protection: Arc::default(),
             answers: Answers::default(),
             drops: Drops::default(),
             closings: false,

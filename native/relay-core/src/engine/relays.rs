@@ -57,7 +57,8 @@ impl Engine {
         )?;
         self.opened = self.opened.wrapping_add(1);
         let shared = Arc::new(RelayShared::new(nanos(deadline)));
-        self.shared.around.relayed.add(bound, shared.clone());
+        let face = self.protection.announced(bound.ip());
+        self.shared.around.relayed.add(bound, shared.clone(), face);
         let purses = self.purses(buckets);
         let relay =
             NewRelay { id, socket, is_ipv4: bound.is_ipv4(), purses, shared: shared.clone() };

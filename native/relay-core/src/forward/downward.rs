@@ -33,7 +33,7 @@ impl Forwarder {
         let number = channel.as_ref().map(|channel| channel.number);
         let peer = match channel {
             Some(channel) => channel.peer,
-            None => self.table.protection.shown(datagram.from),
+            None => self.table.protection.shown(datagram.from, &self.around.relayed),
         };
         if !relay.permits(Host::from(peer), now) {
             return self.drop_of(place, Drop::NoPermission, datagram.segments().count() as u64);
@@ -110,7 +110,7 @@ impl Forwarder {
     pub fn icmp_from_peer(&mut self, token: Token, icmp: &Icmp, now: Nanos) {
         let Some(relay) = find(&mut self.table.relays, token) else { return };
         let place = token.place() as u32;
-        let peer = self.table.protection.shown(icmp.target);
+        let peer = self.table.protection.shown(icmp.target, &self.around.relayed);
         let tenant = relay.client.and_then(|client| self.table.clients.get_mut(client));
         let Some(tenant) = tenant.filter(|_| now < relay.shared.deadline()) else {
             return self.drop_of(place, Drop::Expired, 1);

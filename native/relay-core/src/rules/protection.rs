@@ -17,12 +17,20 @@ pub type IsLocal = dyn Fn(IpAddr) -> bool + Send + Sync;
 
 /// Every relayed transport address at this moment, of all workers.
 #[derive(Debug, Default)]
-pub struct Relayed(RwLock<HashMap<SocketAddr, Arc<RelayShared>>>);
+pub struct Relayed(RwLock<HashMap<SocketAddr, Known>>);
+
+#[derive(Debug)]
+struct Known {
+    relay: Arc<RelayShared>,
+    /// The announced host that it was opened under: its client has told others of that one.
+    face: Option<IpAddr>,
+}
 
 impl Relayed {
-    /// A relayed transport address is bound.
-    pub fn add(&self, bound: SocketAddr, relay: Arc<RelayShared>) {
-        self.0.write().unwrap_or_else(PoisonError::into_inner).insert(bound, relay);
+    /// A relayed transport address is bound, and shown by `face` as long as it lives.
+    pub fn add(&self, bound: SocketAddr, relay: Arc<RelayShared>, face: Option<IpAddr>) {
+        let known = Known { relay, face };
+        self.0.write().unwrap_or_else(PoisonError::into_inner).insert(bound, known);
     }
 
     /// It is no more.
@@ -32,7 +40,11 @@ impl Relayed {
 
     fn is_live(&self, bound: SocketAddr, now: Nanos) -> bool {
         let relays = self.0.read().unwrap_or_else(PoisonError::into_inner);
-        relays.get(&bound).is_some_and(|relay| now < relay.deadline())
+        relays.get(&bound).is_some_and(|known| now < known.relay.deadline())
+    }
+
+    fn face(&self, bound: SocketAddr) -> Option<IpAddr> {
+        self.0.read().unwrap_or_else(PoisonError::into_inner).get(&bound)?.face
     }
 }
 
@@ -120,11 +132,20 @@ impl Protection {
         }
     }
 
+    /// The announced host of a bound one that is in force: of several the last.
+    #[must_use]
+    pub fn announced(&self, bound: IpAddr) -> Option<IpAddr> {
+        self.announced_of.get(&bound).copied()
+    }
+
     /// A peer as clients know it.
     #[must_use]
-    pub fn shown(&self, source: SocketAddr) -> SocketAddr {
-        match self.announced_of.get(&source.ip()) {
-            Some(announced) => SocketAddr::new(*announced, source.port()),
+    pub fn shown(&self, source: SocketAddr, relayed: &Relayed) -> SocketAddr {
+        match self.announced(source.ip()) {
+            Some(announced) => {
+                let face = relayed.face(unscoped(source)).unwrap_or(announced);
+                SocketAddr::new(face, source.port())
+            }
             None => source,
         }
     }
@@ -219,7 +240,7 @@ mod tests {
         let case = Case::new(&[]);
         assert!(case.forbids("203.0.113.5:50000") && case.forbids("10.0.0.5:50000"));
         let relay = Arc::new(RelayShared::new(101));
-        case.relayed.add(at("10.0.0.5:50000"), relay.clone());
+        case.relayed.add(at("10.0.0.5:50000"), relay.clone(), None);
         assert!(!case.forbids("203.0.113.5:50000") && !case.forbids("10.0.0.5:50000"));
         relay.set_deadline(100);
         assert!(case.forbids("203.0.113.5:50000"));
@@ -232,11 +253,26 @@ mod tests {
     fn both_faces_are_one_address() {
         let case = Case::new(&[]);
         assert_eq!(case.protection.target(at("203.0.113.5:7")), at("10.0.0.5:7"));
-        assert_eq!(case.protection.shown(at("10.0.0.5:7")), at("203.0.113.5:7"));
+        let shown = case.protection.shown(at("10.0.0.5:7"), &case.relayed);
+        assert_eq!(shown, at("203.0.113.5:7"));
         assert_eq!(case.protection.target(at("192.0.2.1:7")), at("192.0.2.1:7"));
         assert!(case.protection.is_guarded(at("203.0.113.5:7")));
         assert!(case.protection.is_guarded(at("10.0.0.5:7")));
         assert!(!case.protection.is_guarded(at("192.0.2.1:7")));
+    }
+
+    #[test]
+    fn a_relay_keeps_the_face_that_it_was_opened_under() {
+        let relayed = Relayed::default();
+        let face = "203.0.113.5".parse().ok();
+        relayed.add(at("10.0.0.5:7"), Arc::new(RelayShared::new(101)), face);
+        let bound = "10.0.0.5".parse().unwrap();
+        let own = [(face.unwrap(), bound), ("203.0.113.6".parse().unwrap(), bound)];
+        let protection = Protection::new(&[], &own);
+        assert_eq!(protection.shown(at("10.0.0.5:7"), &relayed), at("203.0.113.5:7"));
+        assert_eq!(protection.shown(at("10.0.0.5:8"), &relayed), at("203.0.113.6:8"));
+        assert_eq!(protection.target(at("203.0.113.5:7")), at("10.0.0.5:7"));
+        assert_eq!(protection.target(at("203.0.113.6:7")), at("10.0.0.5:7"));
     }
 
     #[test]
