@@ -205,6 +205,9 @@ impl Session {
     }
 }
 
+/// The connection that a client is served by, and whom it asks for.
+type Greeted = (UnbufferedServerConnection, Option<Box<str>>);
+
 /// Listens to the client's hello. Returns the connection that it is for, and whom it asks for, once
 /// it is whole.
 fn greet(
@@ -212,7 +215,7 @@ fn greet(
     mut news_untrusted: &[u8],
     config: &TlsConfig,
     backlog: &mut Backlog,
-) -> Result<Option<(UnbufferedServerConnection, Option<Box<str>>)>, Broken> {
+) -> Result<Option<Greeted>, Broken> {
     while !news_untrusted.is_empty() {
         acceptor.read_tls(&mut news_untrusted).map_err(|_| Broken)?;
         match acceptor.accept() {
