@@ -108,7 +108,7 @@ def test_where_nothing_was_measured_there_is_no_quantile() -> None:
 
 def test_reasons_are_there_before_they_happen() -> None:
     found = samples(
-        engine=EngineCounters(drops={Drop.TOO_BIG: 7}, faults=4),
+        engine=EngineCounters(drops={Drop.TOO_BIG: 7}, faults=4, icmp_errors=6),
         streams_closed={CloseReason.GARBAGE: 2},
         streams_refused={StreamRefusal.TOTAL: 3},
         streams_opened={Transport.TCP: 4},
@@ -117,6 +117,7 @@ def test_reasons_are_there_before_they_happen() -> None:
         count = 7 if drop is Drop.TOO_BIG else 0
         assert value(found, "turnd_packets_dropped_total", reason=drop) == count
     assert value(found, "turnd_engine_faults_total") == 4
+    assert value(found, "turnd_icmp_errors_total") == 6
     for reason in CloseReason:
         count = 2 if reason is CloseReason.GARBAGE else 0
         assert value(found, "turnd_streams_closed_total", reason=reason) == count

@@ -7,6 +7,7 @@ import socket
 import ssl
 import tempfile
 from abc import abstractmethod
+from contextlib import contextmanager
 from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
@@ -14,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from tests.e2e.certificates import Authority
 from tests.engine.worlds import LOOPBACK, SETTINGS, Clock, Party, StreamClient, World
+from tests.ports import closed_port
 from tests.waiting import LIMIT, eventually
 from turnd.engine.base import Leg, LegOpened, ListenerSettings, TlsIdentity, TlsSettings, Transport
 from turnd.engine.portable import PortableEngine
@@ -22,6 +24,8 @@ from turnd.stun.addresses import ClientAddress, PeerAddress, ServerAddress, Tran
 from turnd.stun.framing import StreamFramer
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from turnd.engine.base import ListenerId, RelayEngine
 
 
@@ -133,6 +137,11 @@ class SocketWorld(World):
     def refuse(self, peer: Party) -> PeerAddress:
         # Broadcasting without SO_BROADCAST is EACCES, as with a firewall that rejects.
         return PeerAddress(TransportAddress("255.255.255.255", peer.address.port))
+
+    @contextmanager
+    def nowhere(self, host: str = LOOPBACK) -> Iterator[PeerAddress]:
+        with closed_port(socket.SOCK_DGRAM, host) as port:
+            yield PeerAddress(TransportAddress(host, port))
 
     def adopt(
         self,

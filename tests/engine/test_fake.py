@@ -6,7 +6,13 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.engine import contract, contract_bounds, contract_protection, contract_streams
+from tests.engine import (
+    contract,
+    contract_bounds,
+    contract_icmp,
+    contract_protection,
+    contract_streams,
+)
 from tests.engine.worlds import LOOPBACK, SETTINGS, FakeWorld
 from turnd.engine.base import (
     ListenerSettings,
@@ -44,6 +50,10 @@ class TestIndications(contract.Indications):
 
 class TestFailures(contract.Failures):
     pass
+
+
+class TestIcmp(contract_icmp.Icmp):
+    """See the contract."""
 
 
 class TestWaiting(contract_bounds.Waiting):

@@ -9,6 +9,7 @@ import pytest
 from tests.engine import (
     contract,
     contract_bounds,
+    contract_icmp,
     contract_protection,
     contract_sockets,
     contract_streams,
@@ -44,6 +45,10 @@ class TestIndications(contract.Indications):
 
 class TestFailures(contract.Failures):
     pass
+
+
+class TestIcmp(contract_icmp.Icmp):
+    """See the contract."""
 
 
 class TestWaiting(contract_bounds.Waiting):

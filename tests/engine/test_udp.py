@@ -10,7 +10,6 @@ import pytest
 from tests.engine.contract import ANSWER, REQUEST, Allocation, channel_data, send_indication
 from tests.engine.socket_worlds import PortableWorld
 from tests.engine.worlds import LOOPBACK, SETTINGS
-from tests.ports import closed_port
 from turnd.engine import sockets
 from turnd.engine.base import ClientMessage, Leg, RelayId, Transport
 from turnd.engine.forwarding import Forwarder
@@ -18,13 +17,10 @@ from turnd.engine.rules import Rules
 from turnd.engine.udp import BATCH, UdpRelay
 from turnd.stun import attributes
 from turnd.stun.addresses import (
-    ChannelNumber,
     ClientAddress,
-    PeerAddress,
     ServerAddress,
     TransportAddress,
 )
-from turnd.stun.message import decode_untrusted
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -34,6 +30,8 @@ if TYPE_CHECKING:
 
 _IP_MTU_DISCOVER = 10
 _IP_RECVERR = 11
+_PROBE, _OMIT = 3, 5
+"""Modes of the option: the Don't Fragment bit, and none; neither believes what ICMP says."""
 
 
 @pytest.fixture
@@ -146,55 +144,6 @@ async def test_more_than_a_batch_passes(world: PortableWorld) -> None:
         assert (await allocation.client.receive())[0] == channel_data(bytes([index]))
 
 
-async def test_an_icmp_error_closes_nothing(world: PortableWorld) -> None:
-    allocation = Allocation(world)
-    with closed_port(socket.SOCK_DGRAM) as port:
-        closed = PeerAddress(TransportAddress(LOOPBACK, port))
-        world.engine.bind_channel(allocation.relay, ChannelNumber(0x4001), closed, 9e9)
-        allocation.send(channel_data(b"to nobody", 0x4001))
-        assert (await allocation.client.receive())[0][:2] == b"\0\x17"
-    allocation.answer(b"after the error")
-    assert (await allocation.client.receive())[0] == channel_data(b"after the error")
-    await allocation.passes()
-    assert world.engine.counters().relays == 1
-
-
-@pytest.mark.parametrize(
-    ("host", "error"),
-    [(LOOPBACK, attributes.IcmpValue(3, 3)), ("::1", attributes.IcmpValue(1, 4))],
-)
-async def test_an_icmp_error_is_told_to_the_client(
-    world: PortableWorld, host: str, error: attributes.IcmpValue
-) -> None:
-    """Port unreachable, of either IP version; the packets after it go out all the same."""
-    client, peer = world.client(), world.peer(host)
-    relay, relayed = world.open_relay(world.leg(client), host)
-    world.permit(relay, peer)
-    with closed_port(socket.SOCK_DGRAM, host) as port:
-        closed = PeerAddress(TransportAddress(host, port))
-        for _ in range(3):
-            client.send(send_indication(closed, b"to nobody"), world.leg(client).local)
-            client.send(send_indication(peer.address, b"to somebody"), world.leg(client).local)
-            assert await peer.receive() == (b"to somebody", relayed)
-            told = decode_untrusted((await client.receive())[0])
-            assert told.get(attributes.XOR_PEER_ADDRESS) == closed
-            assert told.get(attributes.ICMP) == error
-            assert not told.has(attributes.DATA)
-    assert world.drops() == {}
-
-
-async def test_an_icmp_error_about_a_peer_without_permission_is_not_told(
-    world: PortableWorld,
-) -> None:
-    allocation = Allocation(world)
-    with closed_port(socket.SOCK_DGRAM, "127.0.0.9") as port:
-        closed = PeerAddress(TransportAddress("127.0.0.9", port))
-        world.engine.bind_channel(allocation.relay, ChannelNumber(0x4001), closed, 9e9)
-        allocation.send(channel_data(b"to nobody", 0x4001))
-        await world.dropped(no_permission=1)
-    await allocation.passes()
-
-
 @pytest.mark.parametrize("host", [LOOPBACK, "0.0.0.0"])
 async def test_an_icmp_error_of_a_client_disturbs_no_other(world: PortableWorld, host: str) -> None:
     listener = world.engine.listen(TransportAddress(host, 0), SETTINGS)
@@ -234,13 +183,13 @@ def test_dont_fragment_holds_for_one_datagram() -> None:
         relay.transmit_unfragmented(b"whole", (LOOPBACK, 9))
         with pytest.raises(PermissionError):
             relay.transmit_unfragmented(b"", (LOOPBACK, 9))
-        assert spy.modes == [2, 2]
-        assert sock.getsockopt(socket.IPPROTO_IP, _IP_MTU_DISCOVER) == 0
+        assert spy.modes == [_PROBE, _PROBE]
+        assert sock.getsockopt(socket.IPPROTO_IP, _IP_MTU_DISCOVER) == _OMIT
 
 
-async def test_clients_never_get_fragments(world: PortableWorld) -> None:
+async def test_what_is_long_reaches_clients_in_fragments(world: PortableWorld) -> None:
     listener = world.engine._legs.udp_listeners[world.listener]
-    assert listener.sock.getsockopt(socket.IPPROTO_IP, _IP_MTU_DISCOVER) == 2
+    assert listener.sock.getsockopt(socket.IPPROTO_IP, _IP_MTU_DISCOVER) == _OMIT
 
 
 async def test_a_relay_may_take_any_port(world: PortableWorld) -> None:

@@ -8,6 +8,7 @@ What a test waits for is always an effect that can be seen, with a limit.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from tests.waiting import LIMIT, eventually
@@ -30,7 +31,8 @@ from turnd.stun.addresses import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
+    from contextlib import AbstractContextManager
 
     from turnd.engine.base import Event, ListenerId, RelayCounters, RelayEngine, RelayId
 
@@ -126,6 +128,10 @@ class World(ABC):
     @abstractmethod
     def refuse(self, peer: Party) -> PeerAddress:
         """An address that sending to fails with an error other than a full queue."""
+
+    @abstractmethod
+    def nowhere(self, host: str = LOOPBACK) -> AbstractContextManager[PeerAddress]:
+        """An address where nobody listens, which is told by ICMP."""
 
     @abstractmethod
     async def close(self) -> None: ...
@@ -269,6 +275,12 @@ class FakeWorld(World):
     def refuse(self, peer: Party) -> PeerAddress:
         self.engine.refused[peer.address] = 113
         return PeerAddress(peer.address)
+
+    @contextmanager
+    def nowhere(self, host: str = LOOPBACK) -> Iterator[PeerAddress]:
+        address = TransportAddress(host, self.free_port(host))
+        self.engine.closed.add(address)
+        yield PeerAddress(address)
 
     async def connect(
         self, transport: Transport, settings: ListenerSettings = SETTINGS, first_bytes: bytes = b""

@@ -167,6 +167,11 @@ def _relay(engine: EngineCounters) -> Iterator[Metric]:
         "reason",
         _with_zeros(Drop, engine.drops),
     )
+    yield CounterMetricFamily(
+        "turnd_icmp_errors_total",
+        "ICMP errors for packets to peers that clients were told of.",
+        engine.icmp_errors,
+    )
     yield _gauge("turnd_relays", "Open relay sockets.", engine.relays)
 
 

@@ -12,6 +12,9 @@ Rules of the house
     5.  Every queue has a bound; at the bound a packet is dropped and counted by reason.
     6.  Bandwidth is a matter of packets, never of requests: one that finds no room in a token
         bucket of its relay is dropped and counted, and no verb is refused for it.
+    7.  An ICMP error that a packet to a peer met with is told to the client in a Data indication
+        (RFC 8656 section 11.5) while the peer's host has a permission, channel or not; of each
+        relay at most `ICMP_PER_SECOND`, since whoever can make a router complain is no client.
 
 The engine relays by itself what needs no decision: ChannelData and Send indications from a client
 to its peers, peers' datagrams to their client as ChannelData or Data indications. What everybody
@@ -44,6 +47,9 @@ ListenerId = NewType("ListenerId", int)
 RelayId = NewType("RelayId", int)
 BucketId = NewType("BucketId", int)
 """A token bucket. Whoever names it in `limit` and `open_relay` chooses the number."""
+
+ICMP_PER_SECOND = 10
+"""ICMP errors that a client is told of each relay."""
 
 
 class Transport(StrEnum):
@@ -98,6 +104,7 @@ class Drop(StrEnum):
     HAND_UP_FULL = "hand_up_full"  # more messages waiting for a decision than the bound allows
     EXPIRED = "expired"  # the allocation has ended, its relay is about to close
     BANDWIDTH = "bandwidth"  # over the rate of its allocation, of its user or of the server
+    ICMP_RATE = "icmp_rate"  # an ICMP error beyond those that a client is told of
 
 
 class CloseReason(StrEnum):
@@ -257,6 +264,8 @@ class EngineCounters:
     """Plain Binding requests that the engine answered itself."""
     challenges: int = 0
     """First requests that the engine challenged itself."""
+    icmp_errors: int = 0
+    """ICMP errors for packets to peers that clients were told of."""
     over_budget: int = 0
     """Requests of either kind that it left without an answer, since the budget was used up."""
     faults: int = 0

@@ -25,6 +25,7 @@ from turnd.engine.frames import FrameReader
 from turnd.engine.handup import HandUp
 from turnd.engine.rules import Client, Relay, Rules
 from turnd.engine.sockaddr import SockAddr, raw_address, shown_address
+from turnd.stun.attributes import IcmpValue
 from turnd.stun.errors import DecodeError
 
 if TYPE_CHECKING:
@@ -101,6 +102,8 @@ class FakeNetwork:
         """How many relays may be open; None: any number."""
         self.refused: dict[TransportAddress, int] = {}
         """The errno with which sending to an address fails, a client's or a peer's."""
+        self.closed: set[TransportAddress] = set()
+        """Peers' addresses where nobody listens: an ICMP error comes back."""
         self._clock = clock
         self._rules = Rules(lambda host: self.hosts is None or host in self.hosts)
         self._forwarder = Forwarder(self._rules)
@@ -159,6 +162,10 @@ class FakeNetwork:
         """
         shown = shown_address(target)
         self._may_fail(shown)
+        if shown in self.closed:
+            unreachable = IcmpValue(1, 4) if ":" in shown.host else IcmpValue(3, 3)
+            self._forwarder.icmp_from_peer(relay, target, unreachable, self._clock())
+            return
         self.sent_to_peer.append(SentToPeer(relay.relay_id, shown, data, dont_fragment))
         for other in list(self._rules.relays.values()):
             if other.bound == shown:

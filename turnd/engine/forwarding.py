@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from turnd.engine.base import Drop
 from turnd.engine.buckets import Direction, admit
+from turnd.engine.icmp import IcmpRate
 from turnd.engine.indications import SEND, decode_send_untrusted, encode_data, encode_icmp
 from turnd.engine.tally import reason_of
 from turnd.stun.attribute_values import MAGIC_COOKIE
@@ -142,11 +143,20 @@ class Forwarder:
             self._drop(relay, Drop.EXPIRED)
         elif now >= relay.permissions.get(peer.host, now):
             self._drop(relay, Drop.NO_PERMISSION)
+        elif not self._admits_icmp(relay, now):
+            self._drop(relay, Drop.ICMP_RATE)
         else:
             try:
                 client.transmit(encode_icmp(peer, icmp, self._random_bytes(12)), client.address)
             except OSError as error:
                 self._drop(relay, reason_of(error))
+            else:
+                self._tally.icmp_errors += 1
+
+    @staticmethod
+    def _admits_icmp(relay: Relay, now: float) -> bool:
+        rate = relay.icmp_rate = relay.icmp_rate or IcmpRate(now)
+        return rate.admits(now)
 
     def from_peer(self, relay: Relay, data: bytes, source: SockAddr, now: float) -> None:
         """Handle a datagram that reached a relayed transport address (sections 11.3, 12.7)."""

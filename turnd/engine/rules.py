@@ -15,7 +15,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from turnd.engine.base import (
     BucketId,
@@ -36,6 +36,9 @@ from turnd.stun.addresses import (
     PeerAddress,
     TransportAddress,
 )
+
+if TYPE_CHECKING:
+    from turnd.engine.icmp import IcmpRate
 
 Transmit = Callable[[bytes, Any], object]
 """Sends bytes to an address of the transmitter's own kind; raises OSError when it cannot."""
@@ -92,6 +95,7 @@ class Relay:
         "deadline",
         "drops",
         "face",
+        "icmp_rate",
         "last_from_client",
         "last_to_client",
         "permissions",
@@ -122,6 +126,8 @@ class Relay:
         self.counters = RelayCounters()
         self.last_from_client = self.last_to_client = 0.0
         self.drops: dict[Drop, int] | None = None
+        self.icmp_rate: IcmpRate | None = None
+        """Of a relay that has met with one."""
 
     def report(self) -> RelayReport:
         """What was counted here, a snapshot."""
@@ -348,4 +354,5 @@ class Rules:
             dict(self.tally.drops),
             relays=len(self.relays),
             streams=streams,
+            icmp_errors=self.tally.icmp_errors,
         )

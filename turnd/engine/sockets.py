@@ -1,11 +1,14 @@
 """UDP sockets as the portable engine needs them: bound, non-blocking, with the right IP options.
 
-Fragmentation (RFC 8656 sections 14 and 15)
-    Towards peers the Don't Fragment bit is 0 unless a Send indication has DONT-FRAGMENT: the
-    RFC's alternate behaviour, since a socket does not tell the bit of what it received. Towards
-    clients it is always set, which is stricter than the RFC: what was wrapped for the client is
-    longer than what the peer measured the path with, and a packet that does not fit is dropped and
-    counted rather than sent in fragments that NATs and firewalls lose silently.
+Fragmentation (RFC 8656 sections 13 to 15)
+    The Don't Fragment bit is 0 unless a Send indication has DONT-FRAGMENT: the RFC's alternate
+    behaviour, since a socket does not tell the bit of what it received.
+    On IPv4 what an ICMP error says of a path's MTU is not believed (`OMIT`, and `PROBE` with the
+    bit): who forges one could make all our packets to a host small, and a packet with the bit shall
+    meet the narrow place each time, so that its client is told each time. The other mode that sends
+    without the bit (`DONT`) would keep such errors from the error queue.
+    On IPv6 no router fragments, so that the error has to be believed: what is longer leaves in
+    fragments from then on.
 """
 
 from __future__ import annotations
@@ -29,8 +32,9 @@ _IP_MTU_DISCOVER = 10
 _IP_RECVERR = 11
 _IPV6_MTU_DISCOVER = 23
 _IPV6_RECVERR = 25
-_FRAGMENT_FREELY = 0
-_NEVER_FRAGMENT = 2
+_FRAGMENT_FREELY_IPV4 = 5  # IP_PMTUDISC_OMIT
+_FRAGMENT_FREELY_IPV6 = 0  # IPV6_PMTUDISC_DONT
+_NEVER_FRAGMENT = 3  # IP_PMTUDISC_PROBE, IPV6_PMTUDISC_PROBE
 
 _PKTINFO_IPV4 = struct.Struct("@I4s4s")
 _PKTINFO_IPV6 = struct.Struct("@16sI")
@@ -112,11 +116,12 @@ def missing_buffers(sock: socket.socket, settings: ListenerSettings) -> list[str
 
 
 def let_fragment(sock: socket.socket, allowed: bool) -> None:
-    """Whether what the socket sends may be fragmented; else a packet too big is EMSGSIZE."""
-    mode = _FRAGMENT_FREELY if allowed else _NEVER_FRAGMENT
+    """Whether what the socket sends may be fragmented; else too big for our link is EMSGSIZE."""
     if sock.family == socket.AF_INET6:
+        mode = _FRAGMENT_FREELY_IPV6 if allowed else _NEVER_FRAGMENT
         sock.setsockopt(socket.IPPROTO_IPV6, _IPV6_MTU_DISCOVER, mode)
     else:
+        mode = _FRAGMENT_FREELY_IPV4 if allowed else _NEVER_FRAGMENT
         sock.setsockopt(socket.IPPROTO_IP, _IP_MTU_DISCOVER, mode)
 
 

@@ -18,6 +18,8 @@ class Tally:
 
     def __init__(self) -> None:
         self.drops: dict[Drop, int] = dict.fromkeys(Drop, 0)
+        self.icmp_errors = 0
+        """Those that clients were told of."""
         self._retired: dict[tuple[ListenerId, Transport], RelayCounters] = {}
 
     def drop(self, reason: Drop) -> None:

@@ -36,7 +36,7 @@ class UdpListener:
         forwarder: Forwarder,
         hand_up: HandUp,
     ) -> None:
-        sockets.let_fragment(sock, allowed=False)
+        sockets.let_fragment(sock, allowed=True)
         self.listener_id = listener_id
         self.sock = sock
         self.settings = settings

@@ -54,11 +54,13 @@ pub enum Drop {
     Expired,
     /// A token bucket is empty.
     Bandwidth,
+    /// An ICMP error beyond those that a client is told of.
+    IcmpRate,
 }
 
 impl Drop {
     /// Every reason, in the order of the counters.
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 13] = [
         Self::NotStun,
         Self::NoAllocation,
         Self::NoChannel,
@@ -71,6 +73,7 @@ impl Drop {
         Self::HandUpFull,
         Self::Expired,
         Self::Bandwidth,
+        Self::IcmpRate,
     ];
 
     /// The reason's name outside.
@@ -89,6 +92,7 @@ impl Drop {
             Self::HandUpFull => "hand_up_full",
             Self::Expired => "expired",
             Self::Bandwidth => "bandwidth",
+            Self::IcmpRate => "icmp_rate",
         }
     }
 

@@ -81,6 +81,7 @@ pub(crate) fn engine<'py>(
     fields.set_item("streams", counters.streams)?;
     fields.set_item("bindings_answered", counters.bindings)?;
     fields.set_item("challenges", counters.challenges)?;
+    fields.set_item("icmp_errors", counters.icmp_errors)?;
     fields.set_item("over_budget", counters.over_budget)?;
     fields.set_item("faults", counters.faults)?;
     fields.set_item("latency", latency(py, &counters.latency, seconds(counters.latency_total))?)?;

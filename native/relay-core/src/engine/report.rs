@@ -21,6 +21,8 @@ pub struct EngineCounters {
     pub bindings: u64,
     /// First requests that were challenged.
     pub challenges: u64,
+    /// ICMP errors that clients were told of.
+    pub icmp_errors: u64,
     /// Requests of either kind that the budget held back.
     pub over_budget: u64,
     /// Faults of ours that were survived.
@@ -51,6 +53,7 @@ impl Engine {
             streams: self.streams.len(),
             bindings: 0,
             challenges: 0,
+            icmp_errors: 0,
             over_budget: 0,
             faults: 0,
             latency: [0; BUCKETS],
@@ -68,6 +71,7 @@ impl Engine {
             add(&mut all.drops, &counters.drops.get());
             all.bindings += counters.bindings.get();
             all.challenges += counters.challenges.get();
+            all.icmp_errors += counters.icmp_errors.get();
             all.over_budget += counters.over_budget.get();
             all.faults += counters.faults.get();
             let (counts, sum) = counters.latency.get();

@@ -118,6 +118,9 @@ impl Forwarder {
         if !relay.permits(Host::from(peer), now) {
             return self.drop_of(place, Drop::NoPermission, 1);
         }
+        if !relay.icmp.admits(now) {
+            return self.drop_of(place, Drop::IcmpRate, 1);
+        }
         let mut id = [0; 12];
         self.random.fill(&mut id);
         let message = encode_icmp(peer, icmp.kind, icmp.code, icmp.mtu, &id);
@@ -139,6 +142,7 @@ impl Forwarder {
                 }
             }
         }
+        self.counters.icmp_errors.add(1);
     }
 }
 

@@ -55,6 +55,8 @@ pub struct WorkerCounters {
     pub bindings: Count,
     /// First requests that were challenged.
     pub challenges: Count,
+    /// ICMP errors that clients were told of.
+    pub icmp_errors: Count,
     /// Requests of either kind that the budget held back.
     pub over_budget: Count,
     /// Faults of ours that a turn ended with.

@@ -13,7 +13,7 @@ use crate::io::Token;
 use crate::io::outbox::RunMark;
 use crate::leg::{Host, Leg};
 use crate::places::Places;
-use crate::time::Nanos;
+use crate::time::{Nanos, SECOND};
 
 /// What of a relay is known outside of its worker.
 #[derive(Debug)]
@@ -48,6 +48,28 @@ impl RelayShared {
     }
 }
 
+/// How many ICMP errors a client was told of: whoever can make a router complain is no client.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct IcmpRate {
+    since: Nanos,
+    told: u8,
+}
+
+impl IcmpRate {
+    /// At most so many in each second that begins with an error.
+    pub const PER_SECOND: u8 = 10;
+
+    /// Whether one more may be told; if so it is counted.
+    pub fn admits(&mut self, now: Nanos) -> bool {
+        if now.saturating_sub(self.since) >= SECOND {
+            *self = Self { since: now, told: 0 };
+        }
+        let has_room = self.told < Self::PER_SECOND;
+        self.told += u8::from(has_room);
+        has_room
+    }
+}
+
 /// One relayed transport address and what it lets pass.
 #[derive(Debug)]
 pub struct Relay {
@@ -71,6 +93,8 @@ pub struct Relay {
     pub runs: bool,
     /// Whether its worker receives from the socket.
     pub watched: bool,
+    /// The ICMP errors that its client was told of lately.
+    pub icmp: IcmpRate,
     /// What is known of it outside.
     pub shared: Arc<RelayShared>,
     /// The family of the address it is bound to.

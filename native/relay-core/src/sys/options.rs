@@ -1,10 +1,14 @@
 //! Socket options as the engine needs them.
 //!
-//! Fragmentation (RFC 8656 sections 14 and 15): towards peers the Don't Fragment bit is 0 unless a
-//! Send indication has DONT-FRAGMENT; towards clients it is always set, which is stricter than the
-//! RFC: what was wrapped for the client is longer than what the peer measured the path with, and a
-//! packet that does not fit is dropped and counted rather than sent in fragments that NATs and
-//! firewalls lose silently.
+//! Fragmentation (RFC 8656 sections 13 to 15): the Don't Fragment bit is 0 unless a Send indication
+//! has DONT-FRAGMENT: the RFC's alternate behaviour, since a socket does not tell the bit of what it
+//! received.
+//!
+//! On IPv4 what an ICMP error says of a path's MTU is not believed (OMIT, and PROBE with the bit):
+//! who forges one could make all our packets to a host small, and a packet with the bit shall meet
+//! the narrow place each time, so that its client is told each time. The other mode that sends
+//! without the bit (DONT) would keep such errors from the error queue. On IPv6 no router fragments,
+//! so that the error has to be believed: what is longer leaves in fragments from then on.
 
 use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd, RawFd};
@@ -60,7 +64,7 @@ pub fn granted_buffers(socket: BorrowedFd<'_>) -> io::Result<Buffers> {
 pub fn prepare_listener(socket: BorrowedFd<'_>, wildcard: bool, stamped: bool) -> io::Result<()> {
     let ipv6 = is_ipv6(socket)?;
     let fd = socket.as_raw_fd();
-    let_fragment(fd, ipv6, false)?;
+    let_fragment(fd, ipv6, true)?;
     if wildcard && ipv6 {
         set(fd, libc::IPPROTO_IPV6, libc::IPV6_RECVPKTINFO, 1)?;
     } else if wildcard {
@@ -97,16 +101,16 @@ fn prepare(fd: RawFd, stamped: bool) -> io::Result<()> {
     Ok(())
 }
 
-/// Whether what a socket sends may be fragmented; else a packet too big is EMSGSIZE.
+/// Whether what a socket sends may be fragmented; else a packet too big for our link is EMSGSIZE.
 ///
 /// # Errors
 /// What the kernel says.
 pub fn let_fragment(fd: RawFd, ipv6: bool, allowed: bool) -> io::Result<()> {
     if ipv6 {
-        let mode = if allowed { libc::IPV6_PMTUDISC_DONT } else { libc::IPV6_PMTUDISC_DO };
+        let mode = if allowed { libc::IPV6_PMTUDISC_DONT } else { libc::IPV6_PMTUDISC_PROBE };
         set(fd, libc::IPPROTO_IPV6, libc::IPV6_MTU_DISCOVER, mode)
     } else {
-        let mode = if allowed { libc::IP_PMTUDISC_DONT } else { libc::IP_PMTUDISC_DO };
+        let mode = if allowed { libc::IP_PMTUDISC_OMIT } else { libc::IP_PMTUDISC_PROBE };
         set(fd, libc::IPPROTO_IP, libc::IP_MTU_DISCOVER, mode)
     }
 }
@@ -168,15 +172,18 @@ mod tests {
         value
     }
 
+    const FREELY_IPV4: (i32, i32) = (libc::IP_MTU_DISCOVER, libc::IP_PMTUDISC_OMIT);
+    const FREELY_IPV6: (i32, i32) = (libc::IPV6_MTU_DISCOVER, libc::IPV6_PMTUDISC_DONT);
+
     #[test]
-    fn a_listener_never_fragments_and_tells_where_packets_came_to() {
-        for (host, level, mode, told) in [
-            ("0.0.0.0:0", libc::IPPROTO_IP, libc::IP_MTU_DISCOVER, libc::IP_PKTINFO),
-            ("[::]:0", libc::IPPROTO_IPV6, libc::IPV6_MTU_DISCOVER, libc::IPV6_RECVPKTINFO),
+    fn a_listener_fragments_freely_and_tells_where_packets_came_to() {
+        for (host, level, (mode, freely), told) in [
+            ("0.0.0.0:0", libc::IPPROTO_IP, FREELY_IPV4, libc::IP_PKTINFO),
+            ("[::]:0", libc::IPPROTO_IPV6, FREELY_IPV6, libc::IPV6_RECVPKTINFO),
         ] {
             let socket = UdpSocket::bind(host).unwrap();
             prepare_listener(socket.as_fd(), false, false).unwrap();
-            assert_eq!(get(socket.as_fd(), level, mode), 2);
+            assert_eq!(get(socket.as_fd(), level, mode), freely);
             assert_eq!(get(socket.as_fd(), level, told), 0);
             let stamps = |s: &UdpSocket| get(s.as_fd(), libc::SOL_SOCKET, libc::SO_TIMESTAMPNS);
             assert_eq!(stamps(&socket), 0);
@@ -189,13 +196,13 @@ mod tests {
 
     #[test]
     fn a_relay_fragments_freely_and_keeps_icmp_errors() {
-        for (host, level, mode, kept) in [
-            ("127.0.0.1:0", libc::IPPROTO_IP, libc::IP_MTU_DISCOVER, libc::IP_RECVERR),
-            ("[::1]:0", libc::IPPROTO_IPV6, libc::IPV6_MTU_DISCOVER, libc::IPV6_RECVERR),
+        for (host, level, (mode, freely), kept) in [
+            ("127.0.0.1:0", libc::IPPROTO_IP, FREELY_IPV4, libc::IP_RECVERR),
+            ("[::1]:0", libc::IPPROTO_IPV6, FREELY_IPV6, libc::IPV6_RECVERR),
         ] {
             let socket = UdpSocket::bind(host).unwrap();
             prepare_relay(socket.as_fd(), host.starts_with('['), false).unwrap();
-            assert_eq!(get(socket.as_fd(), level, mode), 0);
+            assert_eq!(get(socket.as_fd(), level, mode), freely);
             assert_eq!(get(socket.as_fd(), level, kept), 1);
             assert_eq!(get(socket.as_fd(), libc::SOL_UDP, libc::UDP_GRO), 1);
         }

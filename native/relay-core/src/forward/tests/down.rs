@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::sys::errors::Icmp;
+use crate::time::SECOND;
 use crate::wire::attributes::number;
 use crate::wire::message::{DATA_INDICATION, Stun};
 
@@ -151,4 +152,18 @@ fn an_icmp_error_is_told_where_there_is_a_permission() {
     bench.shared.set_deadline(NOW);
     bench.forwarder.icmp_from_peer(bench.token, &icmp(PEER), NOW);
     bench.expect_drop(Drop::Expired, 1);
+}
+
+#[test]
+fn of_many_icmp_errors_a_client_is_told_some() {
+    let icmp = Icmp { target: at(PEER), kind: 3, code: 3, mtu: 0 };
+    let mut bench = Bench::new();
+    let told = |bench: &Bench| bench.forwarder.counters.icmp_errors.get();
+    for _ in 0..13 {
+        bench.forwarder.icmp_from_peer(bench.token, &icmp, NOW);
+    }
+    assert_eq!((bench.transmit(0).packets, told(&bench)), (10, 10));
+    assert_eq!(bench.drops().1, [(Drop::IcmpRate, 3)]);
+    bench.forwarder.icmp_from_peer(bench.token, &icmp, NOW + SECOND);
+    assert_eq!(told(&bench), 11);
 }

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use super::bucket::Purse;
 use super::protection::Protection;
-use super::relay::{Channel, Client, Relay, RelayShared, Way};
+use super::relay::{Channel, Client, IcmpRate, Relay, RelayShared, Way};
 use crate::address::RawAddress;
 use crate::io::Token;
 use crate::io::outbox::RunMark;
@@ -118,6 +118,7 @@ impl Table {
             run: RunMark::default(),
             runs: true,
             watched: false,
+            icmp: IcmpRate::default(),
             shared: new.shared,
             is_ipv4: new.is_ipv4,
         });
