@@ -9,6 +9,7 @@ import pytest
 from tests.engine import (
     contract,
     contract_bounds,
+    contract_discovery,
     contract_icmp,
     contract_protection,
     contract_sockets,
@@ -69,6 +70,10 @@ class TestProtection(contract_protection.Protection):
 
 class TestOwnAddresses(contract_protection.OwnAddresses):
     pass
+
+
+class TestDiscovery(contract_discovery.Discovery):
+    """See the contract."""
 
 
 class TestStreams(contract_streams.Streams):

@@ -156,6 +156,12 @@ class ListenerSettings:
     """Seconds from a frame's first byte to its last."""
     tls: TlsSettings | None = None
     """Needed to adopt TLS streams."""
+    answers_bindings: bool = True
+    """Whether the engine may answer plain Binding requests itself; else they are handed up, since
+    there is more to say than it knows. Holds for UDP from `listen` on."""
+    classic_bindings: bool = False
+    """Whether Binding requests by UDP without magic cookie (RFC 3489) are handed up; else they are
+    `Drop.NOT_STUN`. Holds from `listen` on."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -467,8 +473,18 @@ class RelayEngine(Protocol):
         """
         ...
 
-    def send_to_client(self, leg: Leg, data: bytes) -> None:
-        """Send a STUN message to a client, from the address it came to."""
+    def send_to_client(self, leg: Leg, data: bytes, from_: ServerAddress | None = None) -> None:
+        """Send a STUN message to a client, from the address it came to.
+
+        By UDP one that is longer than the path's MTU leaves in fragments: who made it so long wants
+        that (PADDING, RFC 5780 section 7.6).
+
+        Args:
+            leg: whose client it is for.
+            data: the message.
+            from_: for UDP, another of our endpoints that it is to leave from (RFC 5780). Without a
+                listener there nothing is sent.
+        """
         ...
 
     def poll(self) -> Sequence[Event]:

@@ -29,6 +29,7 @@ from turnd.engine.base import (
 )
 from turnd.engine.budget import AnswerBudget
 from turnd.engine.fake_network import FakeNetwork, FakeRelay, FakeStream
+from turnd.engine.legs import as_if_to
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -243,13 +244,16 @@ class FakeEngine(FakeNetwork):
         self._note("protect", endpoints, dict(own_addresses))
         self._rules.protect(endpoints, own_addresses)
 
-    def send_to_client(self, leg: Leg, data: bytes) -> None:
+    def send_to_client(self, leg: Leg, data: bytes, from_: ServerAddress | None = None) -> None:
         """Send a STUN message to a client."""
-        self._note("send_to_client", leg, data)
-        if not self.is_open(leg):
+        self._note("send_to_client", leg, data, *(() if from_ is None else (from_,)))
+        way: Leg | None = leg
+        if from_ is not None and not leg.transport.is_stream:
+            way = as_if_to(leg, from_, self._endpoints)
+        if way is None or not self.is_open(way):
             return
         try:
-            self._deliver_to_client(data, leg)
+            self._deliver_to_client(data, way)
         except OSError as error:
             self._rules.tally.send_failed(error)
 

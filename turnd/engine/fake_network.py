@@ -20,7 +20,7 @@ from turnd.engine.base import (
     RelayId,
     Transport,
 )
-from turnd.engine.forwarding import Forwarder
+from turnd.engine.forwarding import Forwarder, FromClient, or_classic
 from turnd.engine.frames import FrameReader
 from turnd.engine.handup import HandUp
 from turnd.engine.rules import Client, Relay, Rules
@@ -212,7 +212,11 @@ class FakeNetwork:
 
     def _from_client(self, leg: Leg, data: bytes) -> None:
         client = self._rules.clients.get(leg)
-        if not self._forwarder.from_client(client, data, self._clock()):
+        settings = self._settings.get(leg.listener)
+        forward: FromClient = self._forwarder.from_client
+        if settings is not None and settings.classic_bindings and not leg.transport.is_stream:
+            forward = or_classic(forward)
+        if not forward(client, data, self._clock()):
             self._hand_up.add(ClientMessage(leg, data), preferred=client is not None)
 
     def _close_relay(self, relay: RelayId) -> None:

@@ -7,6 +7,7 @@ rare has a method of its own.
 from __future__ import annotations
 
 import errno
+from collections.abc import Callable
 from os import urandom
 from typing import TYPE_CHECKING
 
@@ -16,17 +17,18 @@ from turnd.engine.icmp import IcmpRate
 from turnd.engine.indications import SEND, decode_send_untrusted, encode_data, encode_icmp
 from turnd.engine.tally import reason_of
 from turnd.stun.attribute_values import MAGIC_COOKIE
+from turnd.stun.classic import is_classic_binding_untrusted
 from turnd.stun.errors import DecodeError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from turnd.engine.rules import Channel, Client, Relay, Rules, Transmit
     from turnd.engine.sockaddr import SockAddr
     from turnd.stun.addresses import PeerAddress
     from turnd.stun.attributes import IcmpValue
 
 UP, DOWN = Direction
+FromClient = Callable[["Client | None", bytes, float], bool]
+"""`Forwarder.from_client`."""
 _COOKIE = MAGIC_COOKIE.to_bytes(4, "big")
 _TOLD_BY_ICMP = frozenset(
     {
@@ -218,3 +220,12 @@ class Forwarder:
         if relay is not None:
             drops = relay.drops = relay.drops or {}
             drops[reason] = drops.get(reason, 0) + 1
+
+
+def or_classic(forward: FromClient) -> FromClient:
+    """The same where a Binding request of RFC 3489 is for Python to decide on too."""
+
+    def from_client(client: Client | None, data: bytes, now: float) -> bool:
+        return not is_classic_binding_untrusted(data) and forward(client, data, now)
+
+    return from_client

@@ -10,11 +10,29 @@ from typing import TYPE_CHECKING
 
 from turnd.engine.base import Leg, ListenerId, ListenerSettings
 from turnd.engine.rules import Client, Rules
+from turnd.stun.addresses import WILDCARDS
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from turnd.engine.rules import Transmit
     from turnd.engine.streams import Stream
     from turnd.engine.udp import UdpListener
+    from turnd.stun.addresses import ServerAddress, TransportAddress
+
+
+def as_if_to(
+    leg: Leg, local: ServerAddress, endpoints: Mapping[ListenerId, TransportAddress]
+) -> Leg | None:
+    """The leg of a UDP client as if it had come to another address; None: no listener is there."""
+    everywhere = None
+    for listener, endpoint in endpoints.items():
+        if endpoint == local:
+            return leg._replace(listener=listener, local=local)
+        same_port = (endpoint.family, endpoint.port) == (local.family, local.port)
+        if endpoint.host in WILDCARDS and same_port:
+            everywhere = leg._replace(listener=listener, local=local)
+    return everywhere
 
 
 class Legs:
@@ -51,6 +69,24 @@ class Legs:
             return None if stream is None else (stream.transmit, None)
         listener = self.udp_listeners.get(leg.listener)
         return None if listener is None else listener.route_to(leg)
+
+    def answer(self, leg: Leg, data: bytes, from_: ServerAddress | None) -> None:
+        """Send a message to a leg, by UDP from another endpoint of ours where one is named.
+
+        Raises:
+            OSError: a socket does not take it.
+        """
+        if leg.transport.is_stream:
+            stream = self.streams.get(leg)
+            if stream is not None:
+                stream.answer(data)
+            return
+        way: Leg | None = leg
+        if from_ is not None:
+            endpoints = {each: listener.endpoint for each, listener in self.udp_listeners.items()}
+            way = as_if_to(leg, from_, endpoints)
+        if way is not None and way.listener in self.udp_listeners:
+            self.udp_listeners[way.listener].answer(way, data)
 
     def remember(self, client: Client) -> None:
         """Let the leg's packets find their client."""

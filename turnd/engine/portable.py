@@ -282,16 +282,10 @@ class PortableEngine:
         """What may never be reached."""
         self._rules.protect(endpoints, own_addresses)
 
-    def send_to_client(self, leg: Leg, data: bytes) -> None:
+    def send_to_client(self, leg: Leg, data: bytes, from_: ServerAddress | None = None) -> None:
         """Send a STUN message to a client."""
         try:
-            if not leg.transport.is_stream:
-                route = self._legs.route_to(leg)
-                if route is not None:
-                    transmit, address = route
-                    transmit(data, address)
-            elif (stream := self._streams.get(leg)) is not None:
-                stream.answer(data)
+            self._legs.answer(leg, data, from_)
         except OSError as error:
             self._rules.tally.send_failed(error)
         self._pump.plan_wake()

@@ -6,11 +6,13 @@ a batch by the caller. A read that fails is a pending error of an earlier send, 
 
 from __future__ import annotations
 
+import errno
 import select
 from typing import TYPE_CHECKING, Any
 
 from turnd.engine import sockets
 from turnd.engine.base import ClientMessage, Leg, ListenerId, ListenerSettings, RelayId, Transport
+from turnd.engine.forwarding import or_classic
 from turnd.engine.rules import Client, Relay, Transmit
 from turnd.engine.sockaddr import SockAddr, raw_address, shown_address
 from turnd.engine.sockets import LARGEST_DATAGRAM
@@ -43,7 +45,8 @@ class UdpListener:
         self.endpoint = ServerAddress(sockets.bound_address(sock))
         self.clients: dict[Any, Client] = {}
         """By what `key_of` makes of a leg."""
-        self._forwarder = forwarder
+        forward = forwarder.from_client
+        self._forward = or_classic(forward) if settings.classic_bindings else forward
         self._hand_up = hand_up
 
     def key_of(self, leg: Leg) -> Any:
@@ -54,11 +57,29 @@ class UdpListener:
         """How to send to a leg: the function and its second argument."""
         return self.sock.sendto, raw_address(leg.client)
 
+    def answer(self, leg: Leg, data: bytes) -> None:
+        """Send a message of ours, in fragments where it is longer than the path's MTU.
+
+        Raises:
+            OSError: the socket does not take it.
+        """
+        transmit, address = self.route_to(leg)
+        try:
+            transmit(data, address)
+        except OSError as error:
+            if error.errno != errno.EMSGSIZE:
+                raise
+            sockets.let_fragment(self.sock, allowed=True)
+            try:
+                transmit(data, address)
+            finally:
+                sockets.let_fragment(self.sock, allowed=False)
+
     def ready(self, _mask: int, now: float) -> None:
         """Read what has arrived, a bounded batch."""
         receive = self.sock.recvfrom
         client_of = self.clients.get
-        forward = self._forwarder.from_client
+        forward = self._forward
         for _ in range(BATCH):
             try:
                 data, source = receive(LARGEST_DATAGRAM)
@@ -97,7 +118,7 @@ class WildcardUdpListener(UdpListener):
     def ready(self, _mask: int, now: float) -> None:
         """Read what has arrived, a bounded batch."""
         receive = self.sock.recvmsg
-        forward = self._forwarder.from_client
+        forward = self._forward
         for _ in range(BATCH):
             try:
                 data, ancillary, _, source = receive(LARGEST_DATAGRAM, sockets.ANCILLARY_SPACE)

@@ -49,8 +49,12 @@ Attributes = Sequence[tuple[Attribute[Any], Any]]
 """Attributes and their values, in the order they are sent."""
 
 TRANSACTION_ID_SIZE = 12
+CLASSIC_TRANSACTION_ID_SIZE = 16
+"""Of RFC 3489, which has no magic cookie in front of it."""
 
 _HEADER = Struct("!HHI12s")
+_TYPE_AND_LENGTH_SIZE = 4
+_COOKIE = MAGIC_COOKIE.to_bytes(4, "big")
 _TWO_UINT16 = Struct("!HH")
 _PADDING = (b"", bytes(3), bytes(2), bytes(1))
 _SHA1 = IntegrityAlgorithm.SHA1
@@ -68,7 +72,7 @@ class Message:
     Attributes:
         method: a `Method`, or another number below 4096.
         message_class: request, indication, success or error response.
-        transaction_id: 12 bytes.
+        transaction_id: 12 bytes; 16 in a message of RFC 3489.
         attributes: numbers and values without padding, in the message's order, as far as they
             count (see the module).
         has_fingerprint: whether it ends with FINGERPRINT, which has then been checked.
@@ -86,13 +90,15 @@ class Message:
         "transaction_id",
     )
 
-    def __init__(self, data_untrusted: bytes) -> None:
+    def __init__(self, data_untrusted: bytes, *, classic: bool) -> None:
         size = len(data_untrusted)
         if size < HEADER_SIZE:
             raise DecodeError(f"{size} bytes are no STUN message")
         message_type, length, cookie, transaction_id = _HEADER.unpack_from(data_untrusted)
-        if message_type > 0x3FFF or cookie != MAGIC_COOKIE:
+        if message_type > 0x3FFF or (cookie != MAGIC_COOKIE and not classic):
             raise DecodeError("the first bits or the magic cookie are not those of STUN")
+        if cookie != MAGIC_COOKIE:
+            transaction_id = data_untrusted[_TYPE_AND_LENGTH_SIZE:HEADER_SIZE]
         if length % 4 or length != size - HEADER_SIZE:
             raise DecodeError(f"length {length} in a message of {size} bytes")
         self._data = data_untrusted
@@ -181,6 +187,11 @@ class Message:
         )
 
     @property
+    def is_classic(self) -> bool:
+        """Whether the message is one of RFC 3489, without magic cookie."""
+        return len(self.transaction_id) == CLASSIC_TRANSACTION_ID_SIZE
+
+    @property
     def size(self) -> int:
         """Bytes that were received, attributes that do not count included."""
         return len(self._data)
@@ -207,14 +218,18 @@ class Message:
         return integrity_holds(self._data, offset, value, key, algorithm)
 
 
-def decode_untrusted(data_untrusted: bytes) -> Message:
+def decode_untrusted(data_untrusted: bytes, *, classic: bool = False) -> Message:
     """The message that a datagram or a frame of a stream holds, and nothing but.
+
+    Args:
+        data_untrusted: as it came.
+        classic: whether one of RFC 3489 is a message too, which has no magic cookie.
 
     Raises:
         DecodeError: it is no STUN message, its lengths lie, FINGERPRINT is wrong or not the last
             attribute, or the integrity that counts has a size that it cannot have.
     """
-    return Message(data_untrusted)
+    return Message(data_untrusted, classic=classic)
 
 
 def _check_fingerprint(data: bytes, offset: int, length: int) -> None:
@@ -248,7 +263,7 @@ def encode_message(
     Args:
         method: a `Method`, or another number below 4096.
         message_class: request, indication, success or error response.
-        transaction_id: 12 bytes.
+        transaction_id: 12 bytes; 16 make it a message of RFC 3489, without magic cookie.
         attributes: with values as their codecs take them.
         integrity: what to sign it with.
         fingerprint: whether to end it with FINGERPRINT.
@@ -256,7 +271,7 @@ def encode_message(
     Raises:
         ValueError: a value, the method or the transaction id does not fit, or all is too long.
     """
-    if len(transaction_id) != TRANSACTION_ID_SIZE:
+    if len(transaction_id) not in (TRANSACTION_ID_SIZE, CLASSIC_TRANSACTION_ID_SIZE):
         raise ValueError(f"a transaction id of {len(transaction_id)} bytes")
     header = (join_type(method, message_class), transaction_id)
     body = b"".join(
@@ -291,4 +306,5 @@ def _message(header: tuple[int, bytes], body: bytes, still_to_come: int = 0) -> 
     length = len(body) + still_to_come
     if length > 0xFFFF:
         raise ValueError(f"a message of {length} bytes is too long")
-    return _HEADER.pack(message_type, length, MAGIC_COOKIE, transaction_id) + body
+    cookie = _COOKIE if len(transaction_id) == TRANSACTION_ID_SIZE else b""
+    return _TWO_UINT16.pack(message_type, length) + cookie + transaction_id + body

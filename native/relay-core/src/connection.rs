@@ -1,5 +1,6 @@
 //! A TCP or TLS connection among a worker's tables.
 
+use crate::forward::HandedUp;
 use crate::io::Token;
 use crate::leg::Leg;
 use crate::stream::Stream;
@@ -16,6 +17,8 @@ pub struct Connection {
     pub client: Option<u32>,
     /// Index of its ledger.
     pub ledger: u32,
+    /// Binding requests that Python wants to see.
+    pub handed_up: HandedUp,
     /// Whether it is among those to be flushed when the turn ends.
     pub unflushed: bool,
     /// Whether it is among those to be read in the next turn.

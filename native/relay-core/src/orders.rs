@@ -8,7 +8,7 @@ use std::sync::mpsc::{Receiver, SyncSender};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::counters::Traffic;
-use crate::forward::Listener;
+use crate::forward::{HandedUp, Listener};
 use crate::leg::{CloseReason, Host, Leg};
 use crate::rules::bucket::Purse;
 use crate::rules::protection::Protection;
@@ -40,6 +40,8 @@ pub struct Adoption {
     pub first_bytes: Vec<u8>,
     /// Index of its ledger.
     pub ledger: u32,
+    /// Binding requests that Python wants to see.
+    pub handed_up: HandedUp,
 }
 
 /// Where a relay's client is found.

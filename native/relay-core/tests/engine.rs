@@ -185,7 +185,7 @@ fn requests_are_handed_up_and_answers_leave_from_where_they_were_asked() {
         }
         let leg = world.leg(&client);
         assert_eq!(events, [Event::Message { leg, data: allocate.into() }]);
-        world.engine.send_to_client(&leg, b"answer");
+        world.engine.send_to_client(&leg, b"answer", None);
         assert_eq!(receive(&client), (b"answer".to_vec(), world.server));
         let binding = [&[0, 1, 0, 0, 0x21, 0x12, 0xA4, 0x42][..], &[5; 12]].concat();
         client.send_to(&binding, world.server).unwrap();

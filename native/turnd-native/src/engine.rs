@@ -230,8 +230,15 @@ impl Engine {
         Ok(())
     }
 
-    fn send_to_client(&mut self, leg: &Bound<'_, PyAny>, data: &[u8]) -> Result<()> {
-        self.core.send_to_client(&self.legs.read(leg)?, data);
+    #[pyo3(signature = (leg, data, from_=None))]
+    fn send_to_client(
+        &mut self,
+        leg: &Bound<'_, PyAny>,
+        data: &[u8],
+        from_: Option<&Bound<'_, PyAny>>,
+    ) -> Result<()> {
+        let from = from_.map(socket_address).transpose()?;
+        self.core.send_to_client(&self.legs.read(leg)?, data, from);
         Ok(())
     }
 

@@ -3,6 +3,7 @@
 use pyo3::prelude::*;
 use pyo3::pybacked::PyBackedStr;
 use relay_core::engine::ListenerSettings;
+use relay_core::forward::HandedUp;
 use relay_core::io::probe::IoChoice;
 use relay_core::stream::tls::Identity;
 use relay_core::wire::challenge::Challenge;
@@ -29,6 +30,10 @@ pub(crate) fn listener(settings: &Bound<'_, PyAny>) -> Result<ListenerSettings> 
         handshake_timeout: settings.getattr("handshake_timeout")?.extract()?,
         frame_timeout: settings.getattr("frame_timeout")?.extract()?,
         identities,
+        handed_up: HandedUp {
+            plain: !settings.getattr("answers_bindings")?.extract::<bool>()?,
+            classic: settings.getattr("classic_bindings")?.extract()?,
+        },
     })
 }
 

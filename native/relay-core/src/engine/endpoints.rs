@@ -51,6 +51,7 @@ impl Engine {
                 receives: own.is_some(),
                 endpoint: bound,
                 ledger,
+                handed_up: settings.handed_up,
             };
             self.order_now(worker, Order::Listen(listener));
         }

@@ -14,6 +14,7 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use crate::counters::{Drops, Traffic};
+use crate::forward::HandedUp;
 use crate::handup::Event;
 use crate::io::probe::IoChoice;
 use crate::leg::{Leg, Transport};
@@ -82,6 +83,8 @@ pub struct ListenerSettings {
     pub frame_timeout: f64,
     /// Certificates of TLS streams, the default first; none: no TLS.
     pub identities: Vec<Identity>,
+    /// Binding requests that the caller wants to see.
+    pub handed_up: HandedUp,
 }
 
 impl ListenerSettings {
@@ -97,7 +100,7 @@ impl ListenerSettings {
         };
         let tls =
             if self.identities.is_empty() { None } else { Some(server_config(&self.identities)?) };
-        Ok(Streams { settings, tls })
+        Ok(Streams { settings, tls, handed_up: self.handed_up })
     }
 }
 
@@ -146,6 +149,7 @@ enum Endpoint {
 struct Streams {
     settings: StreamSettings,
     tls: Option<Arc<TlsConfig>>,
+    handed_up: HandedUp,
 }
 
 #[derive(Debug)]

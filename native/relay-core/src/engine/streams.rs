@@ -1,5 +1,7 @@
 //! Connections that were accepted elsewhere, and answers.
 
+use std::collections::HashMap;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::os::fd::OwnedFd;
 
 use super::{Endpoint, Engine, Streams, worker_of};
@@ -18,14 +20,15 @@ impl Engine {
         let Some(Endpoint::Streams(streams)) = self.endpoints.get(&leg.listener) else {
             return self.refuse(leg);
         };
-        let Streams { settings, tls } = streams.clone();
+        let Streams { settings, tls, handed_up } = streams.clone();
         let tls = if leg.transport == Transport::Tls { tls } else { None };
         if leg.transport == Transport::Tls && tls.is_none() {
             return self.refuse(leg);
         }
         self.streams.insert(leg.stream, leg);
         let since = self.shared.clock.now();
-        let adoption = Adoption { socket, leg, settings, tls, since, first_bytes, ledger };
+        let adoption =
+            Adoption { socket, leg, settings, tls, since, first_bytes, ledger, handed_up };
         self.order_now(worker, Order::Adopt(Box::new(adoption)));
         leg
     }
@@ -45,20 +48,35 @@ impl Engine {
         }
     }
 
-    /// Sends a STUN message to a client, from the address it came to.
-    pub fn send_to_client(&mut self, leg: &Leg, data: &[u8]) {
+    /// Sends a STUN message to a client, from the address it came to; by UDP from another endpoint
+    /// of ours where one is named.
+    pub fn send_to_client(&mut self, leg: &Leg, data: &[u8], from: Option<SocketAddr>) {
         if leg.transport != Transport::Udp {
             if self.streams.contains_key(&leg.stream) {
                 self.order_now(worker_of(leg.stream), Order::Answer(leg.stream, data.into()));
             }
             return;
         }
-        let Some(Endpoint::Udp { bound, sockets, .. }) = self.endpoints.get(&leg.listener) else {
-            return;
+        let endpoint = match from {
+            Some(local) => endpoint_at(&self.endpoints, local),
+            None => self.endpoints.get(&leg.listener),
         };
-        let from = bound.ip().is_unspecified().then(|| leg.local.ip());
+        let Some(Endpoint::Udp { bound, sockets, .. }) = endpoint else { return };
+        let from = bound.ip().is_unspecified().then(|| from.unwrap_or(leg.local).ip());
         if self.answers.add(&sockets[0], leg, from, data) || !self.holding {
             self.answers.send(&self.drops);
         }
     }
+}
+
+/// The UDP endpoint that serves an address of ours: its own, or that of all addresses.
+fn endpoint_at(endpoints: &HashMap<u64, Endpoint>, local: SocketAddr) -> Option<&Endpoint> {
+    let bound_to = |wanted: SocketAddr| {
+        endpoints
+            .values()
+            .find(|each| matches!(each, Endpoint::Udp { bound, .. } if *bound == wanted))
+    };
+    let everywhere: IpAddr =
+        if local.is_ipv4() { Ipv4Addr::UNSPECIFIED.into() } else { Ipv6Addr::UNSPECIFIED.into() };
+    bound_to(local).or_else(|| bound_to(SocketAddr::new(everywhere, local.port())))
 }

@@ -303,7 +303,7 @@ fn a_stream_takes_its_relays_along() {
     assert_eq!(bench.orders(), [["Close"]]);
     let counters = bench.engine.counters();
     assert_eq!((counters.relays, counters.streams), (0, 0));
-    bench.engine.send_to_client(&leg, b"too late");
+    bench.engine.send_to_client(&leg, b"too late", None);
     assert_eq!(bench.orders(), [[] as [&str; 0]]);
 }
 

@@ -63,6 +63,15 @@ pub struct WorkerCounters {
     pub faults: Count,
 }
 
+/// Which Binding requests go up that could be answered here, or would be dropped.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct HandedUp {
+    /// Plain ones: there is more to say to them than is known here.
+    pub plain: bool,
+    /// Those of RFC 3489, by UDP.
+    pub classic: bool,
+}
+
 /// One listener of one worker.
 #[derive(Debug)]
 pub struct Listener {
@@ -76,6 +85,8 @@ pub struct Listener {
     pub endpoint: SocketAddr,
     /// Index of its ledger.
     pub ledger: u32,
+    /// Binding requests that Python wants to see.
+    pub handed_up: HandedUp,
 }
 
 /// What remains to be done about a packet of a client.
@@ -83,8 +94,10 @@ pub struct Listener {
 pub enum Verdict {
     /// Nothing.
     Done,
-    /// A plain Binding request is to be answered.
+    /// A plain Binding request is to be answered, here or by Python.
     Answer(BindingRequest),
+    /// A Binding request without magic cookie: for Python, or no STUN at all.
+    Classic,
     /// A request without integrity is to be challenged, if it is known how; else Python decides.
     Challenge(FirstRequest),
     /// Python is to decide.

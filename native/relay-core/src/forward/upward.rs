@@ -11,7 +11,9 @@ use crate::io::{Datagram, Token};
 use crate::leg::Host;
 use crate::rules::bucket;
 use crate::time::Nanos;
-use crate::wire::binding::{BindingRequest, binding_success, plain_binding_untrusted};
+use crate::wire::binding::{
+    BindingRequest, binding_success, is_classic_binding_untrusted, plain_binding_untrusted,
+};
 use crate::wire::challenge::first_request_untrusted;
 use crate::wire::message::{CHANNEL_HEADER_SIZE, Datagram as Message, classify_untrusted};
 use crate::wire::send::decode_send_untrusted;
@@ -32,6 +34,7 @@ impl Forwarder {
                 self.channel_data(client, number, data, inbound.received, now);
                 Verdict::Done
             }
+            Message::Junk if is_classic_binding_untrusted(bytes_untrusted) => Verdict::Classic,
             Message::Junk => {
                 self.counters.drops.add(Drop::NotStun, 1);
                 Verdict::Done

@@ -7,7 +7,9 @@ use std::net::SocketAddr;
 
 use crate::wire::address::{LARGEST_ADDRESS, encode_xor_address};
 use crate::wire::attributes::{Understood, number};
-use crate::wire::message::{BINDING_REQUEST, BINDING_SUCCESS, Stun, TransactionId};
+use crate::wire::message::{
+    BINDING_REQUEST, BINDING_SUCCESS, HEADER_SIZE, MAGIC_COOKIE, Stun, TransactionId,
+};
 use crate::wire::response::append_response;
 
 const UNDERSTOOD: Understood = Understood::BY_ALL.and(&[
@@ -41,6 +43,18 @@ pub fn plain_binding_untrusted(bytes_untrusted: &[u8]) -> Option<BindingRequest>
     }
     let fingerprint = stun.fingerprint_if_unsigned(|number| !UNDERSTOOD.lacks(number))?;
     Some(BindingRequest { transaction_id: stun.transaction_id(), fingerprint })
+}
+
+/// Whether a datagram has the header of a Binding request of RFC 3489: type and length, and no
+/// magic cookie.
+#[must_use]
+pub fn is_classic_binding_untrusted(bytes_untrusted: &[u8]) -> bool {
+    let Some(header) = bytes_untrusted.first_chunk::<HEADER_SIZE>() else { return false };
+    let rest = bytes_untrusted.len() - HEADER_SIZE;
+    header[..2] == BINDING_REQUEST.to_be_bytes()
+        && usize::from(u16::from_be_bytes([header[2], header[3]])) == rest
+        && rest.is_multiple_of(4)
+        && header[4..8] != MAGIC_COOKIE
 }
 
 /// Appends the success response to `out`: XOR-MAPPED-ADDRESS, and FINGERPRINT where the request had
@@ -103,6 +117,24 @@ mod tests {
         let request = plain(&[(0x8022, b"client"), (number::USERNAME, b"u"), (0xC057, b"")]);
         assert_eq!(request, plain(&[]));
         assert!(!request.unwrap().fingerprint);
+    }
+
+    #[test]
+    fn a_classic_request_is_told_by_type_length_and_the_cookie_that_it_lacks() {
+        let mut request = sample::message(BINDING_REQUEST, &[(0x0003, &[0; 4])]);
+        assert!(!is_classic_binding_untrusted(&request), "it has the cookie");
+        request[7] ^= 1;
+        assert!(is_classic_binding_untrusted(&request));
+        assert!(!is_classic_binding_untrusted(&request[..27]));
+        assert!(!is_classic_binding_untrusted(&request[..19]));
+        for (index, other) in [(1, 3), (0, 1), (3, 7)] {
+            let mut changed = request.clone();
+            changed[index] = other;
+            assert!(!is_classic_binding_untrusted(&changed));
+        }
+        request[3] += 1;
+        request.push(0);
+        assert!(!is_classic_binding_untrusted(&request), "attributes have multiples of four bytes");
     }
 
     #[test]

@@ -5,7 +5,7 @@ use std::sync::PoisonError;
 
 use super::{Passed, Worker};
 use crate::counters::Drop;
-use crate::forward::{Inbound, Verdict};
+use crate::forward::{HandedUp, Inbound, Verdict};
 use crate::handup::Standing;
 use crate::io::{Datagram, Driver, Kind, Token};
 use crate::leg::Leg;
@@ -48,15 +48,26 @@ impl<D: Driver> Worker<D> {
             let inbound = Inbound { slot, start, len, received };
             match self.forwarder.from_client(&self.arena, client, inbound, now) {
                 Verdict::Done => (),
-                Verdict::Answer(request) => self.forwarder.answer_binding(request, datagram, now),
+                Verdict::Answer(request) if !self.handed_up(datagram).plain => {
+                    self.forwarder.answer_binding(request, datagram, now);
+                }
+                Verdict::Classic if !self.handed_up(datagram).classic => {
+                    self.station.counters.drops.add(Drop::NotStun, 1);
+                }
                 Verdict::Challenge(request) if self.challenge(request, datagram, now) => (),
-                Verdict::Challenge(_) | Verdict::Decide => {
+                Verdict::Answer(_) | Verdict::Classic | Verdict::Challenge(_) | Verdict::Decide => {
                     if let Some(leg) = self.forwarder.leg_of(datagram) {
                         self.hand_up(leg, client.is_some(), inbound, now);
                     }
                 }
             }
         }
+    }
+
+    /// Which Binding requests go up that came by the datagram's listener.
+    fn handed_up(&self, datagram: &Datagram) -> HandedUp {
+        let listener = self.forwarder.listeners.get(datagram.socket.place());
+        listener.and_then(Option::as_ref).map(|listener| listener.handed_up).unwrap_or_default()
     }
 
     /// Challenges whoever made a first request; false where Python is to.

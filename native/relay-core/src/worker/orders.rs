@@ -95,7 +95,8 @@ impl<D: Driver> Worker<D> {
     }
 
     fn adopt(&mut self, adoption: Adoption, now: Nanos) {
-        let Adoption { socket, leg, settings, tls, since, first_bytes, ledger } = adoption;
+        let Adoption { socket, leg, settings, tls, since, first_bytes, ledger, handed_up } =
+            adoption;
         let stream = match &tls {
             Some(tls) => Stream::tls(socket.into(), &settings, tls, &first_bytes, since),
             None => Stream::tcp(socket.into(), &settings, &first_bytes),
@@ -106,6 +107,7 @@ impl<D: Driver> Worker<D> {
             stream,
             client: None,
             ledger,
+            handed_up,
             unflushed: false,
             unread: false,
             waits: false,

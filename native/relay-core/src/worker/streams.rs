@@ -142,13 +142,15 @@ impl<D: Driver> Worker<D> {
         let frames = std::mem::take(&mut self.frames);
         for frame in &frames {
             let Some(connection) = self.forwarder.connections.get(place) else { break };
-            let (client, leg) = (connection.client, connection.leg);
+            let (client, leg, asked_for) =
+                (connection.client, connection.leg, connection.handed_up);
             let inbound = Inbound { slot, start: frame.start, len: frame.len(), received: 0 };
             match self.forwarder.from_client(&self.arena, client, inbound, now) {
                 Verdict::Done => (),
-                Verdict::Answer(request) => self.answer_binding(place, request),
+                Verdict::Answer(request) if !asked_for.plain => self.answer_binding(place, request),
+                Verdict::Classic => self.station.counters.drops.add(Drop::NotStun, 1),
                 Verdict::Challenge(request) if self.challenge_stream(place, request, now) => (),
-                Verdict::Challenge(_) | Verdict::Decide => {
+                Verdict::Answer(_) | Verdict::Challenge(_) | Verdict::Decide => {
                     self.hand_up(leg, client.is_some(), inbound, now);
                 }
             }

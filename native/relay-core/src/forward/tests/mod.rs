@@ -99,6 +99,7 @@ impl Bench {
             receives: true,
             endpoint,
             ledger: 0,
+            handed_up: HandedUp::default(),
         }));
         let shared = Arc::new(RelayShared::new(LATER[2]));
         let (socket, purses) = (descriptor(), Vec::new());

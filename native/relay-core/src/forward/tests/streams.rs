@@ -19,6 +19,7 @@ fn bench(backlog: usize) -> (Bench, UnixStream) {
     let stream = Stream::tcp(ours, &settings, b"");
     let bench = Bench::with(|forwarder| {
         let place = forwarder.connections.add(|place, generation| Connection {
+            handed_up: Default::default(),
             leg: leg(),
             token: Token::stream(place, generation),
             stream,

@@ -5,7 +5,7 @@ use std::os::fd::{BorrowedFd, RawFd};
 
 use super::*;
 use crate::counters::Drop;
-use crate::forward::Listener;
+use crate::forward::{HandedUp, Listener};
 use crate::handup::Event;
 use crate::io::outbox::Outbox;
 use crate::io::{Datagram, Ready};
@@ -124,7 +124,9 @@ fn workers(count: u32) -> Vec<Worker<Played>> {
 fn worker(index: u32, shared: &Arc<Shared>) -> Worker<Played> {
     let mut worker = Worker::<Played>::new(index, shared.clone()).unwrap();
     let socket = Arc::new(UdpSocket::bind("127.0.0.1:0").unwrap().into());
-    let listener = Listener { id: 1, socket, receives: true, endpoint: at(SERVER), ledger: 0 };
+    let handed_up = HandedUp::default();
+    let listener =
+        Listener { id: 1, socket, receives: true, endpoint: at(SERVER), ledger: 0, handed_up };
     worker.give(Order::Ledger(Arc::default()));
     worker.give(Order::Listen(listener));
     worker.turn().unwrap();

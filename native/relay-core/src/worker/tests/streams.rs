@@ -31,7 +31,9 @@ impl Worker<Played> {
             frame_timeout: 10 * SECOND,
         };
         let (socket, first_bytes, ledger, since) = (ours.into(), first.to_vec(), 0, NOW);
-        let adoption = Adoption { socket, leg, settings, tls, since, first_bytes, ledger };
+        let handed_up = HandedUp::default();
+        let adoption =
+            Adoption { socket, leg, settings, tls, since, first_bytes, ledger, handed_up };
         self.give(Order::Adopt(Box::new(adoption)));
         theirs
     }
