@@ -96,7 +96,7 @@ clean:  ## remove all that the other targets made
 # In CI what cannot be installed ends the run; elsewhere the tests that need it fail by themselves.
 packages:
 	@.ci/packages redis-server=redis-server turnutils_uclient=coturn chromium=chromium \
-		certutil=libnss3-tools ip=iproute2 unshare=util-linux \
+		certutil=libnss3-tools ip=iproute2 unshare=util-linux tshark=tshark tcpdump=tcpdump \
 		systemd-analyze=systemd $(if $(CI),,|| true)
 
 $(VENV)/bin/python:

@@ -275,6 +275,22 @@ class TestPeers:
             assert await client.receive() == (PEER, b"indication")
             assert await client.receive() == (PEER, b"channel")
 
+    async def test_icmp_errors_are_received_apart(self) -> None:
+        error = a.IcmpValue(3, 4, 1280)
+
+        def script(exchange: Exchange) -> None:
+            exchange.send(data_indication((a.ICMP, error)))
+            exchange.send(data_indication((a.XOR_PEER_ADDRESS, PEER), (a.ICMP, error)))
+            exchange.send(data_indication((a.XOR_PEER_ADDRESS, PEER), (a.DATA, b"data")))
+            exchange.succeed()
+
+        async with scripted(script) as server, bare(server.server) as client:
+            await client.refresh()
+
+            assert await client.receive_icmp_error() == (PEER, error)
+            assert await client.receive() == (PEER, b"data")
+            assert client.undecodable == 1
+
     async def test_what_nobody_can_be_told_of_is_counted(self) -> None:
         def script(exchange: Exchange) -> None:
             exchange.send(data_indication((a.DATA, b"x")))

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import os
 import select
+import socket
 import subprocess
+import sys
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
 LIMIT = 60.0
 
@@ -33,6 +35,23 @@ class Namespace:
         if os.geteuid() == 0:
             return self.prefix
         return (*self.prefix, "unshare", "--user", "--map-user=1000", "--map-group=1000", "--")
+
+    def open_socket(
+        self, family: socket.AddressFamily, kind: socket.SocketKind, protocol: int = 0
+    ) -> socket.socket:
+        """A socket that lives inside, whoever uses it."""
+        ours, theirs = socket.socketpair()
+        code = (
+            "import socket as s, sys; "
+            "new = s.socket(int(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3])); "
+            "s.send_fds(s.socket(fileno=0), [b'.'], [new.fileno()])"
+        )
+        with ours, theirs:
+            numbers = map(str, map(int, (family, kind, protocol)))
+            command = [*self.prefix, sys.executable, "-c", code, *numbers]
+            subprocess.run(command, stdin=theirs.fileno(), timeout=LIMIT, check=True)
+            _, descriptors, _, _ = socket.recv_fds(ours, 1, 1)
+        return socket.socket(fileno=descriptors[0])
 
     def run(self, *command: str) -> str:
         """Run a command inside; its output. CalledProcessError when it fails."""
@@ -77,10 +96,20 @@ def new_namespace(beside: Namespace | None = None) -> Iterator[Namespace]:
         holder.stdout.close()
 
 
-def join(one: Namespace, its: str, other: Namespace, others: str) -> None:
-    """A cable between two hosts, with an address (`10.0.0.5/24`) at each end."""
-    ends = ("name", "cable", "netns", str(one.pid)), ("name", "cable", "netns", str(other.pid))
+def join(
+    one: Namespace,
+    its: Sequence[str],
+    other: Namespace,
+    others: Sequence[str],
+    names: tuple[str, str] = ("cable", "cable"),
+) -> None:
+    """A cable between two hosts, with addresses (`10.0.0.5/24`) and a name at each end."""
+    ends = [
+        ("name", name, "netns", str(host.pid))
+        for name, host in zip(names, (one, other), strict=True)
+    ]
     one.run("ip", "link", "add", *ends[0], "type", "veth", "peer", *ends[1])
-    for host, address in ((one, its), (other, others)):
-        host.run("ip", "address", "add", address, "dev", "cable", "nodad")
-        host.run("ip", "link", "set", "cable", "up")
+    for host, addresses, name in ((one, its, names[0]), (other, others, names[1])):
+        for address in addresses:
+            host.run("ip", "address", "add", address, "dev", name, "nodad")
+        host.run("ip", "link", "set", "dev", name, "up")

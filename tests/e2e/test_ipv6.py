@@ -43,7 +43,7 @@ Hosts = tuple[Namespace, Namespace]
 def hosts() -> Iterator[Hosts]:
     """The server's host and the clients': IPv6 alone, but for the loopback that every host has."""
     with new_namespace() as server_host, new_namespace(beside=server_host) as client_host:
-        join(server_host, f"{SERVER}/64", client_host, f"{CLIENT}/64")
+        join(server_host, [f"{SERVER}/64"], client_host, [f"{CLIENT}/64"])
         server_host.run("ip", "route", "add", "default", "via", CLIENT)
         yield server_host, client_host
 

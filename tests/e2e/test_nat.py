@@ -34,7 +34,7 @@ MESSAGES = 5
 def hosts() -> Iterator[tuple[Namespace, Namespace]]:
     """The server's host and the clients', on one network; 203.0.113.7 is nowhere."""
     with new_namespace() as server_host, new_namespace(beside=server_host) as client_host:
-        join(server_host, f"{INSIDE}/24", client_host, f"{CLIENT}/24")
+        join(server_host, [f"{INSIDE}/24"], client_host, [f"{CLIENT}/24"])
         server_host.run("ip", "route", "add", "unreachable", f"{OUTSIDE}/32")
         yield server_host, client_host
 

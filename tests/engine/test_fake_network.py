@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.engine import contract
-from tests.engine.worlds import LOOPBACK, FakeWorld
-from turnd.engine.base import CloseReason, LegClosed
+from tests.engine.worlds import LOOPBACK, SETTINGS, FakeWorld
+from turnd.engine.base import CloseReason, Leg, LegClosed, Transport
 from turnd.stun import attributes
-from turnd.stun.addresses import TransportAddress
+from turnd.stun.addresses import ClientAddress, ServerAddress, TransportAddress
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -38,6 +38,28 @@ async def test_dont_fragment_can_be_seen(world: FakeWorld) -> None:
     for data in (contract.send_indication(peer, b"x"), marked):
         engine.datagram_from_client(allocation.leg, data)
     assert [sent.dont_fragment for sent in engine.sent_to_peer] == [False, True]
+
+
+async def test_dont_fragment_is_for_ipv4_alone_unless_it_comes_by_a_stream(
+    world: FakeWorld,
+) -> None:
+    engine = world.engine
+    six = engine.listen(TransportAddress("::1", 3478), SETTINGS)
+    by_ipv4, by_stream = world.leg(world.client()), (await world.connect(Transport.TCP)).leg
+    client = ClientAddress(TransportAddress("::1", 7))
+    by_ipv6 = Leg(six, Transport.UDP, ServerAddress(engine.endpoint(six)), client)
+    for leg in (by_ipv4, by_ipv6, by_stream):
+        for host in (LOOPBACK, "::1"):
+            relay, _ = world.open_relay(leg, host)
+            peer = world.peer(host)
+            world.permit(relay, peer)
+            data = contract.send_indication(peer.address, b"x", (attributes.DONT_FRAGMENT, True))
+            if leg is by_stream:
+                engine.stream_bytes(leg, data)
+            else:
+                engine.datagram_from_client(leg, data)
+    heeded = [sent.dont_fragment for sent in engine.sent_to_peer]
+    assert heeded == [True, False, False, False, True, True]
 
 
 async def test_an_answer_that_cannot_be_sent_is_counted(world: FakeWorld) -> None:

@@ -238,6 +238,10 @@ class TurnClient:
         """The next datagram that a peer has sent, by channel or Data indication."""
         return await self._session.received.get()
 
+    async def receive_icmp_error(self) -> tuple[PeerAddress, a.IcmpValue]:
+        """The next ICMP error that a packet to a peer met with, and which peer's (section 11.6)."""
+        return await self._session.icmp_errors.get()
+
     async def indicate(self, method: int, attributes: Attributes = ()) -> None:
         """Send an indication."""
         await self._session.indicate(method, attributes)

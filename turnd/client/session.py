@@ -88,6 +88,7 @@ class Session:
         self._ended: ClientError | None = None
         self._estimate = RoundTripEstimate(options.timing.rto)
         self.received: Inbox[tuple[PeerAddress, bytes]] = Inbox(options.queue)
+        self.icmp_errors: Inbox[tuple[PeerAddress, a.IcmpValue]] = Inbox(options.queue)
         self.peers: dict[int, PeerAddress] = {}
         """Peers by the channels that lead to them."""
         self.undecodable = 0
@@ -236,6 +237,7 @@ class Session:
     def _end(self, error: ClientError) -> None:
         self._ended = error
         self.received.close(error)
+        self.icmp_errors.close(error)
         for answers in self._pending.values():
             answers.close(error)
 
@@ -247,7 +249,7 @@ class Session:
                 return
             message = decode_untrusted(frame_untrusted)
             if message.message_class == MessageClass.INDICATION:
-                self._take(message.get(a.XOR_PEER_ADDRESS), message.get(a.DATA))
+                self._indicated(message)
                 return
         except DecodeError:
             self.undecodable += 1
@@ -255,6 +257,13 @@ class Session:
         answers = self._pending.get(message.transaction_id)
         if answers is not None and message.message_class != MessageClass.REQUEST:
             answers.put(message)
+
+    def _indicated(self, indication: Message) -> None:
+        peer, icmp = indication.get(a.XOR_PEER_ADDRESS), indication.get(a.ICMP)
+        if peer is not None and icmp is not None:
+            self.icmp_errors.put((PeerAddress(peer), icmp))
+        else:
+            self._take(peer, indication.get(a.DATA))
 
     def _take(self, peer: TransportAddress | None, data: bytes | None) -> None:
         if peer is None or data is None:

@@ -11,11 +11,12 @@ from collections.abc import Callable
 from os import urandom
 from typing import TYPE_CHECKING
 
-from turnd.engine.base import Drop
+from turnd.engine.base import Drop, Transport
 from turnd.engine.buckets import Direction, admit
 from turnd.engine.icmp import IcmpRate
 from turnd.engine.indications import SEND, decode_send_untrusted, encode_data, encode_icmp
 from turnd.engine.tally import reason_of
+from turnd.stun.addresses import AddressFamily
 from turnd.stun.attribute_values import MAGIC_COOKIE
 from turnd.stun.classic import is_classic_binding_untrusted
 from turnd.stun.errors import DecodeError
@@ -36,6 +37,16 @@ _TOLD_BY_ICMP = frozenset(
         errno.EHOSTDOWN, errno.ENONET, errno.EOPNOTSUPP, errno.EPROTO, errno.EACCES, errno.EMSGSIZE,
     }
 )  # fmt: skip
+
+
+_OVER_TCP = frozenset({Transport.TCP, Transport.TLS})
+
+
+def _heeds_dont_fragment(client: Client, relay: Relay) -> bool:
+    """RFC 8656 section 13: from UDP to UDP DONT-FRAGMENT counts within IPv4 alone."""
+    if client.leg.transport in _OVER_TCP:
+        return True
+    return client.leg.client.family is relay.bound.family is AddressFamily.IPV4
 
 
 class Forwarder:
@@ -113,7 +124,8 @@ class Forwarder:
         elif self._buckets.limiting and not admit(relay.buckets, UP, len(payload), now):
             self._drop(relay, Drop.BANDWIDTH)
         else:
-            transmit = relay.transmit_unfragmented if dont_fragment else relay.transmit
+            whole = dont_fragment and _heeds_dont_fragment(client, relay)
+            transmit = relay.transmit_unfragmented if whole else relay.transmit
             try:
                 transmit(payload, target)
             except OSError as error:

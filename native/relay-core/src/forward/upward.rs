@@ -1,5 +1,6 @@
 //! From clients to peers.
 
+use std::net::SocketAddr;
 use std::os::fd::AsRawFd;
 
 use super::{Forwarder, Inbound, Verdict};
@@ -8,7 +9,7 @@ use crate::counters::Drop;
 use crate::io::arena::Arena;
 use crate::io::outbox::{Envelope, Piece, RunMark};
 use crate::io::{Datagram, Token};
-use crate::leg::Host;
+use crate::leg::{Host, Leg, Transport};
 use crate::rules::bucket;
 use crate::time::Nanos;
 use crate::wire::binding::{
@@ -142,7 +143,7 @@ impl Forwarder {
             relay: relay.token,
             ledger: tenant.ledger,
             upward: true,
-            dont_fragment: send.dont_fragment,
+            dont_fragment: send.dont_fragment && heeds_dont_fragment(&tenant.leg, send.peer),
             runs: relay.runs,
         };
         let data = inbound.piece(send.data.start, send.data.len());
@@ -203,6 +204,12 @@ impl Forwarder {
         self.outbox.push(&mut RunMark::default(), &envelope, &[answer], 0, 0);
         true
     }
+}
+
+/// RFC 8656 section 13: from UDP to UDP DONT-FRAGMENT counts within IPv4 alone.
+pub(super) fn heeds_dont_fragment(leg: &Leg, peer: SocketAddr) -> bool {
+    matches!(leg.transport, Transport::Tcp | Transport::Tls)
+        || (leg.client.is_ipv4() && peer.is_ipv4())
 }
 
 fn of_request(bytes_untrusted: &[u8]) -> Verdict {

@@ -1,6 +1,7 @@
 //! From clients to peers.
 
 use super::*;
+use crate::forward::upward::heeds_dont_fragment;
 use crate::wire::address::{LARGEST_ADDRESS, encode_xor_address};
 use crate::wire::attributes::number;
 use crate::wire::message::{BINDING_REQUEST, SEND_INDICATION};
@@ -128,6 +129,22 @@ fn what_may_not_be_fragmented_leaves_by_itself() {
     let marked = |index: usize| bench.transmit(index).envelope.dont_fragment;
     assert_eq!(bench.sent().len(), 4);
     assert_eq!([marked(0), marked(1), marked(2), marked(3)], [false, true, true, false]);
+}
+
+#[test]
+fn dont_fragment_is_for_ipv4_alone_unless_it_comes_by_a_stream() {
+    let (four, six) = ("192.0.2.9:4000", "[2001:db8::9]:4000");
+    for (transport, client, peer, heeded) in [
+        (Transport::Udp, four, PEER, true),
+        (Transport::Udp, four, "[2001:db8::1]:5", false),
+        (Transport::Udp, six, PEER, false),
+        (Transport::Udp, six, "[2001:db8::1]:5", false),
+        (Transport::Tcp, four, PEER, true),
+        (Transport::Tls, six, "[2001:db8::1]:5", true),
+    ] {
+        let leg = Leg { listener: 7, transport, local: at(four), client: at(client), stream: 0 };
+        assert_eq!(heeds_dont_fragment(&leg, at(peer)), heeded, "{transport:?} {client} {peer}");
+    }
 }
 
 #[test]
