@@ -11,6 +11,7 @@ from tests.engine import (
     contract_bounds,
     contract_discovery,
     contract_icmp,
+    contract_mobility,
     contract_protection,
     contract_streams,
 )
@@ -79,6 +80,10 @@ class TestOwnAddresses(contract_protection.OwnAddresses):
 
 class TestDiscovery(contract_discovery.Discovery):
     """See the contract."""
+
+
+class TestMobility(contract_mobility.Mobility):
+    pass
 
 
 class TestStreams(contract_streams.Streams):

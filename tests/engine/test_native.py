@@ -11,6 +11,7 @@ from tests.engine import (
     contract_bounds,
     contract_discovery,
     contract_icmp,
+    contract_mobility,
     contract_protection,
     contract_sockets,
     contract_streams,
@@ -75,6 +76,10 @@ class TestOwnAddresses(contract_protection.OwnAddresses):
 
 
 class TestDiscovery(contract_discovery.Discovery):
+    pass
+
+
+class TestMobility(contract_mobility.Mobility):
     pass
 
 

@@ -70,7 +70,9 @@ def test_a_relay_that_moves_leaves_its_counters_behind() -> None:
     tally = Tally()
     counters = RelayCounters(3, 30, 4, 40)
     before = tally.sums([(UDP, counters)])
-    tally.transfer(UDP, TCP, counters)
+    tally.retire(UDP, counters)
+    assert tally.sums([]).totals == before.totals
+    tally.resume(TCP, counters)
     moved = tally.sums([(TCP, counters)])
     assert moved.by_transport == before.by_transport
     add_counters(counters, RelayCounters(1, 1, 1, 1))

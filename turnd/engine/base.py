@@ -94,6 +94,7 @@ class Drop(StrEnum):
 
     NOT_STUN = "not_stun"  # neither STUN nor ChannelData, or a length that lies
     NO_ALLOCATION = "no_allocation"  # ChannelData or Send from a five-tuple without allocation
+    NO_CLIENT = "no_client"  # from a peer, while the client's connection is gone
     NO_CHANNEL = "no_channel"  # ChannelData on a number that is not bound, or no longer
     NO_PERMISSION = "no_permission"  # a peer, or a Send towards one, without permission
     FORBIDDEN_PEER = "forbidden_peer"  # a protected endpoint, or a port of ours not relayed now
@@ -209,13 +210,23 @@ class LegOpened:
 
 @dataclass(frozen=True, slots=True)
 class LegClosed:
-    """A stream has ended; its relays are closed already. Comes also for a failed handshake."""
+    """A stream has ended. Comes also for a failed handshake.
+
+    Its relays are there and serve nobody: they are to be closed, or given to another leg.
+    """
 
     leg: Leg
     reason: CloseReason
 
 
-Event = ClientMessage | LegOpened | LegClosed
+@dataclass(frozen=True, slots=True)
+class MediaWaiting:
+    """A leg that is held back has sent its first ChannelData or Send indication."""
+
+    leg: Leg
+
+
+Event = ClientMessage | LegOpened | LegClosed | MediaWaiting
 
 
 @dataclass(slots=True)
@@ -395,6 +406,23 @@ class RelayEngine(Protocol):
         """
         ...
 
+    def hold_back(self, leg: Leg) -> None:
+        """Keep the media of a leg that has no relays, until `hand_over` gives it some.
+
+        Its first ChannelData or Send indication is told of by `MediaWaiting`, and waits with those
+        that follow, 256 KiB of them at most; beyond they are dropped. All else is handed up. So the
+        client itself says when it has changed its path (RFC 8016), and both work until then.
+        """
+        ...
+
+    def hand_over(self, relays: Sequence[RelayId], leg: Leg) -> None:
+        """Give relays to another leg as they are, all at once; nothing under way is lost.
+
+        What was held back of the leg is handled next, before all that it sends from now on;
+        without relays it is dropped. The leg is held back no longer.
+        """
+        ...
+
     def limit(self, bucket: BucketId, bits_per_second: int | None) -> None:
         """Set a token bucket's rate. 0: no limit; None: forget it, its number may come again.
 
@@ -535,6 +563,7 @@ __all__ = [
     "LegOpened",
     "ListenerId",
     "ListenerSettings",
+    "MediaWaiting",
     "NonceKeys",
     "RelayCounters",
     "RelayEngine",

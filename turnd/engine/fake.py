@@ -22,6 +22,7 @@ from turnd.engine.base import (
     LegOpened,
     ListenerId,
     ListenerSettings,
+    MediaWaiting,
     RelayError,
     RelayId,
     RelayReport,
@@ -117,6 +118,7 @@ class FakeEngine(FakeNetwork):
         for leg, client in list(self._rules.clients.items()):
             if leg.listener == listener and not leg.transport.is_stream:
                 self._close_relays_of(client)
+                self._rules.abandon(client)
 
     def endpoint(self, listener: ListenerId) -> TransportAddress:
         """Where a UDP listener is bound."""
@@ -173,6 +175,7 @@ class FakeEngine(FakeNetwork):
         relay = FakeRelay(RelayId(next(self._handles)), bound, deadline, self)
         self._rules.add(relay, buckets)
         if client is not None:
+            relay.waiting = None
             self._assign(relay, client)
         return relay.relay_id
 
@@ -188,9 +191,31 @@ class FakeEngine(FakeNetwork):
         moved.deadline = deadline
         self._rules.name_buckets(moved, buckets)
         self._assign(moved, client)
-        waiting, moved.waiting = moved.waiting, []
-        for data, source in waiting:
+        waiting, moved.waiting = moved.waiting, None
+        for data, source in waiting or ():
             self._forwarder.from_peer(moved, data, source, self._clock())
+
+    def hold_back(self, leg: Leg) -> None:
+        """Keep the media of a leg without relays."""
+        self._note("hold_back", leg)
+        client = self._client(leg)
+        if client is not None:
+            self._rules.hold_back(
+                client, lambda: self._hand_up.add(MediaWaiting(leg), preferred=True)
+            )
+            self._expect_media(leg)
+
+    def hand_over(self, relays: Sequence[RelayId], leg: Leg) -> None:
+        """Give relays to another leg as they are."""
+        self._note("hand_over", tuple(relays), leg)
+        client = self._client(leg)
+        if client is None:
+            return
+        for relay in map(self._rules.relays.get, relays):
+            if relay is not None:
+                self._assign(relay, client)
+        for message in self._rules.let_in(client):
+            self._from_client(leg, message)
 
     def permit(self, relay: RelayId, peer_host: str, deadline: float) -> None:
         """Install or extend a permission."""

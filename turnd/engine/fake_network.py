@@ -59,8 +59,8 @@ class FakeRelay(Relay):
         self, relay_id: RelayId, bound: TransportAddress, deadline: float, network: FakeNetwork
     ) -> None:
         self.network = network
-        self.waiting: list[tuple[bytes, SockAddr]] = []
-        """What peers sent to a reservation, for the client that will claim it."""
+        self.waiting: list[tuple[bytes, SockAddr]] | None = []
+        """What peers sent to a reservation, for the client that will claim it; then None."""
         super().__init__(relay_id, bound, deadline, self._transmit)
 
     def _transmit(self, data: bytes, target: SockAddr) -> None:
@@ -121,7 +121,7 @@ class FakeNetwork:
     def datagram_from_peer(self, relay: RelayId, source: TransportAddress, data: bytes) -> None:
         """A datagram arrives at a relayed transport address."""
         found = self._rules.relays[relay]
-        if found.client is None and isinstance(found, FakeRelay):
+        if isinstance(found, FakeRelay) and found.waiting is not None:
             found.waiting.append((data, raw_address(source)))
             return
         self._forwarder.from_peer(found, data, raw_address(source), self._clock())
@@ -188,7 +188,10 @@ class FakeNetwork:
 
     def _assign(self, relay: Relay, client: Client) -> None:
         self._rules.assign(relay, client)
-        stream = self._streams.get(client.leg)
+        self._expect_media(client.leg)
+
+    def _expect_media(self, leg: Leg) -> None:
+        stream = self._streams.get(leg)
         if stream is not None:
             stream.frames.expect_media()
 
@@ -232,4 +235,4 @@ class FakeNetwork:
         client = self._rules.clients.get(leg)
         self._hand_up.add(LegClosed(leg, reason), preferred=client is not None)
         if client is not None:
-            self._close_relays_of(client)
+            self._rules.abandon(client)

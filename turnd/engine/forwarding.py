@@ -22,6 +22,7 @@ from turnd.stun.classic import is_classic_binding_untrusted
 from turnd.stun.errors import DecodeError
 
 if TYPE_CHECKING:
+    from turnd.engine.heldback import HeldBack
     from turnd.engine.rules import Channel, Client, Relay, Rules, Transmit
     from turnd.engine.sockaddr import SockAddr
     from turnd.stun.addresses import PeerAddress
@@ -76,7 +77,7 @@ class Forwarder:
             or (channel.guarded and self._rules.is_forbidden(channel.peer, now))
             or (self._buckets.limiting and not admit(channel.relay.buckets, UP, length, now))
         ):
-            self._drop_channel_data(client, channel, length > len(data) - 4, now)
+            self._channel_data_stays(client, channel, data, now)
             return True
         relay = channel.relay
         try:
@@ -104,9 +105,15 @@ class Forwarder:
             return False
         if client is None:
             self._tally.drop(Drop.NO_ALLOCATION)
+        elif client.held is not None:
+            self._hold(client.held, data)
         else:
             self._send_indication(client, data, now)
         return True
+
+    def _hold(self, held: HeldBack, data: bytes) -> None:
+        if not held.add(data):
+            self._tally.drop(Drop.QUEUE_FULL)
 
     def _send_indication(self, client: Client, data: bytes, now: float) -> None:
         try:
@@ -154,7 +161,7 @@ class Forwarder:
         peer = self._rules.peer_of(target)
         client = relay.client
         if client is None or now >= relay.deadline:
-            self._drop(relay, Drop.EXPIRED)
+            self._drop(relay, Drop.EXPIRED if now >= relay.deadline else Drop.NO_CLIENT)
         elif now >= relay.permissions.get(peer.host, now):
             self._drop(relay, Drop.NO_PERMISSION)
         elif not self._admits_icmp(relay, now):
@@ -180,7 +187,7 @@ class Forwarder:
         peer = self._rules.peer_of(source) if channel is None else channel.peer
         client = relay.client
         if client is None or now >= relay.deadline:
-            self._drop(relay, Drop.EXPIRED)
+            self._drop(relay, Drop.EXPIRED if now >= relay.deadline else Drop.NO_CLIENT)
             return
         if now >= relay.permissions.get(peer.host, now):
             self._drop(relay, Drop.NO_PERMISSION)
@@ -209,14 +216,17 @@ class Forwarder:
         except ValueError as error:
             raise OSError(errno.EMSGSIZE, str(error)) from error
 
-    def _drop_channel_data(
-        self, client: Client | None, channel: Channel | None, lies: bool, now: float
+    def _channel_data_stays(
+        self, client: Client | None, channel: Channel | None, data: bytes, now: float
     ) -> None:
+        """Find out why ChannelData goes no further: it waits, or is dropped."""
         relay = None if channel is None else channel.relay
-        if lies:
+        if (data[2] << 8 | data[3]) > len(data) - 4:
             self._drop(relay, Drop.NOT_STUN)
         elif client is None:
             self._drop(relay, Drop.NO_ALLOCATION)
+        elif client.held is not None:
+            self._hold(client.held, data)
         elif channel is None or now >= channel.deadline:
             self._drop(relay, Drop.NO_CHANNEL)
         elif now >= channel.relay.deadline:

@@ -23,6 +23,7 @@ from turnd.engine.base import (
     LegClosed,
     ListenerId,
     ListenerSettings,
+    MediaWaiting,
     RelayError,
     RelayId,
     RelayReport,
@@ -135,6 +136,7 @@ class PortableEngine:
             return
         for client in list(udp_listener.clients.values()):
             self._close_relays_of(client)
+            self._rules.abandon(client)
         self._close(udp_listener.sock)
 
     def endpoint(self, listener: ListenerId) -> TransportAddress:
@@ -180,7 +182,7 @@ class PortableEngine:
             return
         self._hand_up.add(LegClosed(stream.leg, reason), preferred=stream.client is not None)
         if stream.client is not None:
-            self._close_relays_of(stream.client)
+            self._rules.abandon(stream.client)
         stream.farewell()
         self._close(stream.sock)
 
@@ -235,6 +237,31 @@ class PortableEngine:
             self._rules.name_buckets(moved, buckets)
             sockets.set_buffers(moved.sock, self._legs.settings_for(leg))
             self._assign(moved, client)
+
+    def hold_back(self, leg: Leg) -> None:
+        """Keep the media of a leg without relays."""
+        client = self._legs.client(leg)
+        if client is not None:
+            self._rules.hold_back(
+                client, lambda: self._hand_up.add(MediaWaiting(leg), preferred=True)
+            )
+            self._legs.remember(client)
+
+    def hand_over(self, relays: Sequence[RelayId], leg: Leg) -> None:
+        """Give relays to another leg as they are."""
+        client = self._legs.client(leg)
+        if client is None:
+            return
+        for relay in map(self._rules.relays.get, relays):
+            if isinstance(relay, udp.UdpRelay):
+                self._assign(relay, client)
+        waiting = self._rules.let_in(client)
+        if not client.relays:
+            self._legs.forget(client)
+        now = self._clock()
+        for message in waiting:
+            self._forwarder.from_client(client if client.relays else None, message, now)
+        self._flush()
 
     def permit(self, relay: RelayId, peer_host: str, deadline: float) -> None:
         """Install or extend a permission."""

@@ -13,8 +13,9 @@ Rules of the house
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
+from math import inf
 from typing import TYPE_CHECKING, Any
 
 from turnd.engine.base import (
@@ -27,6 +28,7 @@ from turnd.engine.base import (
     RelayReport,
 )
 from turnd.engine.buckets import Bucket, Buckets
+from turnd.engine.heldback import HeldBack
 from turnd.engine.sockaddr import SockAddr, raw_address, shown_address
 from turnd.engine.tally import Tally
 from turnd.stun.addresses import (
@@ -64,9 +66,9 @@ class Channel:
 
 
 class Client:
-    """One five-tuple that has relays."""
+    """One five-tuple that has relays, or that is held back until it has."""
 
-    __slots__ = ("address", "channels", "leg", "relays", "transmit")
+    __slots__ = ("address", "channels", "held", "leg", "relays", "transmit")
 
     def __init__(self, leg: Leg, transmit: Transmit, address: Any) -> None:
         self.leg = leg
@@ -74,6 +76,7 @@ class Client:
         self.address = address
         self.channels: dict[int, Channel] = {}
         self.relays: tuple[Relay, ...] = ()
+        self.held: HeldBack | None = None
 
     def relay_for(self, family: AddressFamily) -> Relay | None:
         """The relayed transport address of a family."""
@@ -176,8 +179,8 @@ class Rules:
         """Give a relay to a client. Returns the client that lost its last relay by that."""
         former = relay.client
         if former is not None:
-            self.tally.transfer(former.leg, client.leg, relay.counters)
             former = self._leave(relay, former)
+        self.tally.resume(client.leg, relay.counters)
         relay.client = client
         self.clients[client.leg] = client
         client.relays = (*client.relays, relay)
@@ -191,13 +194,35 @@ class Rules:
         if relay is None:
             return None, None
         del self._relayed[relay.bound]
+        relay.deadline = -inf
         client = relay.client
         if client is not None:
-            self.tally.retire(client.leg, relay.counters)
             client = self._leave(relay, client)
         return relay, client
 
+    def abandon(self, client: Client) -> None:
+        """A client's connection has ended: its relays, if it has any, serve nobody."""
+        for relay in client.relays:
+            self._leave(relay, client)
+        self.clients.pop(client.leg, None)
+        for _ in self.let_in(client):
+            self.tally.drop(Drop.NO_ALLOCATION)
+
+    def hold_back(self, client: Client, tell: Callable[[], object]) -> None:
+        """Keep what a client without relays sends; `tell` is called for the first of it."""
+        if not client.relays and client.held is None:
+            client.held = HeldBack(tell)
+            self.clients[client.leg] = client
+
+    def let_in(self, client: Client) -> Sequence[bytes]:
+        """Hold a client back no longer. Returns what waits; forgets who has no relays."""
+        held, client.held = client.held, None
+        if not client.relays:
+            self.clients.pop(client.leg, None)
+        return () if held is None else held.messages
+
     def _leave(self, relay: Relay, client: Client) -> Client | None:
+        self.tally.retire(client.leg, relay.counters)
         relay.client = None
         for channel in relay.channels.values():
             client.channels.pop(channel.number, None)

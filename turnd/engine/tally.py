@@ -14,7 +14,7 @@ _FULL = frozenset({errno.EAGAIN, errno.ENOBUFS, errno.ENOMEM})
 
 
 class Tally:
-    """Sums of relays that are gone, and drops."""
+    """Sums of what relays did for legs that they no longer serve, and drops."""
 
     def __init__(self) -> None:
         self.drops: dict[Drop, int] = dict.fromkeys(Drop, 0)
@@ -31,13 +31,12 @@ class Tally:
         self.drop(reason_of(error))
 
     def retire(self, leg: Leg, counters: RelayCounters) -> None:
-        """A relay of a leg has closed."""
+        """A relay serves a leg no longer: what it has counted stays with that one."""
         add_counters(self._retired_of(leg), counters)
 
-    def transfer(self, old: Leg, new: Leg, counters: RelayCounters) -> None:
-        """A relay goes on with another leg: what it has counted stays with the old one."""
-        add_counters(self._retired_of(old), counters)
-        add_counters(self._retired_of(new), counters, -1)
+    def resume(self, leg: Leg, counters: RelayCounters) -> None:
+        """A relay begins to serve a leg: what it has counted before is not that one's."""
+        add_counters(self._retired_of(leg), counters, -1)
 
     def sums(self, live: Iterable[tuple[Leg, RelayCounters]]) -> Sums:
         """Over relays that are gone and those given."""

@@ -34,6 +34,8 @@ pub enum Drop {
     NotStun,
     /// ChannelData or Send from a five-tuple without allocation.
     NoAllocation,
+    /// From a peer, while the client's connection is gone.
+    NoClient,
     /// ChannelData on a number that is not bound, or no longer.
     NoChannel,
     /// A peer, or a Send towards one, without permission.
@@ -60,9 +62,10 @@ pub enum Drop {
 
 impl Drop {
     /// Every reason, in the order of the counters.
-    pub const ALL: [Self; 13] = [
+    pub const ALL: [Self; 14] = [
         Self::NotStun,
         Self::NoAllocation,
+        Self::NoClient,
         Self::NoChannel,
         Self::NoPermission,
         Self::ForbiddenPeer,
@@ -82,6 +85,7 @@ impl Drop {
         match self {
             Self::NotStun => "not_stun",
             Self::NoAllocation => "no_allocation",
+            Self::NoClient => "no_client",
             Self::NoChannel => "no_channel",
             Self::NoPermission => "no_permission",
             Self::ForbiddenPeer => "forbidden_peer",

@@ -47,8 +47,10 @@ pub enum Event {
     /// A stream is ready: at once for TCP, after the handshake for TLS; and whom the client asked
     /// for by SNI.
     Opened(Leg, Option<Box<str>>),
-    /// A stream has ended; its relays are closed already.
+    /// A stream has ended; its relays serve nobody.
     Closed(Leg, CloseReason),
+    /// A leg that is held back has sent its first media.
+    MediaWaiting(Leg),
 }
 
 /// Whose message it is.
@@ -137,6 +139,12 @@ impl HandUp {
         queues.lanes(standing).push(lane, Event::Closed(leg, reason));
     }
 
+    /// Queues that a leg which is held back has sent media: once, until it is let in.
+    pub fn media_waiting(&self, leg: Leg) {
+        let lane = self.lane_of(&leg);
+        self.lock().known.push(lane, Event::MediaWaiting(leg));
+    }
+
     fn lane_of(&self, leg: &Leg) -> usize {
         self.hasher.hash_one(network_of(leg.client.ip())) as usize % LANES
     }
@@ -176,7 +184,7 @@ fn cost(data: &[u8]) -> usize {
 fn cost_of(event: &Event) -> usize {
     match event {
         Event::Message { data, .. } => cost(data),
-        Event::Opened(..) | Event::Closed(..) => 0,
+        Event::Opened(..) | Event::Closed(..) | Event::MediaWaiting(_) => 0,
     }
 }
 
@@ -270,9 +278,10 @@ mod tests {
 
     fn port(event: &Event) -> u16 {
         match event {
-            Event::Message { leg, .. } | Event::Opened(leg, _) | Event::Closed(leg, _) => {
-                leg.client.port()
-            }
+            Event::Message { leg, .. }
+            | Event::Opened(leg, _)
+            | Event::Closed(leg, _)
+            | Event::MediaWaiting(leg) => leg.client.port(),
         }
     }
 

@@ -66,6 +66,15 @@ pub struct Handover {
     pub received: Vec<(SocketAddr, Box<[u8]>)>,
 }
 
+/// A relay that comes to another client.
+#[derive(Debug)]
+pub enum Coming {
+    /// From one of the same worker.
+    Here(u64),
+    /// From another worker, as with [`Order::Claim`].
+    From(Receiver<Option<Box<Handover>>>),
+}
+
 /// One order.
 #[derive(Debug)]
 pub enum Order {
@@ -90,6 +99,10 @@ pub enum Order {
     /// Take it, for a client of yours. What comes after waits until it has arrived; since orders
     /// are given by one thread, of two workers never both wait for each other.
     Claim(Receiver<Option<Box<Handover>>>, Address, Vec<Purse>),
+    /// Keep the media of a leg without relays.
+    HoldBack(Leg),
+    /// Relays come to a client of yours, and what it was held back with follows.
+    HandOver(Vec<Coming>, Address),
     /// Install, extend or remove a permission.
     Permit(u64, Host, Nanos),
     /// Install, extend or remove a channel binding.

@@ -14,6 +14,7 @@ pub(crate) struct Classes {
     client_message: Py<PyAny>,
     leg_opened: Py<PyAny>,
     leg_closed: Py<PyAny>,
+    media_waiting: Py<PyAny>,
     close_reasons: Vec<Py<PyAny>>,
     relay_error: Py<PyAny>,
     pub(crate) drops: Vec<Py<PyAny>>,
@@ -29,6 +30,7 @@ impl Classes {
             client_message: class("ClientMessage")?,
             leg_opened: class("LegOpened")?,
             leg_closed: class("LegClosed")?,
+            media_waiting: class("MediaWaiting")?,
             close_reasons: members(&reason, CloseReason::ALL.map(CloseReason::name))?,
             relay_error: class("RelayError")?,
             drops: members(&drop, Drop::ALL.map(Drop::name))?,
@@ -55,6 +57,7 @@ impl Classes {
                 let reason = &self.close_reasons[*reason as usize];
                 self.leg_closed.bind(py).call1((legs.leg(py, leg)?, reason))
             }
+            Event::MediaWaiting(leg) => self.media_waiting.bind(py).call1((legs.leg(py, leg)?,)),
         }
     }
 

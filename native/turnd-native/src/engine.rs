@@ -171,6 +171,16 @@ impl Engine {
         Ok(())
     }
 
+    fn hold_back(&mut self, leg: &Bound<'_, PyAny>) -> Result<()> {
+        self.core.hold_back(&self.legs.read(leg)?);
+        Ok(())
+    }
+
+    fn hand_over(&mut self, relays: Vec<u64>, leg: &Bound<'_, PyAny>) -> Result<()> {
+        self.core.hand_over(&relays, &self.legs.read(leg)?);
+        Ok(())
+    }
+
     fn limit(&mut self, bucket: u64, bits_per_second: Option<u64>) {
         self.core.limit(bucket, bits_per_second);
     }

@@ -335,7 +335,7 @@ impl Engine {
         for event in &batch[begin..] {
             if let Event::Closed(leg, _) = event {
                 self.streams.remove(&leg.stream);
-                self.close_relays_of(leg);
+                self.abandon(leg);
             }
         }
         match self.shared.broken() {

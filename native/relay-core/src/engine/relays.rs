@@ -8,7 +8,7 @@ use std::sync::mpsc::sync_channel;
 
 use super::{Endpoint, Engine, OBEYING, Placed, RelayError, STAMPED, worker_of};
 use crate::leg::{Host, Leg, Transport};
-use crate::orders::{Address, Order};
+use crate::orders::{Address, Coming, Order};
 use crate::rules::relay::RelayShared;
 use crate::rules::table::NewRelay;
 use crate::sys;
@@ -165,6 +165,47 @@ impl Engine {
             self.order_now(to, Order::Claim(take, address, purses));
         }
         self.await_offload(to..to + 1);
+    }
+
+    /// Keeps the media of a leg without relays, until some are handed over to it.
+    pub fn hold_back(&mut self, leg: &Leg) {
+        if !self.legs.contains_key(leg) && self.address_of(leg).is_some() {
+            self.order_now(self.worker_of_leg(leg), Order::HoldBack(*leg));
+        }
+    }
+
+    /// Gives relays to another leg as they are, all at once; nothing that has arrived is lost, and
+    /// what was held back of the leg follows.
+    pub fn hand_over(&mut self, ids: &[u64], leg: &Leg) {
+        let Some(address) = self.address_of(leg) else { return };
+        let to = self.worker_of_leg(leg);
+        let mut relays = Vec::with_capacity(ids.len());
+        for id in ids {
+            let Some(relay) = self.relays.get_mut(id) else { continue };
+            let from = std::mem::replace(&mut relay.worker, to);
+            if let Some(former) = relay.leg.replace(*leg) {
+                self.forget_relay_of(&former, *id);
+            }
+            self.legs.entry(*leg).or_default().push(*id);
+            relays.push(if from == to {
+                Coming::Here(*id)
+            } else {
+                let (give, take) = sync_channel(1);
+                self.order_at_once(from, Order::Release(*id, give));
+                Coming::From(take)
+            });
+        }
+        self.order_now(to, Order::HandOver(relays, address));
+        self.await_offload(to..to + 1);
+    }
+
+    /// A stream has ended: its relays serve nobody.
+    pub(super) fn abandon(&mut self, leg: &Leg) {
+        for id in self.legs.remove(leg).unwrap_or_default() {
+            if let Some(relay) = self.relays.get_mut(&id) {
+                relay.leg = None;
+            }
+        }
     }
 
     fn forget_relay_of(&mut self, leg: &Leg, id: u64) {

@@ -43,7 +43,7 @@ impl Engine {
     /// Ends a stream.
     pub fn close_leg(&mut self, leg: &Leg, reason: CloseReason) {
         if self.streams.remove(&leg.stream).is_some() {
-            self.close_relays_of(leg);
+            self.abandon(leg);
             self.order_now(worker_of(leg.stream), Order::CloseLeg(leg.stream, reason));
         }
     }

@@ -286,23 +286,32 @@ fn a_stream_that_cannot_be_adopted_ends_at_once() {
 }
 
 #[test]
-fn a_stream_takes_its_relays_along() {
+fn the_relays_of_a_stream_that_has_ended_are_nobodys_until_they_are_closed_or_handed_over() {
     let mut bench = Bench::new(1);
     let leg = bench.adopt();
-    bench.open(&leg);
+    let one = bench.open(&leg);
     bench.orders();
     bench.engine.close_leg(&leg, CloseReason::Server);
     bench.engine.close_leg(&leg, CloseReason::Server);
-    assert_eq!(bench.orders(), [["Close", "CloseLeg"]]);
+    assert_eq!(bench.orders(), [["CloseLeg"]]);
     let leg = bench.adopt();
-    bench.open(&leg);
+    let other = bench.open(&leg);
     bench.orders();
     let ended = &bench.engine.shared.hand_up;
     ended.closed(leg, CloseReason::Client, crate::handup::Standing::Known);
     assert_eq!(bench.poll().len(), 1);
-    assert_eq!(bench.orders(), [["Close"]]);
+    assert_eq!(bench.orders(), [[] as [&str; 0]]);
     let counters = bench.engine.counters();
-    assert_eq!((counters.relays, counters.streams), (0, 0));
+    assert_eq!((counters.relays, counters.streams), (2, 0));
+    bench.engine.close_relay(one);
+    let new = bench.adopt();
+    bench.orders();
+    bench.engine.hold_back(&new);
+    bench.engine.hand_over(&[one, other], &new);
+    bench.engine.hold_back(&new);
+    assert_eq!(bench.orders(), [["HoldBack", "HandOver"]]);
+    bench.engine.close_relay(other);
+    bench.orders();
     bench.engine.send_to_client(&leg, b"too late", None);
     assert_eq!(bench.orders(), [[] as [&str; 0]]);
 }

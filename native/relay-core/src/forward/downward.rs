@@ -80,6 +80,7 @@ impl Forwarder {
         };
         let token = relay.token;
         match tenant.way {
+            Way::Gone => self.drop_of(down.place, Drop::NoClient, 1),
             Way::Datagrams { .. } => {
                 let message =
                     Outgoing { head: &head[..size], segment, pad, received: down.received };
@@ -125,6 +126,7 @@ impl Forwarder {
         self.random.fill(&mut id);
         let message = encode_icmp(peer, icmp.kind, icmp.code, icmp.mtu, &id);
         match tenant.way {
+            Way::Gone => self.drop_of(place, Drop::NoClient, 1),
             Way::Datagrams { listener, to } => {
                 let Some(Some(listener)) = self.listeners.get(listener as usize) else { return };
                 let envelope = downward(listener, to, tenant, Token::WAKE);

@@ -3,6 +3,7 @@
 use std::net::{IpAddr, SocketAddr};
 use std::sync::PoisonError;
 
+use super::held::Kept;
 use super::{Passed, Worker};
 use crate::counters::Drop;
 use crate::forward::{HandedUp, Inbound, Verdict};
@@ -42,10 +43,14 @@ impl<D: Driver> Worker<D> {
                 return self.pass_on(owner, datagram);
             }
         }
+        let held = if client.is_none() { self.held_leg(datagram) } else { None };
         let (slot, received) = (datagram.slot, datagram.received);
         for segment in datagram.segments() {
             let (start, len) = (segment.start as usize, segment.len());
             let inbound = Inbound { slot, start, len, received };
+            if held.is_some_and(|leg| self.keep_back(&leg, inbound)) {
+                continue;
+            }
             match self.forwarder.from_client(&self.arena, client, inbound, now) {
                 Verdict::Done => (),
                 Verdict::Answer(request) if !self.handed_up(datagram).plain => {
@@ -68,6 +73,28 @@ impl<D: Driver> Worker<D> {
     fn handed_up(&self, datagram: &Datagram) -> HandedUp {
         let listener = self.forwarder.listeners.get(datagram.socket.place());
         listener.and_then(Option::as_ref).map(|listener| listener.handed_up).unwrap_or_default()
+    }
+
+    /// The leg of a datagram, if it is held back.
+    fn held_leg(&self, datagram: &Datagram) -> Option<Leg> {
+        if self.held.is_empty() {
+            return None;
+        }
+        self.forwarder.leg_of(datagram).filter(|leg| self.held.has(leg))
+    }
+
+    /// Keeps media of a leg that is held back; false: it is something else.
+    pub(super) fn keep_back(&mut self, leg: &Leg, inbound: Inbound) -> bool {
+        match self.held.keep(leg, inbound.bytes(&self.arena)) {
+            Kept::First => {
+                self.shared.hand_up.media_waiting(*leg);
+                self.handed_up = true;
+            }
+            Kept::More => (),
+            Kept::Full => self.station.counters.drops.add(Drop::QueueFull, 1),
+            Kept::Not => return false,
+        }
+        true
     }
 
     /// Challenges whoever made a first request; false where Python is to.

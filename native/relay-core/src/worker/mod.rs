@@ -23,11 +23,13 @@ use crate::time::Nanos;
 
 use self::challenges::Challenges;
 use self::gathering::Gathering;
+use self::held::HeldLegs;
 use self::lingering::{Lingering, MOMENT};
 
 mod challenges;
 mod datagrams;
 mod gathering;
+mod held;
 mod lingering;
 mod orders;
 mod streams;
@@ -107,6 +109,7 @@ pub struct Worker<D> {
     unread: VecDeque<Token>,
     orders: VecDeque<Order>,
     challenges: Challenges,
+    held: HeldLegs,
     frames: Vec<Range<usize>>,
     scratch: Scratch,
     /// Closed when the turn's packets have been sent.
@@ -141,6 +144,7 @@ impl<D: Driver> Worker<D> {
             unread: VecDeque::new(),
             orders: VecDeque::new(),
             challenges: Challenges::default(),
+            held: HeldLegs::default(),
             frames: Vec::new(),
             scratch: Scratch::default(),
             buried: Vec::new(),

@@ -6,10 +6,11 @@ use std::sync::mpsc::SyncSender;
 use super::Worker;
 use crate::address::RawAddress;
 use crate::connection::Connection;
-use crate::forward::Listener;
+use crate::counters::Drop;
+use crate::forward::{Inbound, Listener, Verdict};
 use crate::io::{Driver, Token};
-use crate::leg::{CloseReason, Transport};
-use crate::orders::{Address, Adoption, Handover, Order};
+use crate::leg::{CloseReason, Leg, Transport};
+use crate::orders::{Address, Adoption, Coming, Handover, Order};
 use crate::rules::bucket::Purse;
 use crate::rules::relay::{Client, Relay, Way};
 use crate::rules::table::{NewRelay, Newcomer, UdpKey};
@@ -47,9 +48,11 @@ impl<D: Driver> Worker<D> {
             Order::Release(id, to) => self.release(id, &to),
             Order::Claim(from, address, purses) => {
                 if let Ok(Some(handover)) = from.recv() {
-                    self.claim(*handover, &address, purses, now);
+                    self.claim(*handover, &address, Some(purses), now);
                 }
             }
+            Order::HoldBack(leg) => self.hold_back(leg),
+            Order::HandOver(relays, address) => self.hand_over(relays, &address, now),
             Order::Permit(id, host, deadline) => {
                 table.permit(id, host, deadline, now);
                 self.forwarder.review(id, now);
@@ -89,6 +92,8 @@ impl<D: Driver> Worker<D> {
         let Some(place) = self.forwarder.listeners.get_mut(index as usize) else { return };
         let Some(listener) = place.take() else { return };
         self.challenges.set(listener.id, None);
+        let lost = self.held.close_listener(listener.id);
+        self.station.counters.drops.add(Drop::NoAllocation, lost);
         if listener.receives {
             self.driver.unwatch(listener.socket.as_fd(), Token::listener(index));
         }
@@ -140,31 +145,28 @@ impl<D: Driver> Worker<D> {
 
     /// Lets a relay serve a client; only now is it read, so that nothing arrived is lost.
     fn assign(&mut self, place: u32, address: &Address, purses: Option<Vec<Purse>>) {
-        let Some((client, newcomer)) = self.newcomer(address) else {
-            // The stream has ended meanwhile: Python will hear of it, the relay goes with it.
-            if let Some(id) = self.forwarder.table.relays.get(place).map(|relay| relay.id) {
-                self.close_relay(id);
-            }
-            return;
-        };
+        let (client, newcomer) = self.newcomer(address);
         let (client, idle) = self.forwarder.table.assign(place, client, newcomer);
         self.settle_in(place, client, newcomer.way, purses);
         self.forget_client(idle);
     }
 
-    fn newcomer(&self, address: &Address) -> Option<(Option<u32>, Newcomer)> {
+    /// Who relays are given to, and his place if he has one. A stream may have ended meanwhile:
+    /// Python will hear of it, and decides what becomes of them.
+    fn newcomer(&self, address: &Address) -> (Option<u32>, Newcomer) {
         let Address { leg, listener, wildcard, ledger } = *address;
         if leg.transport == Transport::Udp {
             let local = wildcard.then(|| leg.local.ip());
             let key = UdpKey { listener, client: leg.client, local };
             let way = Way::Datagrams { listener, to: RawAddress::from(leg.client) };
             let client = self.forwarder.table.client_of(&key);
-            return Some((client, Newcomer { leg, way, key: Some(key), ledger }));
+            return (client, Newcomer { leg, way, key: Some(key), ledger });
         }
-        let place = *self.streams.get(&leg.stream)?;
-        let connection = self.forwarder.connections.get(place)?;
-        let way = Way::Stream(place);
-        Some((connection.client, Newcomer { leg, way, key: None, ledger }))
+        let place = self.streams.get(&leg.stream).copied();
+        let connection = place.and_then(|place| self.forwarder.connections.get(place));
+        let way = place.map_or(Way::Gone, Way::Stream);
+        let client = connection.and_then(|connection| connection.client);
+        (client, Newcomer { leg, way, key: None, ledger })
     }
 
     fn settle_in(&mut self, place: u32, client: u32, way: Way, purses: Option<Vec<Purse>>) {
@@ -209,14 +211,17 @@ impl<D: Driver> Worker<D> {
         let _ = to.send(taken);
     }
 
-    fn claim(&mut self, handover: Handover, address: &Address, purses: Vec<Purse>, now: Nanos) {
+    fn claim(
+        &mut self,
+        handover: Handover,
+        address: &Address,
+        purses: Option<Vec<Purse>>,
+        now: Nanos,
+    ) {
         let Handover { moving, received } = handover;
-        // Without its leg the relay goes: Python hears of the stream's end.
-        let Some((client, newcomer)) = self.newcomer(address) else {
-            return self.bury(moving.into_relay());
-        };
+        let (client, newcomer) = self.newcomer(address);
         let (place, client) = self.forwarder.table.put(moving, client, newcomer);
-        self.settle_in(place, client, newcomer.way, Some(purses));
+        self.settle_in(place, client, newcomer.way, purses);
         let Some(relay) = self.forwarder.table.relays.get(place) else { return };
         let (id, socket) = (relay.id, relay.token);
         self.forwarder.review(id, now);
@@ -225,7 +230,46 @@ impl<D: Driver> Worker<D> {
         }
     }
 
-    pub(super) fn close_relay(&mut self, id: u64) {
+    fn hold_back(&mut self, leg: Leg) {
+        if leg.transport != Transport::Udp {
+            let place = self.streams.get(&leg.stream).copied();
+            let connection = place.and_then(|place| self.forwarder.connections.get_mut(place));
+            let Some(connection) = connection else { return };
+            connection.stream.expect_media();
+        }
+        self.held.begin(leg);
+    }
+
+    fn hand_over(&mut self, relays: Vec<Coming>, address: &Address, now: Nanos) {
+        for relay in relays {
+            match relay {
+                Coming::Here(id) => {
+                    if let Some(place) = self.forwarder.table.place_of(id) {
+                        self.assign(place, address, None);
+                        self.forwarder.review(id, now);
+                    }
+                }
+                Coming::From(worker) => {
+                    if let Ok(Some(handover)) = worker.recv() {
+                        self.claim(*handover, address, None, now);
+                    }
+                }
+            }
+        }
+        let (client, _) = self.newcomer(address);
+        for data in self.held.end(&address.leg) {
+            let slot = self.spare_slot(now);
+            self.arena.bytes_mut(slot)[..data.len()].copy_from_slice(&data);
+            let inbound = Inbound { slot, start: 0, len: data.len(), received: 0 };
+            let verdict = self.forwarder.from_client(&self.arena, client, inbound, now);
+            debug_assert_eq!(verdict, Verdict::Done, "nothing but media is held back");
+            if self.forwarder.outbox.is_full() {
+                self.send(now);
+            }
+        }
+    }
+
+    fn close_relay(&mut self, id: u64) {
         self.forwarder.offloaded.end(id);
         let Some((relay, idle)) = self.forwarder.table.remove(id) else { return };
         self.forget_client(idle);

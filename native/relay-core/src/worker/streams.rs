@@ -8,7 +8,7 @@ use crate::forward::{Inbound, Verdict};
 use crate::handup::Standing;
 use crate::io::{Driver, Kind, Ready, Token};
 use crate::leg::CloseReason;
-use crate::rules::relay::find;
+use crate::rules::relay::{Way, find};
 use crate::stream::{Flush, Stream};
 use crate::sys;
 use crate::time::Nanos;
@@ -145,6 +145,9 @@ impl<D: Driver> Worker<D> {
             let (client, leg, asked_for) =
                 (connection.client, connection.leg, connection.handed_up);
             let inbound = Inbound { slot, start: frame.start, len: frame.len(), received: 0 };
+            if client.is_none() && self.held.has(&leg) && self.keep_back(&leg, inbound) {
+                continue;
+            }
             match self.forwarder.from_client(&self.arena, client, inbound, now) {
                 Verdict::Done => (),
                 Verdict::Answer(request) if !asked_for.plain => self.answer_binding(place, request),
@@ -227,15 +230,12 @@ impl<D: Driver> Worker<D> {
     pub(super) fn end_connection(&mut self, place: u32, reason: CloseReason) {
         let Some(mut connection) = self.forwarder.connections.remove(place) else { return };
         self.streams.remove(&connection.leg.stream);
-        let client = connection.client.and_then(|client| self.forwarder.table.clients.get(client));
-        let relays: Vec<u64> = client
-            .into_iter()
-            .flat_map(|client| &client.relays)
-            .filter_map(|place| Some(self.forwarder.table.relays.get(*place)?.id))
-            .collect();
-        for id in relays {
-            self.close_relay(id);
+        let clients = &mut self.forwarder.table.clients;
+        if let Some(client) = connection.client.and_then(|client| clients.get_mut(client)) {
+            client.way = Way::Gone;
         }
+        let lost = self.held.end(&connection.leg).len() as u64;
+        self.station.counters.drops.add(Drop::NoAllocation, lost);
         connection.stream.farewell();
         self.driver.unwatch(connection.stream.as_fd(), connection.token);
         let standing =

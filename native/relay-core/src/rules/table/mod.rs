@@ -69,12 +69,6 @@ impl Moving {
     pub fn relay_mut(&mut self) -> &mut Relay {
         &mut self.relay
     }
-
-    /// The relay alone, that nobody takes.
-    #[must_use]
-    pub fn into_relay(self) -> Relay {
-        self.relay
-    }
 }
 
 /// All relays of one worker.

@@ -10,7 +10,7 @@ use crate::handup::Event;
 use crate::io::outbox::Outbox;
 use crate::io::{Datagram, Ready};
 use crate::leg::{Host, Leg, Transport};
-use crate::orders::Address;
+use crate::orders::{self, Address};
 use crate::rules::relay::RelayShared;
 use crate::rules::table::NewRelay;
 use crate::time::{Clock, SECOND};

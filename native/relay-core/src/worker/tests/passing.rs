@@ -156,16 +156,60 @@ fn what_was_received_for_a_relay_goes_where_it_goes() {
 }
 
 #[test]
-fn a_relay_whose_client_has_gone_meanwhile_is_closed() {
+fn a_relay_whose_client_has_gone_meanwhile_serves_nobody() {
     let mut workers = workers(2);
     let [first, second] = &mut workers[..] else { panic!() };
-    let relay = first.give_relay(2, at("192.0.2.9:4000"));
+    first.give_relay(2, at("192.0.2.9:4000"));
     let (give, take) = sync_channel(1);
     first.give(Order::Release(2, give));
     first.turn().unwrap();
     let gone = Leg { transport: Transport::Tcp, stream: 77, ..udp_leg(at("192.0.2.9:1")) };
     second.give(Order::Claim(take, address(gone), Vec::new()));
     second.turn().unwrap();
-    assert_eq!(relay.deadline(), 0);
-    assert!(second.forwarder.table.relays.is_empty());
+    let token = second.relay(2);
+    second.arrive(&[(token, at(PEER), b"down")]);
+    assert_eq!(second.drops(Drop::NoClient), 1);
+    second.forwarder.table.audit().unwrap();
+}
+
+#[test]
+fn media_that_was_held_back_follows_a_relay_from_another_worker() {
+    let mut workers = workers(2);
+    let [first, second] = &mut workers[..] else { panic!() };
+    let (before, after) = (client_of(&first.shared, 0), client_of(&first.shared, 1));
+    first.give_relay(2, before);
+    second.give(Order::HoldBack(udp_leg(after)));
+    let up = |text: &str| channel_data(CHANNEL, text.as_bytes());
+    // The second of them by way of the first worker.
+    second.arrive(&[(LISTENER, after, &up("one"))]);
+    first.arrive(&[(LISTENER, after, &up("two")), (LISTENER, before, &up("old"))]);
+    second.arrive(&[]);
+    assert_eq!(second.events(), [Event::MediaWaiting(udp_leg(after))]);
+    assert_eq!(first.driver.left, [(at(PEER), b"old".to_vec())]);
+    assert!(second.driver.left.is_empty());
+    let (give, take) = sync_channel(1);
+    first.give(Order::Release(2, give));
+    first.turn().unwrap();
+    let coming = vec![orders::Coming::From(take)];
+    second.give(Order::HandOver(coming, address(udp_leg(after))));
+    second.arrive(&[(LISTENER, after, &up("three"))]);
+    let left: Vec<&[u8]> = second.driver.left.iter().map(|(_, data)| &data[..]).collect();
+    assert_eq!(left, [b"one", b"two", &b"three"[..]]);
+    assert!(second.held.is_empty());
+}
+
+#[test]
+fn more_may_be_held_back_than_a_turn_has_room_for() {
+    let mut worker = workers(1).remove(0);
+    let (before, after) = (at("192.0.2.9:1"), at("192.0.2.9:2"));
+    worker.give_relay(2, before);
+    worker.give(Order::HoldBack(udp_leg(after)));
+    for number in 0..5_000u32 {
+        worker.arrive(&[(LISTENER, after, &channel_data(CHANNEL, &number.to_be_bytes()))]);
+    }
+    let coming = vec![orders::Coming::Here(2)];
+    worker.give(Order::HandOver(coming, address(udp_leg(after))));
+    worker.arrive(&[]);
+    let left: Vec<Vec<u8>> = worker.driver.left.iter().map(|(_, data)| data.clone()).collect();
+    assert_eq!(left, (0..5_000u32).map(|n| n.to_be_bytes().to_vec()).collect::<Vec<_>>());
 }

@@ -1,0 +1,33 @@
+"""Media of a leg that has no relays yet and is to get some (RFC 8016): it waits for them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+ROOM = 256 << 10
+"""Bytes that wait of one leg at most: more than what a video call sends in half a second."""
+
+
+class HeldBack:
+    """What one leg has sent, in its order."""
+
+    __slots__ = ("_room", "_tell", "messages")
+
+    def __init__(self, tell: Callable[[], object]) -> None:
+        """`tell` is called when the first message is there."""
+        self.messages: list[bytes] = []
+        self._room = ROOM
+        self._tell = tell
+
+    def add(self, message: bytes) -> bool:
+        """Keep a message; False where there is no room."""
+        if len(message) > self._room:
+            return False
+        self._room -= len(message)
+        self.messages.append(message)
+        if len(self.messages) == 1:
+            self._tell()
+        return True
