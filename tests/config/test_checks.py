@@ -62,6 +62,23 @@ def test_tcp_and_tls_do_not_share_a_port() -> None:
     assert line.endswith("(listen[0]) share a TCP port")
 
 
+def test_udp_and_dtls_share_a_port_in_one_realm() -> None:
+    tls = "tls: {certificate: a, key: b}\n"
+    both = "[udp://127.0.0.1:443, dtls://127.0.0.1:443, tcp://127.0.0.1:443]"
+    load_text(f"{tls}listen: {both}", "f", {})
+    realm = f"{{listen: {both}, auth: {{secrets: [x]}}}}"
+    load_text(f"{tls}listen: {both}\nrealms: {{b: {realm}}}", "f", {})
+    realm = "{listen: [dtls://127.0.0.1:443], auth: {secrets: [x]}}"
+    (line,) = problems(f"{tls}listen: {both}\nrealms: {{b: {realm}}}")
+    assert line.startswith("f:3:23: realms.b.listen[0]: dtls://127.0.0.1:443 and udp://127.0.0.1")
+    assert line.endswith("(listen[0]) share a UDP port, and one realm has both: list them together")
+
+
+def test_dtls_needs_a_certificate() -> None:
+    (line,) = problems("listen: [udp://127.0.0.1, dtls://127.0.0.1]")
+    assert line.startswith("f:1:27: listen[1]: dtls://127.0.0.1:5349 needs a certificate")
+
+
 def test_ports_that_the_system_picks_are_never_the_same() -> None:
     load_text(
         "listen: [udp://127.0.0.1:0, udp://127.0.0.1:0]\nadmin: {listen: 127.0.0.1:0}", "f", {}

@@ -31,6 +31,7 @@ ADDRESSES = st.ip_addresses()
         ("tcp://192.0.2.1", Endpoint("tcp", "192.0.2.1", 3478)),
         ("tls://192.0.2.1", Endpoint("tls", "192.0.2.1", 5349)),
         ("udp://127.0.0.1:0", Endpoint("udp", "127.0.0.1", 0)),
+        ("dtls://192.0.2.1", Endpoint("dtls", "192.0.2.1", 5349)),
     ],
 )
 def test_endpoints(text: str, endpoint: Endpoint) -> None:
@@ -42,7 +43,7 @@ def test_endpoints(text: str, endpoint: Endpoint) -> None:
     ("text", "why"),
     [
         ("0.0.0.0:3478", "no endpoint"),
-        ("dtls://0.0.0.0", "'dtls' is no transport"),
+        ("sctp://0.0.0.0", "'sctp' is no transport"),
         ("turn:0.0.0.0", "no endpoint"),
         ("udp://:::3478", "stands in brackets"),
         ("udp://::1", "stands in brackets"),

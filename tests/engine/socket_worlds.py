@@ -57,7 +57,7 @@ class SocketParty(Party):
     def send(self, data: bytes, to: TransportAddress) -> None:
         self.sock.sendto(data, to)
 
-    def _try(self) -> tuple[bytes, TransportAddress] | None:
+    def try_receive(self) -> tuple[bytes, TransportAddress] | None:
         try:
             data, source = self.sock.recvfrom(65_536)
         except BlockingIOError:
@@ -65,11 +65,11 @@ class SocketParty(Party):
         return data, TransportAddress(*source[:2])
 
     async def receive(self) -> tuple[bytes, TransportAddress]:
-        received: tuple[bytes, TransportAddress] = await eventually(self._try, LIMIT)
+        received: tuple[bytes, TransportAddress] = await eventually(self.try_receive, LIMIT)
         return received
 
     def has_nothing(self) -> bool:
-        return self._try() is None
+        return self.try_receive() is None
 
 
 class SocketStreamClient(StreamClient):

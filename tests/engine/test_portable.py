@@ -10,6 +10,7 @@ from tests.engine import (
     contract,
     contract_bounds,
     contract_discovery,
+    contract_dtls,
     contract_icmp,
     contract_mobility,
     contract_protection,
@@ -86,4 +87,28 @@ class TestStreams(contract_streams.Streams):
 
 
 class TestSockets(contract_sockets.Sockets):
+    pass
+
+
+class TestDtls(contract_dtls.Dtls):
+    pass
+
+
+class TestDtlsCookies(contract_dtls.Cookies):
+    pass
+
+
+class TestDtlsFlights(contract_dtls.Flights):
+    pass
+
+
+class TestDtlsHandshakes(contract_dtls.Handshakes):
+    pass
+
+
+class TestDtlsEnds(contract_dtls.Ends):
+    pass
+
+
+class TestDtlsGarbage(contract_dtls.Garbage):
     pass

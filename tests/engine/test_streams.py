@@ -25,7 +25,7 @@ from turnd.engine.base import (
     TlsSettings,
     Transport,
 )
-from turnd.engine.streams import ANSWER_RESERVE
+from turnd.engine.streams import ANSWER_RESERVE, Stream
 from turnd.engine.tls import TlsSession
 from turnd.stun.addresses import ClientAddress, ServerAddress, TransportAddress
 
@@ -43,6 +43,12 @@ async def world() -> AsyncIterator[PortableWorld]:
     surroundings = PortableWorld()
     yield surroundings
     await surroundings.close()
+
+
+def inner_of(world: PortableWorld, leg: Leg) -> Stream:
+    connection = world.engine._connections[leg]
+    assert isinstance(connection, Stream)
+    return connection
 
 
 class TlsByHand:
@@ -130,7 +136,7 @@ async def test_answers_have_a_reserve_that_is_bounded(
         if world.drops():
             break
     assert world.drops() == {Drop.QUEUE_FULL: 1}
-    waiting = world.engine._streams[stream.leg]._backlog
+    waiting = inner_of(world, stream.leg)._backlog
     assert BACKLOG < len(waiting) <= BACKLOG + ANSWER_RESERVE + 100
     stream.writer.transport.resume_reading()  # type: ignore[attr-defined]  # a read transport
     assert await stream.receive() == ANSWER
@@ -142,16 +148,15 @@ async def test_records_that_tls_makes_by_itself_are_bounded(
 ) -> None:
     """A client may ask for new keys without end, and never read what each brings."""
     stream = await world.connect(Transport.TLS, replace(SETTINGS, stream_backlog=BACKLOG))
-    inner = world.engine._streams[stream.leg]
-    backlog = inner._backlog
+    backlog = inner_of(world, stream.leg)._backlog
     stream.writer.transport.pause_reading()  # type: ignore[attr-defined]  # a read transport
     monkeypatch.setattr(TlsSession, "outgoing", lambda _: bytes(16_384))
     for _ in range(10_000):
-        if stream.leg not in world.engine._streams:
+        if stream.leg not in world.engine._connections:
             break
         stream.send(REQUEST)
         await asyncio.sleep(0)
-    assert stream.leg not in world.engine._streams
+    assert stream.leg not in world.engine._connections
     assert len(backlog) <= BACKLOG + 2 * ANSWER_RESERVE + 2 * 16_384
 
 
@@ -162,7 +167,7 @@ async def test_a_batch_leaves_by_one_write(world: PortableWorld) -> None:
     peer = world.peer()
     world.permit(relay, peer)
     world.bind(relay, peer)
-    stream = world.engine._streams[leg]
+    stream = inner_of(world, leg)
     for _ in range(3):
         peer.send(b"four", relayed)
     await world.until(lambda: world.engine.counters().totals.packets_to_client == 3)
@@ -301,7 +306,7 @@ async def test_media_for_a_stream_that_is_gone_closes_it(world: PortableWorld) -
     world.permit(relay, peer)
     world.bind(relay, peer)
     # Its writing side alone, so that the next write is what finds out.
-    world.engine._streams[leg].sock.shutdown(socket.SHUT_WR)
+    inner_of(world, leg).sock.shutdown(socket.SHUT_WR)
     for _ in range(5):
         peer.send(b"media", relayed)
     assert await world.events(1) == [LegClosed(leg, CloseReason.CLIENT)]

@@ -20,7 +20,7 @@ async def test_realms_by_the_listener_that_a_client_came_to(tmp_path: Path) -> N
     async with running(tmp_path, realms=realms) as run:
         turn = build_turn(run.server)
         names = {
-            str(run.server.endpoints.by_listener[listener].host): realm.name
+            str(run.server.endpoints.by_listener[listener][0].host): realm.name
             for listener, realm in turn.realms.items()
         }
         assert names == {"127.0.0.1": REALM, "127.0.0.2": "b"}

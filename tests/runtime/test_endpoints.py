@@ -5,23 +5,28 @@ from __future__ import annotations
 import errno
 import os
 import socket
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from tests.engine.socket_worlds import tls_sides
+from tests.ports import closed_port
 from turnd.config import Endpoint
-from turnd.engine.base import ListenerSettings
+from turnd.engine.base import CloseReason, LegClosed, ListenerSettings
+from turnd.engine.fake import FakeEngine
 from turnd.engine.portable import PortableEngine
 from turnd.listeners.caps import StreamCaps
 from turnd.listeners.deadlines import AuthenticationDeadlines
 from turnd.runtime.endpoints import BindError, Endpoints
+from turnd.stun.addresses import TransportAddress
 from turnd.system import InheritedSocket
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from turnd.config.values import EndpointTransport
-    from turnd.stun.addresses import TransportAddress
+    from turnd.engine.udp import UdpListener
 
 PLAIN = ListenerSettings()
 
@@ -58,6 +63,50 @@ async def test_ports_are_resolved(endpoints: Endpoints) -> None:
     bound = endpoints.bound()
     assert [endpoint.transport for endpoint, _ in bound] == wanted
     assert all(address.host == "127.0.0.1" and address.port for _, address in bound)
+
+
+async def test_plain_udp_and_dtls_of_one_port_are_one_listener(endpoints: Endpoints) -> None:
+    with closed_port(socket.SOCK_DGRAM) as port:
+        pass
+    tls = ListenerSettings(tls=tls_sides()[0])
+    wanted = [
+        Endpoint("udp", "127.0.0.1", port),
+        Endpoint("dtls", "127.0.0.2", port),
+        Endpoint("dtls", "127.0.0.1", port),
+    ]
+    endpoints.bind(wanted, PLAIN, tls, [])
+    assert list(endpoints.by_listener.values()) == [(wanted[0], wanted[2]), (wanted[1],)]
+    assert [str(endpoint) for endpoint, _ in endpoints.bound()] == [
+        f"udp://127.0.0.1:{port}", f"dtls://127.0.0.1:{port}", f"dtls://127.0.0.2:{port}",
+    ]  # fmt: skip
+    settings = [listener.settings for listener in listeners(endpoints)]
+    assert [(each.plain_udp, each.dtls) for each in settings] == [(True, True), (False, True)]
+    endpoints.configure(PLAIN, replace(tls, idle_timeout=7))
+    assert [listener.settings.idle_timeout for listener in listeners(endpoints)] == [7, 7]
+
+
+def listeners(endpoints: Endpoints) -> list[UdpListener]:
+    assert isinstance(endpoints.engine, PortableEngine)
+    return list(endpoints.engine._legs.udp_listeners.values())
+
+
+async def test_dtls_sessions_are_connections(endpoints: Endpoints) -> None:
+    engine = FakeEngine(lambda: 0.0)
+    made = Endpoints(engine, StreamCaps(total=1), AuthenticationDeadlines(60), endpoints.report)
+    made.bind([Endpoint("dtls", "127.0.0.1", 5349)], PLAIN, PLAIN, [])
+    (listener,) = made.by_listener
+    legs = [
+        engine.dtls_handshake(listener, TransportAddress("127.0.0.9", port)) for port in (1, 2, 3)
+    ]
+    for leg in legs[:2]:
+        made.leg_opened(leg, 0.0)
+    assert made.opened() == {"dtls": 1}
+    assert len(made.deadlines) == 1
+    made.leg_closed(LegClosed(legs[0], CloseReason.CLIENT))
+    made.leg_opened(legs[2], 0.0)
+    assert made.opened() == {"dtls": 2}
+    made.close_overdue(60.0)
+    assert not engine.is_open(legs[2])
 
 
 async def test_the_same_port_twice_is_in_use(endpoints: Endpoints) -> None:
@@ -97,6 +146,11 @@ async def test_another_reason(endpoints: Endpoints, monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr(endpoints.engine, "listen", refuse)
     with pytest.raises(BindError, match="Strange: is the address right"):
         bind(endpoints, Endpoint("udp", "127.0.0.1", 443))
+
+
+async def test_a_reason_of_the_engine(endpoints: Endpoints) -> None:
+    with pytest.raises(BindError, match=r"cannot listen on dtls://127.0.0.1:0: DTLS needs a cert"):
+        bind(endpoints, Endpoint("dtls", "127.0.0.1", 0))
 
 
 async def test_a_host_without_ipv6(

@@ -63,8 +63,9 @@ def test_credentials_for_a_day(separator: str) -> None:
 
 def test_urls() -> None:
     v4, v6 = TransportAddress("192.0.2.1", 3478), TransportAddress("2001:db8::1", 5349)
-    assert turn_urls([("udp", v4), ("tcp", v4), ("tls", v6)]) == [
+    assert turn_urls([("udp", v4), ("dtls", v6), ("tcp", v4), ("tls", v6)]) == [
         "turn:192.0.2.1:3478?transport=udp",
+        "turns:[2001:db8::1]:5349?transport=udp",
         "turn:192.0.2.1:3478?transport=tcp",
         "turns:[2001:db8::1]:5349?transport=tcp",
     ]

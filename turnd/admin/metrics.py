@@ -40,7 +40,7 @@ CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
 QUANTILES = (0.5, 0.99, 0.999)
 
-_STREAMS = tuple(transport for transport in Transport if transport.is_stream)
+_CONNECTIONS = tuple(transport for transport in Transport if transport.is_connection)
 
 
 class Metrics(Collector):
@@ -264,14 +264,14 @@ def _requests(snapshot: Snapshot) -> Iterator[Metric]:
 
 
 def _streams(snapshot: Snapshot) -> Iterator[Metric]:
-    yield _gauge("turnd_streams", "Open TCP and TLS connections.", snapshot.engine.streams)
+    yield _gauge("turnd_streams", "Open TCP, TLS and DTLS connections.", snapshot.engine.streams)
     for verb, label, counts in (
-        ("opened", "transport", _with_zeros(_STREAMS, snapshot.streams_opened)),
+        ("opened", "transport", _with_zeros(_CONNECTIONS, snapshot.streams_opened)),
         ("closed", "reason", _with_zeros(CloseReason, snapshot.streams_closed)),
         ("refused", "reason", _with_zeros(StreamRefusal, snapshot.streams_refused)),
     ):
         yield _counter_by(
-            f"turnd_streams_{verb}_total", f"TCP and TLS connections {verb}.", label, counts
+            f"turnd_streams_{verb}_total", f"TCP, TLS and DTLS connections {verb}.", label, counts
         )
 
 

@@ -39,28 +39,39 @@ def _certificates(config: Config) -> Iterator[Finding]:
     if config.tls:
         return
     for path, endpoint in _listed(config):
-        if endpoint.transport == "tls":
+        if endpoint.needs_certificate:
             yield path, f"{endpoint} needs a certificate: tls: {{certificate: …, key: …}}"
 
 
 def _endpoints(config: Config) -> Iterator[Finding]:
-    """One endpoint, one realm; TLS runs over TCP, so that they cannot share a port.
+    """One endpoint, one realm. TLS runs over TCP, so that they cannot share a port.
 
-    A realm may take an endpoint that stands at the top: it belongs to the realm then.
+    Plain UDP and DTLS can (RFC 7983), in one realm. A realm may take an endpoint that stands at the
+    top: it belongs to the realm then.
     """
-    first: dict[tuple[str, str, int], tuple[Path, Endpoint]] = {}
+    places: dict[tuple[bool, str, int], dict[Endpoint, Path]] = {}
     for path, endpoint in _listed(config):
-        protocol = "udp" if endpoint.transport == "udp" else "tcp"
-        place = (protocol, endpoint.host, endpoint.port)
-        taken = first.setdefault(place, (path, endpoint)) if endpoint.port else (path, endpoint)
-        if taken[0] == path:
+        if not endpoint.port:
             continue
-        if taken[1] != endpoint:
-            yield path, f"{endpoint} and {taken[1]} ({format_path(taken[0])}) share a TCP port"
-        elif taken[0][0] == "listen" and path[0] == "realms":
-            first[place] = (path, endpoint)
+        here = places.setdefault((endpoint.is_udp, endpoint.host, endpoint.port), {})
+        taken = here.get(endpoint)
+        if taken is None or (taken[0] == "listen" and path[0] == "realms"):
+            here[endpoint] = path
         else:
-            yield path, f"{endpoint} stands at {format_path(taken[0])} already"
+            yield path, f"{endpoint} stands at {format_path(taken)} already"
+    for (is_udp, _, _), here in places.items():
+        yield from _neighbours(is_udp, list(here.items()))
+
+
+def _neighbours(is_udp: bool, here: list[tuple[Endpoint, Path]]) -> Iterator[Finding]:
+    """Different endpoints at one port."""
+    first, place = here[0]
+    for endpoint, path in here[1:]:
+        both = f"{endpoint} and {first} ({format_path(place)}) share a"
+        if not is_udp:
+            yield path, f"{both} TCP port"
+        elif path[:-1] != place[:-1]:
+            yield path, f"{both} UDP port, and one realm has both: list them together"
 
 
 def _admin(config: Config) -> Iterator[Finding]:
@@ -68,7 +79,7 @@ def _admin(config: Config) -> Iterator[Finding]:
     if admin is None or not admin.port:
         return
     for path, endpoint in _listed(config):
-        if endpoint.transport != "udp" and (endpoint.host, endpoint.port) == (
+        if not endpoint.is_udp and (endpoint.host, endpoint.port) == (
             admin.host,
             admin.port,
         ):

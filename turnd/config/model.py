@@ -80,15 +80,15 @@ class Config(Section):
     )
     listen: tuple[EndpointField, ...] = restart(
         DEFAULT_LISTEN,
-        "Where clients come to: udp://, tcp:// or tls:// and an address, 0.0.0.0 or [::] for all. "
-        "Without port: 3478, with tls 5349.",
+        "Where clients come to: udp://, dtls://, tcp:// or tls:// and an address, 0.0.0.0 or [::] "
+        "for all. Without port: 3478, with dtls and tls 5349. udp:// and dtls:// may share a port.",
         examples=[["udp://0.0.0.0:3478", "tls://0.0.0.0:443"]],
         min_length=1,
     )
     tls: Annotated[tuple[CertificatePair, ...], BeforeValidator(_as_pairs)] = live(
         (),
-        "Certificate and key for tls:// endpoints, or a list of such pairs, chosen by SNI; read "
-        "again when they change.",
+        "Certificate and key for tls:// and dtls:// endpoints, or a list of such pairs, chosen by "
+        "SNI; read again when they change.",
         examples=[{"certificate": "fullchain.pem", "key": "privkey.pem"}],
     )
     relay: RelaySection = section(RelaySection, "Relayed transport addresses.")
@@ -106,7 +106,7 @@ class Config(Section):
     redirect: RedirectSection = section(
         RedirectSection, "Other servers for clients that find no room here."
     )
-    streams: StreamsSection = section(StreamsSection, "TCP and TLS connections.")
+    streams: StreamsSection = section(StreamsSection, "TCP, TLS and DTLS connections.")
     admin: AdminSection = section(AdminSection, "Metrics, health and control.")
     metrics: MetricsSection = section(MetricsSection, "What /metrics shows.")
     log: LogSection = section(LogSection, "What is written to standard output.")

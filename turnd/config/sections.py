@@ -170,15 +170,17 @@ class LimitsSection(RealmLimits):
         "/24 or IPv6 /56. Streams are not counted.",
     )
     connections_per_client: Count = live(
-        2000, "TCP and TLS connections of one client address. A company may be one address."
+        2000, "TCP, TLS and DTLS connections of one client address. A company may be one address."
     )
-    connections: Count = live(20000, "TCP and TLS connections in all.")
+    connections: Count = live(20000, "TCP, TLS and DTLS connections in all.")
 
 
 class StreamsSection(Section):
-    """Deadlines and queues of TCP and TLS connections."""
+    """Deadlines and queues of TCP, TLS and DTLS connections."""
 
-    handshake_timeout: Seconds = live(10.0, "How long a TLS handshake may take.", gt=0, le=3600)
+    handshake_timeout: Seconds = live(
+        10.0, "How long a TLS or DTLS handshake may take.", gt=0, le=3600
+    )
     frame_timeout: Seconds = live(
         10.0, "How long a message may take from its first byte to its last.", gt=0, le=3600
     )
@@ -186,6 +188,13 @@ class StreamsSection(Section):
         60.0,
         "How long a connection may stay without an authenticated request. An authenticated one "
         "may be idle for ever.",
+        gt=0,
+        le=86400,
+    )
+    idle_timeout: Seconds = live(
+        60.0,
+        "How long a DTLS client without an allocation may be silent; nothing else tells when it is "
+        "gone.",
         gt=0,
         le=86400,
     )

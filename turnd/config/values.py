@@ -12,9 +12,9 @@ from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
 from typing import Literal, cast
 
-EndpointTransport = Literal["udp", "tcp", "tls"]
+EndpointTransport = Literal["udp", "dtls", "tcp", "tls"]
 
-DEFAULT_PORTS = {"udp": 3478, "tcp": 3478, "tls": 5349}
+DEFAULT_PORTS = {"udp": 3478, "dtls": 5349, "tcp": 3478, "tls": 5349}
 """RFC 8656 section 5: TURN runs on the ports of STUN (RFC 8489 section 18.6)."""
 
 SPECIAL_PURPOSE = "special-purpose"
@@ -61,6 +61,16 @@ class Endpoint:
     transport: EndpointTransport
     host: str
     port: int
+
+    @property
+    def is_udp(self) -> bool:
+        """Whether a UDP socket serves it; else a listening TCP socket does."""
+        return self.transport in {"udp", "dtls"}
+
+    @property
+    def needs_certificate(self) -> bool:
+        """Whether clients are shown a certificate."""
+        return self.transport in {"dtls", "tls"}
 
     def __str__(self) -> str:
         return f"{self.transport}://{HostPort(self.host, self.port)}"
@@ -134,7 +144,7 @@ def parse_alternate(text: str) -> Alternate:
 
 
 def parse_endpoint(text: str) -> Endpoint:
-    """`udp://0.0.0.0:3478`; the port may be left out (3478, tls 5349).
+    """`udp://0.0.0.0:3478`; the port may be left out (3478, with TLS 5349).
 
     Raises:
         ValueError: another scheme, or no address behind it.
@@ -143,7 +153,7 @@ def parse_endpoint(text: str) -> Endpoint:
     if not separator:
         raise ValueError(f"'{text}' is no endpoint: write udp://0.0.0.0:3478 or tls://[::]:5349")
     if scheme not in DEFAULT_PORTS:
-        raise ValueError(f"'{scheme}' is no transport: udp, tcp and tls are")
+        raise ValueError(f"'{scheme}' is no transport: udp, dtls, tcp and tls are")
     address = parse_host_port(rest, DEFAULT_PORTS[scheme])
     return Endpoint(cast("EndpointTransport", scheme), address.host, address.port)
 

@@ -55,22 +55,28 @@ ICMP_PER_SECOND = 10
 class Transport(StrEnum):
     """What a client talks to us by."""
 
+    # No properties: every request asks for them.
     is_stream: bool
-    """Whether messages arrive framed in a byte stream. No property: every request asks for it."""
+    """Whether messages arrive framed in a byte stream."""
+    is_connection: bool
+    """Whether a leg begins with `LegOpened` and ends with `LegClosed`: its client has proven that
+    it is at its address."""
 
     UDP = "udp"
+    DTLS = "dtls"
     TCP = "tcp"
     TLS = "tls"
 
     def __init__(self, value: str) -> None:
-        self.is_stream = value != "udp"
+        self.is_stream = value in {"tcp", "tls"}
+        self.is_connection = value != "udp"
 
 
 class Leg(NamedTuple):
     """The client's side of a five-tuple; hashable and the key of an allocation.
 
-    `stream` is 0 for UDP. For streams it tells this connection from a later one with the same
-    addresses.
+    `stream` is 0 for UDP. It tells a connection (a stream, a DTLS session) from a later one with
+    the same addresses.
     """
 
     listener: ListenerId
@@ -104,20 +110,30 @@ class Drop(StrEnum):
     QUEUE_FULL = "queue_full"  # the kernel's or our queue towards the receiver is full
     HAND_UP_FULL = "hand_up_full"  # more messages waiting for a decision than the bound allows
     EXPIRED = "expired"  # the allocation has ended, its relay is about to close
+    DTLS_RECORD = "dtls_record"  # of no session; or no record where only DTLS is served
+    DTLS_HANDSHAKE = "dtls_handshake"  # beyond the bound of handshakes at the same time
     BANDWIDTH = "bandwidth"  # over the rate of its allocation, of its user or of the server
     ICMP_RATE = "icmp_rate"  # an ICMP error beyond those that a client is told of
 
 
 class CloseReason(StrEnum):
-    """Why a stream leg ended; the label of `turnd_streams_closed_total`."""
+    """Why a connection ended; the label of `turnd_streams_closed_total`."""
 
-    CLIENT = "client"  # the client closed or reset the connection
+    CLIENT = "client"  # the client closed or reset the connection, or began another in its place
     GARBAGE = "garbage"  # neither STUN nor ChannelData where a frame begins
     FRAME_TIMEOUT = "frame_timeout"  # a frame trickled in for longer than the deadline
     HANDSHAKE_TIMEOUT = "handshake_timeout"
     HANDSHAKE_FAILED = "handshake_failed"
     UNAUTHENTICATED = "unauthenticated"  # no authenticated request within the deadline
+    IDLE = "idle"  # DTLS: no relay, and nothing came for so long
     SERVER = "server"  # shutdown or an admin's order
+
+
+TLS12_CIPHERS = "ECDHE+AESGCM:ECDHE+CHACHA20:!aNULL:!PSK"
+"""What TLS 1.2 and DTLS 1.2 may agree on, in OpenSSL's words: forward secrecy and AEAD alone."""
+
+ALPN = ("stun.turn", "stun.nat-discovery")
+"""RFC 7443."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,17 +151,18 @@ class TlsIdentity:
 
 @dataclass(frozen=True, slots=True)
 class TlsSettings:
-    """What TLS streams are served with, twice: an engine takes what it understands."""
+    """What TLS and DTLS are served with, twice: an engine takes what it understands."""
 
     context: ssl.SSLContext
     """For engines that use OpenSSL; chooses among the identities itself."""
     identities: tuple[TlsIdentity, ...]
-    """For engines that bring a TLS of their own; the first is for clients that name none."""
+    """For DTLS, and for engines that bring a TLS of their own; the first is for clients that name
+    none."""
 
 
 @dataclass(frozen=True, slots=True)
 class ListenerSettings:
-    """What holds for one endpoint and the streams that came in by it."""
+    """What holds for one endpoint and the connections that came in by it."""
 
     receive_buffer: int = 4 << 20
     """SO_RCVBUF of the listener's and its relays' UDP sockets, in bytes; 0: the system's."""
@@ -156,13 +173,19 @@ class ListenerSettings:
     frame_timeout: float = 10.0
     """Seconds from a frame's first byte to its last."""
     tls: TlsSettings | None = None
-    """Needed to adopt TLS streams."""
+    """Needed to adopt TLS streams and to serve DTLS."""
     answers_bindings: bool = True
     """Whether the engine may answer plain Binding requests itself; else they are handed up, since
     there is more to say than it knows. Holds for UDP from `listen` on."""
     classic_bindings: bool = False
     """Whether Binding requests by UDP without magic cookie (RFC 3489) are handed up; else they are
     `Drop.NOT_STUN`. Holds from `listen` on."""
+    idle_timeout: float = 60.0
+    """Seconds after which a DTLS session without a relay ends when nothing has come by it."""
+    plain_udp: bool = True
+    """Whether a UDP endpoint serves what comes without DTLS. Fixed from `listen` on."""
+    dtls: bool = False
+    """Whether it serves DTLS, told apart by the first byte (RFC 7983). Fixed from `listen` on."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -200,7 +223,7 @@ class ClientMessage(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class LegOpened:
-    """A stream is ready: at once for TCP, after the handshake for TLS."""
+    """A connection is ready: at once for TCP, after the handshake for TLS and DTLS."""
 
     leg: Leg
     server_name: str | None = None
@@ -210,7 +233,7 @@ class LegOpened:
 
 @dataclass(frozen=True, slots=True)
 class LegClosed:
-    """A stream has ended. Comes also for a failed handshake.
+    """A connection has ended. Comes also for a failed handshake.
 
     Its relays are there and serve nobody: they are to be closed, or given to another leg.
     """
@@ -277,6 +300,7 @@ class EngineCounters:
     drops: dict[Drop, int] = field(default_factory=dict)
     relays: int = 0
     streams: int = 0
+    """Connections: streams and DTLS sessions, those in their handshake included."""
     bindings_answered: int = 0
     """Plain Binding requests that the engine answered itself."""
     challenges: int = 0
@@ -284,7 +308,8 @@ class EngineCounters:
     icmp_errors: int = 0
     """ICMP errors for packets to peers that clients were told of."""
     over_budget: int = 0
-    """Requests of either kind that it left without an answer, since the budget was used up."""
+    """Requests of either kind, and hellos without a DTLS cookie, that it left without an answer,
+    since the budget was used up."""
     faults: int = 0
     """Faults of the engine's own that it survived; each cost what it had just received."""
     latency: LatencyHistogram | None = None
@@ -334,11 +359,17 @@ class RelayEngine(Protocol):
     def listen(
         self, endpoint: TransportAddress, settings: ListenerSettings, fd: int | None = None
     ) -> ListenerId:
-        """Serve UDP at an endpoint, or on an inherited, bound descriptor (then owned by us).
+        """Serve UDP, DTLS or both at an endpoint, or on an inherited, bound descriptor.
+
+        The descriptor is ours from then on. A DTLS client becomes state when it has returned the
+        cookie of a HelloVerifyRequest (RFC 6347 section 4.2.1): of such handshakes a bounded number
+        is under way at the same time, in all and of one network; what comes beyond is dropped as
+        `Drop.DTLS_HANDSHAKE`. `LegOpened` follows when one is complete. A new one from the
+        addresses of an open session ends that session when it completes (section 4.2.8).
 
         Raises:
-            OSError: the endpoint cannot be bound. This one verb runs at start, where an admin
-                waits for the reason.
+            OSError: the endpoint cannot be bound, or this engine has no DTLS. This one verb runs at
+                start, where an admin waits for the reason.
         """
         ...
 
@@ -355,7 +386,7 @@ class RelayEngine(Protocol):
         ...
 
     def close_listener(self, listener: ListenerId) -> None:
-        """No new clients by this listener. UDP legs with relays end with it, streams stay."""
+        """No new clients by this listener. UDP and DTLS legs end with it, streams stay."""
         ...
 
     def endpoint(self, listener: ListenerId) -> TransportAddress:
@@ -379,7 +410,7 @@ class RelayEngine(Protocol):
         ...
 
     def close_leg(self, leg: Leg, reason: CloseReason) -> None:
-        """End a stream (after what waits to be sent, as far as the socket takes it at once)."""
+        """End a connection (after what waits to be sent, as far as the socket takes it at once)."""
         ...
 
     def open_relay(
@@ -550,6 +581,8 @@ class RelayEngine(Protocol):
 
 
 __all__ = [
+    "ALPN",
+    "TLS12_CIPHERS",
     "BucketId",
     "Challenge",
     "ClientMessage",

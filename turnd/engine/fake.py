@@ -64,7 +64,6 @@ class FakeEngine(FakeNetwork):
         super().__init__(clock)
         self.calls: list[Call] = []
         self.started = False
-        self._handles = count(1)
         self._ports = count(20_000)
         self._answers = AnswerBudget(0)
 
@@ -115,6 +114,9 @@ class FakeEngine(FakeNetwork):
         self._note("close_listener", listener)
         self._settings.pop(listener, None)
         self._endpoints.pop(listener, None)
+        for leg in [leg for leg in self._streams if leg.listener == listener]:
+            if leg.transport is Transport.DTLS:
+                self._close_stream(leg, CloseReason.SERVER)
         for leg, client in list(self._rules.clients.items()):
             if leg.listener == listener and not leg.transport.is_stream:
                 self._close_relays_of(client)

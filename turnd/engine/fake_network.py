@@ -7,6 +7,7 @@ lists, or arrives where another relay is bound.
 from __future__ import annotations
 
 import os
+from itertools import count
 from typing import TYPE_CHECKING, NamedTuple
 
 from turnd.engine.base import (
@@ -25,6 +26,7 @@ from turnd.engine.frames import FrameReader
 from turnd.engine.handup import HandUp
 from turnd.engine.rules import Client, Relay, Rules
 from turnd.engine.sockaddr import SockAddr, raw_address, shown_address
+from turnd.stun.addresses import ClientAddress, ServerAddress
 from turnd.stun.attributes import IcmpValue
 from turnd.stun.errors import DecodeError
 
@@ -78,7 +80,7 @@ class FakeStream:
         self.leg = leg
         self.frames = FrameReader(settings.frame_timeout)
         self.handshake_deadline: float | None = None
-        if leg.transport is Transport.TLS:
+        if leg.transport is not Transport.TCP:
             self.handshake_deadline = now + settings.handshake_timeout
 
     def overdue(self, now: float) -> CloseReason | None:
@@ -112,6 +114,7 @@ class FakeNetwork:
         self._settings: dict[ListenerId, ListenerSettings] = {}
         self._endpoints: dict[ListenerId, TransportAddress] = {}
         self._streams: dict[Leg, FakeStream] = {}
+        self._handles = count(1)
 
     def datagram_from_client(self, leg: Leg, data: bytes) -> None:
         """A datagram arrives at a UDP listener."""
@@ -141,8 +144,15 @@ class FakeNetwork:
         self._close_stream(leg, CloseReason.CLIENT)
         self._wake_up()
 
+    def dtls_handshake(self, listener: ListenerId, client: TransportAddress) -> Leg:
+        """A DTLS client has shown its cookie and begins its handshake; see `handshake_done`."""
+        local = ServerAddress(self._endpoints[listener])
+        leg = Leg(listener, Transport.DTLS, local, ClientAddress(client), next(self._handles))
+        self._streams[leg] = FakeStream(leg, self._settings[listener], self._clock())
+        return leg
+
     def handshake_done(self, leg: Leg, server_name: str | None = None) -> None:
-        """A TLS stream is ready."""
+        """A TLS stream or DTLS session is ready."""
         self._streams[leg].handshake_deadline = None
         self._hand_up.add(LegOpened(leg, server_name), preferred=True)
         self._wake_up()
@@ -172,8 +182,10 @@ class FakeNetwork:
                 self.datagram_from_peer(other.relay_id, relay.bound, data)
 
     def is_open(self, leg: Leg) -> bool:
-        """Whether a stream, or the listener of a UDP leg, is open."""
-        return leg in self._streams if leg.transport.is_stream else leg.listener in self._endpoints
+        """Whether a connection, or the listener of a UDP leg, is open."""
+        return (
+            leg in self._streams if leg.transport.is_connection else leg.listener in self._endpoints
+        )
 
     def bound_of(self, relay: RelayId) -> TransportAddress:
         """Where a relay is bound."""

@@ -1,14 +1,14 @@
 """The legs of the portable engine: from a five-tuple to its socket, its settings and its client.
 
-A UDP leg is a plain value that its listener serves; a stream leg is its connection. Either leads to
-a `Client` once it has a relay, and only then.
+A UDP leg is a plain value that its listener serves; any other is its connection. Either leads to a
+`Client` once it has a relay, and only then.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
-from turnd.engine.base import Leg, ListenerId, ListenerSettings
+from turnd.engine.base import CloseReason, Leg, ListenerId, ListenerSettings
 from turnd.engine.rules import Client, Rules
 from turnd.stun.addresses import WILDCARDS
 
@@ -16,7 +16,6 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from turnd.engine.rules import Transmit
-    from turnd.engine.streams import Stream
     from turnd.engine.udp import UdpListener
     from turnd.stun.addresses import ServerAddress, TransportAddress
 
@@ -35,14 +34,42 @@ def as_if_to(
     return everywhere
 
 
+class Connection(Protocol):
+    """One connected client: a stream, or a DTLS session."""
+
+    leg: Leg
+    client: Client | None
+    """Set while the leg has a relay."""
+
+    def serve(self, client: Client) -> None:
+        """The client has a relay."""
+        ...
+
+    def transmit(self, data: bytes, address: object, /) -> None:
+        """Send media; raises OSError when it cannot be sent."""
+        ...
+
+    def answer(self, message: bytes) -> None:
+        """Send an answer to a request; raises OSError when it cannot be sent."""
+        ...
+
+    def overdue(self, now: float) -> CloseReason | None:
+        """Why it is to be closed by now, if it is."""
+        ...
+
+    def farewell(self) -> None:
+        """Say that it ends, and let go of what it holds."""
+        ...
+
+
 class Legs:
-    """Listeners by their handles, and streams by their legs."""
+    """Listeners by their handles, and connections by their legs."""
 
     def __init__(self, rules: Rules) -> None:
         self.udp_listeners: dict[ListenerId, UdpListener] = {}
         self.stream_settings: dict[ListenerId, ListenerSettings] = {}
         """Of the listeners under which streams are adopted."""
-        self.streams: dict[Leg, Stream] = {}
+        self.connections: dict[Leg, Connection] = {}
         self._rules = rules
 
     def settings_for(self, leg: Leg | None) -> ListenerSettings:
@@ -64,9 +91,9 @@ class Legs:
 
     def route_to(self, leg: Leg) -> tuple[Transmit, object] | None:
         """How media goes to a leg; None: it has ended."""
-        if leg.transport.is_stream:
-            stream = self.streams.get(leg)
-            return None if stream is None else (stream.transmit, None)
+        if leg.transport.is_connection:
+            connection = self.connections.get(leg)
+            return None if connection is None else (connection.transmit, None)
         listener = self.udp_listeners.get(leg.listener)
         return None if listener is None else listener.route_to(leg)
 
@@ -76,10 +103,10 @@ class Legs:
         Raises:
             OSError: a socket does not take it.
         """
-        if leg.transport.is_stream:
-            stream = self.streams.get(leg)
-            if stream is not None:
-                stream.answer(data)
+        if leg.transport.is_connection:
+            connection = self.connections.get(leg)
+            if connection is not None:
+                connection.answer(data)
             return
         way: Leg | None = leg
         if from_ is not None:
@@ -91,8 +118,8 @@ class Legs:
     def remember(self, client: Client) -> None:
         """Let the leg's packets find their client."""
         leg = client.leg
-        if leg.transport.is_stream:
-            self.streams[leg].serve(client)
+        if leg.transport.is_connection:
+            self.connections[leg].serve(client)
         else:
             listener = self.udp_listeners[leg.listener]
             listener.clients[listener.key_of(leg)] = client
@@ -100,10 +127,10 @@ class Legs:
     def forget(self, client: Client) -> None:
         """The client has lost its last relay: its leg's packets find none."""
         leg = client.leg
-        if leg.transport.is_stream:
-            stream = self.streams.get(leg)
-            if stream is not None:
-                stream.client = None
+        if leg.transport.is_connection:
+            connection = self.connections.get(leg)
+            if connection is not None:
+                connection.client = None
         else:
             listener = self.udp_listeners.get(leg.listener)
             if listener is not None:

@@ -2,8 +2,8 @@
 
 When the epoll is ready, sockets are drained by bounded batches, then `wake` tells about what waits
 for a decision. Everything runs in the event loop's thread, so that what a verb says is in force
-when it returns. Here are the verbs; `udp` and `streams` have the sockets, `legs` says whose they
-are, `rules` and `forwarding` what may go where.
+when it returns. Here are the verbs; `udp` and `streams` have the sockets, `associations` DTLS;
+`legs` says whose they are, `rules` and `forwarding` what may go where.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ from turnd.engine.base import (
 from turnd.engine.budget import AnswerBudget
 from turnd.engine.forwarding import Forwarder
 from turnd.engine.handup import HandUp
-from turnd.engine.legs import Legs
+from turnd.engine.legs import Connection, Legs
 from turnd.engine.pump import Pump
 from turnd.engine.rules import Client, Rules
 from turnd.engine.streams import Stream, StreamDoors
@@ -40,6 +40,7 @@ from turnd.engine.streams import Stream, StreamDoors
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
 
+    from turnd.engine.associations import AssociationDoors
     from turnd.engine.base import BucketId, Challenge, NonceKeys
     from turnd.stun.addresses import (
         ChannelNumber,
@@ -69,11 +70,12 @@ class PortableEngine:
         self._pump = Pump(clock, self._hand_up, self._flush)
         self._legs = Legs(self._rules)
         self._handles = count(1)
-        self._streams = self._legs.streams
+        self._connections = self._legs.connections
         self._unflushed: set[Stream] = set()
         self._stream_doors = StreamDoors(
-            self._forwarder, self._hand_up, self._unflushed, self._want_write, self._end_stream
+            self._forwarder, self._hand_up, self._unflushed, self._want_write, self._end
         )
+        self._association_doors: AssociationDoors | None = None
 
     def start(self, wake: Callable[[], None]) -> None:
         """Begin to move packets."""
@@ -81,8 +83,8 @@ class PortableEngine:
 
     def stop(self) -> None:
         """Close everything."""
-        for stream in list(self._streams.values()):
-            self._end_stream(stream, CloseReason.SERVER)
+        for connection in list(self._connections.values()):
+            self._end(connection, CloseReason.SERVER)
         for relay_id in list(self._rules.relays):
             self.close_relay(relay_id)
         for listener in list(self._legs.udp_listeners):
@@ -110,9 +112,34 @@ class PortableEngine:
         ]
         listener_id = ListenerId(next(self._handles))
         listener = udp.open_listener(listener_id, sock, settings, self._forwarder, self._hand_up)
+        if settings.dtls:
+            try:
+                listener.serve_dtls(self._doors_for_dtls())
+            except OSError:
+                sock.close()
+                raise
         self._legs.udp_listeners[listener_id] = listener
         self._pump.watch(sock.fileno(), listener)
         return listener_id
+
+    def _doors_for_dtls(self) -> AssociationDoors:
+        from turnd.engine.associations import (  # noqa: PLC0415 - it takes pyOpenSSL
+            AssociationDoors,
+            Handshakes,
+        )
+
+        if self._association_doors is None:
+            self._association_doors = AssociationDoors(
+                self._forwarder,
+                self._hand_up,
+                self._rules.tally,
+                self._answers,
+                Handshakes(),
+                self._begin,
+                self._end,
+                lambda: next(self._handles),
+            )
+        return self._association_doors
 
     def stream_listener(self, settings: ListenerSettings) -> ListenerId:
         """A handle under which streams are adopted."""
@@ -125,8 +152,7 @@ class PortableEngine:
         if listener in self._legs.stream_settings:
             self._legs.stream_settings[listener] = settings
         elif (udp_listener := self._legs.udp_listeners.get(listener)) is not None:
-            udp_listener.settings = settings
-            sockets.set_buffers(udp_listener.sock, settings)
+            udp_listener.configure(settings)
 
     def close_listener(self, listener: ListenerId) -> None:
         """No new clients by this listener."""
@@ -134,6 +160,8 @@ class PortableEngine:
         udp_listener = self._legs.udp_listeners.pop(listener, None)
         if udp_listener is None:
             return
+        if udp_listener.associations is not None:
+            udp_listener.associations.close()
         for client in list(udp_listener.clients.values()):
             self._close_relays_of(client)
             self._rules.abandon(client)
@@ -163,7 +191,7 @@ class PortableEngine:
             sock.setblocking(False)
             now = self._clock()
             stream = Stream(sock, leg, settings, self._stream_doors, now)
-            self._streams[leg] = stream
+            self._connections[leg] = stream
             self._pump.watch(fd, stream)
             stream.open(first_bytes, now)
             self._flush()
@@ -171,20 +199,25 @@ class PortableEngine:
         return leg
 
     def close_leg(self, leg: Leg, reason: CloseReason) -> None:
-        """End a stream."""
-        stream = self._streams.get(leg)
-        if stream is not None:
-            self._end_stream(stream, reason)
+        """End a connection."""
+        connection = self._connections.get(leg)
+        if connection is not None:
+            self._end(connection, reason)
             self._pump.plan_wake()
 
-    def _end_stream(self, stream: Stream, reason: CloseReason) -> None:
-        if self._streams.pop(stream.leg, None) is None:
+    def _begin(self, connection: Connection) -> None:
+        self._connections[connection.leg] = connection
+
+    def _end(self, connection: Connection, reason: CloseReason) -> None:
+        leg, client = connection.leg, connection.client
+        if self._connections.pop(leg, None) is None:
             return
-        self._hand_up.add(LegClosed(stream.leg, reason), preferred=stream.client is not None)
-        if stream.client is not None:
-            self._rules.abandon(stream.client)
-        stream.farewell()
-        self._close(stream.sock)
+        self._hand_up.add(LegClosed(leg, reason), preferred=client is not None)
+        if client is not None:
+            self._rules.abandon(client)
+        connection.farewell()
+        if isinstance(connection, Stream):
+            self._close(connection.sock)
 
     def _want_write(self, stream: Stream, wanted: bool) -> None:
         self._pump.want_write(stream.sock.fileno(), wanted)
@@ -327,16 +360,22 @@ class PortableEngine:
         """Time has passed."""
         self._local_addresses.forget()
         now = self._clock()
-        for stream in list(self._streams.values()):
-            reason = stream.overdue(now)
+        for connection in list(self._connections.values()):
+            reason = connection.overdue(now)
             if reason is not None:
-                self._end_stream(stream, reason)
+                self._end(connection, reason)
+        for listener in self._legs.udp_listeners.values():
+            if listener.associations is not None:
+                listener.associations.repeat_flights()
         self._rules.tidy(now)
         self._pump.plan_wake()
 
     def counters(self) -> EngineCounters:
         """Totals over all relays."""
-        return self._rules.counters(len(self._streams))
+        counters = self._rules.counters(len(self._connections))
+        if self._association_doors is not None:
+            counters.over_budget = self._association_doors.handshakes.over_budget
+        return counters
 
     def relay_counters(self, relay: RelayId) -> RelayReport | None:
         """One relay's own, a snapshot."""

@@ -21,6 +21,7 @@ from turnd.stun.addresses import WILDCARDS, ClientAddress, ServerAddress, Transp
 if TYPE_CHECKING:
     import socket
 
+    from turnd.engine.associations import AssociationDoors, Associations
     from turnd.engine.forwarding import Forwarder
     from turnd.engine.handup import HandUp
 
@@ -45,13 +46,41 @@ class UdpListener:
         self.endpoint = ServerAddress(sockets.bound_address(sock))
         self.clients: dict[Any, Client] = {}
         """By what `key_of` makes of a leg."""
+        self.associations: Associations | None = None
+        """Where DTLS is served."""
         forward = forwarder.from_client
         self._forward = or_classic(forward) if settings.classic_bindings else forward
         self._hand_up = hand_up
 
+    def serve_dtls(self, doors: AssociationDoors) -> None:
+        """Take DTLS as well, or alone.
+
+        Raises:
+            OSError: with these certificates it cannot be served.
+        """
+        from turnd.engine.associations import Associations  # noqa: PLC0415 - pyOpenSSL for few
+
+        self.associations = Associations(self.settings, doors, self.leg_of, self.route_to)
+
+    def configure(self, settings: ListenerSettings) -> None:
+        """New settings, what is fixed from the beginning aside.
+
+        Raises:
+            OSError: these certificates cannot be served; the settings stay as they were.
+        """
+        if self.associations is not None:
+            self.associations.configure(settings)
+        self.settings = settings
+        sockets.set_buffers(self.sock, settings)
+
     def key_of(self, leg: Leg) -> Any:
         """What a packet of this leg is looked up by."""
         return raw_address(leg.client)
+
+    def leg_of(self, key: Any, transport: Transport = Transport.UDP, stream: int = 0) -> Leg:
+        """The leg of packets with that key."""
+        client = ClientAddress(shown_address(key))
+        return Leg(self.listener_id, transport, self.endpoint, client, stream)
 
     def route_to(self, leg: Leg) -> tuple[Transmit, Any]:
         """How to send to a leg: the function and its second argument."""
@@ -80,6 +109,7 @@ class UdpListener:
         receive = self.sock.recvfrom
         client_of = self.clients.get
         forward = self._forward
+        associations = self.associations
         for _ in range(BATCH):
             try:
                 data, source = receive(LARGEST_DATAGRAM)
@@ -87,14 +117,12 @@ class UdpListener:
                 return
             except OSError:
                 continue
+            if associations is not None and associations.takes(data, source, now):
+                continue
             client = client_of(source)
             if not forward(client, data, now):
-                leg = self._leg_of(source) if client is None else client.leg
+                leg = self.leg_of(source) if client is None else client.leg
                 self._hand_up.add(ClientMessage(leg, data), preferred=client is not None)
-
-    def _leg_of(self, source: SockAddr) -> Leg:
-        client = ClientAddress(shown_address(source))
-        return Leg(self.listener_id, Transport.UDP, self.endpoint, client)
 
 
 class WildcardUdpListener(UdpListener):
@@ -108,6 +136,13 @@ class WildcardUdpListener(UdpListener):
         """The client's and our own address."""
         return raw_address(leg.client), leg.local.host
 
+    def leg_of(self, key: Any, transport: Transport = Transport.UDP, stream: int = 0) -> Leg:
+        """The leg of packets with that key."""
+        source, host = key
+        local = ServerAddress(TransportAddress(host, self.endpoint.port))
+        client = ClientAddress(shown_address(source))
+        return Leg(self.listener_id, transport, local, client, stream)
+
     def route_to(self, leg: Leg) -> tuple[Transmit, Any]:
         """Send from the address that the leg has as ours."""
         return self._send_from, (raw_address(leg.client), sockets.source_option(leg.local.host))
@@ -119,6 +154,7 @@ class WildcardUdpListener(UdpListener):
         """Read what has arrived, a bounded batch."""
         receive = self.sock.recvmsg
         forward = self._forward
+        associations = self.associations
         for _ in range(BATCH):
             try:
                 data, ancillary, _, source = receive(LARGEST_DATAGRAM, sockets.ANCILLARY_SPACE)
@@ -129,15 +165,13 @@ class WildcardUdpListener(UdpListener):
             local = sockets.destination_of(ancillary)
             if local is None:
                 continue
-            client = self.clients.get((source, local))
+            key = (source, local)
+            if associations is not None and associations.takes(data, key, now):
+                continue
+            client = self.clients.get(key)
             if not forward(client, data, now):
-                leg = self._wildcard_leg(source, local) if client is None else client.leg
+                leg = self.leg_of(key) if client is None else client.leg
                 self._hand_up.add(ClientMessage(leg, data), preferred=client is not None)
-
-    def _wildcard_leg(self, source: SockAddr, host: str) -> Leg:
-        local = ServerAddress(TransportAddress(host, self.endpoint.port))
-        client = ClientAddress(shown_address(source))
-        return Leg(self.listener_id, Transport.UDP, local, client)
 
 
 def open_listener(

@@ -28,17 +28,13 @@ from cryptography.hazmat.primitives.serialization import (
     load_pem_private_key,
 )
 
-from turnd.engine.base import TlsIdentity, TlsSettings
+from turnd.engine.base import ALPN, TLS12_CIPHERS, TlsIdentity, TlsSettings
 from turnd.engine.tls import remember_server_name
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from cryptography.hazmat.primitives.asymmetric.types import CertificatePublicKeyTypes
-
-CIPHERS = "ECDHE+AESGCM:ECDHE+CHACHA20:!aNULL:!PSK"
-ALPN = ["stun.turn", "stun.nat-discovery"]
-"""RFC 7443."""
 
 Pair = tuple[str, str]
 """Paths of a certificate chain and its private key, both PEM."""
@@ -162,7 +158,7 @@ class Certificates:
 def _new_context() -> ssl.SSLContext:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
-    context.set_ciphers(CIPHERS)
+    context.set_ciphers(TLS12_CIPHERS)
     context.set_alpn_protocols(ALPN)
     context.options |= ssl.OP_NO_RENEGOTIATION | ssl.OP_NO_COMPRESSION | ssl.OP_NO_TICKET
     # All that is offered is equally strong: a phone without AES instructions may prefer ChaCha20.

@@ -110,13 +110,14 @@ def allocation_limits(config: Config) -> AllocationLimits:
 
 
 def listener_settings(config: Config, certificates: Certificates | None = None) -> ListenerSettings:
-    """What holds for an endpoint; with certificates for one of TLS."""
+    """What holds for an endpoint; with certificates for one that needs them."""
     return ListenerSettings(
         receive_buffer=config.sockets.receive_buffer,
         send_buffer=config.sockets.send_buffer,
         stream_backlog=config.streams.backlog,
         handshake_timeout=config.streams.handshake_timeout,
         frame_timeout=config.streams.frame_timeout,
+        idle_timeout=config.streams.idle_timeout,
         tls=None if certificates is None else certificates.settings(),
     )
 

@@ -45,7 +45,7 @@ def build_turn(server: Server) -> TurnServer:
         decoy_salt=secrets.token_bytes(32),
         default_realm=realms[config.realm],
         realms={
-            listener: by_endpoint[endpoint]
-            for listener, endpoint in server.endpoints.by_listener.items()
+            listener: by_endpoint[endpoints[0]]
+            for listener, endpoints in server.endpoints.by_listener.items()
         },
     )

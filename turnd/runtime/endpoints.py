@@ -6,7 +6,7 @@ import errno
 import os
 import socket
 from collections import Counter
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from turnd.engine.base import (
@@ -19,6 +19,7 @@ from turnd.engine.base import (
     Transport,
 )
 from turnd.listeners.accept import Report, StreamAcceptor, StreamEndpoint
+from turnd.listeners.sessions import Sessions
 from turnd.stun.addresses import TransportAddress
 
 if TYPE_CHECKING:
@@ -47,10 +48,15 @@ class Endpoints:
     report: Report
     udp: dict[ListenerId, TransportAddress] = field(default_factory=dict)
     streams: dict[ListenerId, StreamAcceptor] = field(default_factory=dict)
-    by_listener: dict[ListenerId, Endpoint] = field(default_factory=dict)
-    """What was configured; ports may be 0 there."""
+    by_listener: dict[ListenerId, tuple[Endpoint, ...]] = field(default_factory=dict)
+    """What was configured; ports may be 0 there. Plain UDP and DTLS of one port are two."""
     closed: Counter[str] = field(default_factory=Counter)
-    """Streams that ended, by reason."""
+    """Connections that ended, by reason."""
+    sessions: Sessions = field(init=False)
+    """By DTLS."""
+
+    def __post_init__(self) -> None:
+        self.sessions = Sessions(self.engine, self.caps)
 
     def bind(
         self,
@@ -65,10 +71,11 @@ class Endpoints:
             BindError: one cannot be bound, or there is none.
         """
         spare = list(inherited)
-        for endpoint in wanted:
+        for endpoints in _by_socket(wanted):
+            endpoint = endpoints[0]
             fd = _take(spare, endpoint)
             try:
-                self._bind_one(endpoint, tls if endpoint.transport == "tls" else plain, fd)
+                self._bind_one(endpoints, _settings(endpoints, plain, tls), fd)
             except OSError as error:
                 if endpoint.host == "::" and error.errno in _NO_IPV6:
                     self.report("ipv6_unavailable", endpoint=str(endpoint))
@@ -89,43 +96,58 @@ class Endpoints:
     def bound(self) -> list[tuple[Endpoint, TransportAddress]]:
         """Each endpoint as configured, and where it is bound (port 0 resolved)."""
         return [
-            (endpoint, self._address(listener)) for listener, endpoint in self.by_listener.items()
+            (endpoint, self.address(listener))
+            for listener, endpoints in self.by_listener.items()
+            for endpoint in endpoints
         ]
 
+    def address(self, listener: ListenerId) -> TransportAddress:
+        """Where a listener is bound."""
+        stream = self.streams.get(listener)
+        return self.udp[listener] if stream is None else stream.endpoint
+
     def configure(self, plain: ListenerSettings, tls: ListenerSettings) -> None:
-        """New settings for all; streams that are open keep their TLS session."""
-        for listener, endpoint in self.by_listener.items():
-            self.engine.configure(listener, tls if endpoint.transport == "tls" else plain)
+        """New settings for all; connections that are open keep their TLS session."""
+        for listener, endpoints in self.by_listener.items():
+            self.engine.configure(listener, _settings(endpoints, plain, tls))
+
+    def opened(self) -> Counter[str]:
+        """Connections let in since the start, by transport."""
+        opened = Counter({str(Transport.DTLS): self.sessions.opened})
+        for listener, acceptor in self.streams.items():
+            opened[self.by_listener[listener][0].transport] += acceptor.opened
+        return +opened
 
     def leg_closed(self, event: LegClosed) -> None:
-        """A stream has ended: its place is free."""
+        """A connection has ended: its place is free."""
         self.closed[event.reason] += 1
         self.deadlines.removed(event.leg)
+        self.sessions.leg_closed(event.leg)
         acceptor = self.streams.get(event.leg.listener)
         if acceptor is not None:
             acceptor.leg_closed(event.leg)
 
     def close_overdue(self, now: float) -> None:
-        """End streams that never authenticated."""
+        """End connections that never authenticated."""
         for leg in self.deadlines.overdue(now):
             self.engine.close_leg(leg, CloseReason.UNAUTHENTICATED)
 
     def leg_opened(self, leg: Leg, now: float) -> None:
-        """A stream is ready for requests, and has so long to make an authenticated one."""
-        self.deadlines.add(leg, now)
+        """A connection is ready for requests, and has so long to make an authenticated one."""
+        if leg.transport is not Transport.DTLS or self.sessions.let_in(leg):
+            self.deadlines.add(leg, now)
 
     def close(self) -> None:
         """Let nobody in any more."""
         for acceptor in self.streams.values():
             acceptor.close()
 
-    def _address(self, listener: ListenerId) -> TransportAddress:
-        stream = self.streams.get(listener)
-        return self.udp[listener] if stream is None else stream.endpoint
-
-    def _bind_one(self, endpoint: Endpoint, settings: ListenerSettings, fd: int | None) -> None:
+    def _bind_one(
+        self, endpoints: tuple[Endpoint, ...], settings: ListenerSettings, fd: int | None
+    ) -> None:
+        endpoint = endpoints[0]
         address = TransportAddress(endpoint.host, endpoint.port)
-        if endpoint.transport == "udp":
+        if endpoint.is_udp:
             listener = self.engine.listen(address, settings, fd)
             self.udp[listener] = self.engine.endpoint(listener)
         else:
@@ -134,11 +156,30 @@ class Endpoints:
             self.streams[listener] = StreamAcceptor(
                 self.engine, listener, stream, self.caps, self.report
             )
-        self.by_listener[listener] = endpoint
+        self.by_listener[listener] = endpoints
+
+
+def _by_socket(wanted: Iterable[Endpoint]) -> list[tuple[Endpoint, ...]]:
+    """Plain UDP and DTLS at one address and port are served by one socket."""
+    sockets: dict[object, tuple[Endpoint, ...]] = {}
+    for index, endpoint in enumerate(wanted):
+        shared = endpoint.is_udp and endpoint.port
+        key = (endpoint.host, endpoint.port) if shared else index
+        sockets[key] = (*sockets.get(key, ()), endpoint)
+    return list(sockets.values())
+
+
+def _settings(
+    endpoints: tuple[Endpoint, ...], plain: ListenerSettings, tls: ListenerSettings
+) -> ListenerSettings:
+    """Those of one socket's endpoints."""
+    transports = {endpoint.transport for endpoint in endpoints}
+    settings = tls if any(endpoint.needs_certificate for endpoint in endpoints) else plain
+    return replace(settings, plain_udp="udp" in transports, dtls="dtls" in transports)
 
 
 def _take(spare: list[InheritedSocket], endpoint: Endpoint) -> int | None:
-    kind = socket.SOCK_DGRAM if endpoint.transport == "udp" else socket.SOCK_STREAM
+    kind = socket.SOCK_DGRAM if endpoint.is_udp else socket.SOCK_STREAM
     for each in spare:
         if (each.kind, each.host, each.port) == (kind, endpoint.host, endpoint.port):
             spare.remove(each)
@@ -147,6 +188,8 @@ def _take(spare: list[InheritedSocket], endpoint: Endpoint) -> int | None:
 
 
 def _why(endpoint: Endpoint, error: OSError) -> str:
+    if error.strerror is None:
+        return f"cannot listen on {endpoint}: {error}"  # the engine, not the system
     hint = "is the address right?"
     if isinstance(error, PermissionError):
         hint = (

@@ -20,6 +20,14 @@ if TYPE_CHECKING:
 SECRET_FILE = "secret"  # noqa: S105 - its name
 _DAY = 86400
 
+_SCHEMES = {
+    "udp": ("turn", "udp"),
+    "dtls": ("turns", "udp"),
+    "tcp": ("turn", "tcp"),
+    "tls": ("turns", "tcp"),
+}
+"""Scheme and `transport` of an RFC 7065 URI."""
+
 
 def own_secret(directory: Path) -> str:
     """The secret in the state directory; made, with mode 600, where there is none.
@@ -72,10 +80,10 @@ def ice_servers(
 
 
 def turn_urls(endpoints: Iterable[tuple[str, TransportAddress]]) -> list[str]:
-    """RFC 7065 URIs of endpoints: (`udp`, `tcp` or `tls`, address) each."""
+    """RFC 7065 URIs of endpoints: (`udp`, `dtls`, `tcp` or `tls`, address) each."""
     urls = []
     for transport, address in endpoints:
-        scheme, by = ("turns", "tcp") if transport == "tls" else ("turn", transport)
+        scheme, by = _SCHEMES[transport]
         urls.append(f"{scheme}:{address}?transport={by}")
     return urls
 

@@ -158,7 +158,7 @@ def _until_restart(old: Config, written: Config, changes: Changes) -> Config:
     """What may take effect of a configuration now; keeps what is still needed for the rest."""
     new = until_restart(old, written)
     serves_tls = any(
-        each.transport == "tls" for realm in new.all_realms() for each in realm.endpoints
+        each.needs_certificate for realm in new.all_realms() for each in realm.endpoints
     )
     if serves_tls and not new.tls:
         new = new.model_copy(update={"tls": old.tls})

@@ -48,7 +48,7 @@ def take_snapshot(server: Server) -> Snapshot:
         },
         certificates={} if server.certificates is None else server.certificates.expiry(),
         reload=server.last_reload,
-        streams_opened=_opened(server),
+        streams_opened=server.endpoints.opened(),
         streams_closed=dict(server.endpoints.closed),
         streams_refused={str(reason): n for reason, n in server.endpoints.caps.refused.items()},
         log_records_dropped=server.log_pipe.dropped,
@@ -58,13 +58,13 @@ def take_snapshot(server: Server) -> Snapshot:
 
 
 def _listeners(server: Server, engine: EngineCounters) -> dict[str, RelayCounters]:
-    endpoints = server.endpoints
-    return {
-        f"{endpoint.transport}://{address}": engine.by_listener.get(listener, RelayCounters())
-        for listener, (endpoint, address) in zip(
-            endpoints.by_listener, endpoints.bound(), strict=True
-        )
-    }
+    """By the URI of the endpoint; of two that share a socket `udp+dtls://…`."""
+    counted: dict[str, RelayCounters] = {}
+    for listener, endpoints in server.endpoints.by_listener.items():
+        transports = "+".join(endpoint.transport for endpoint in endpoints)
+        address = server.endpoints.address(listener)
+        counted[f"{transports}://{address}"] = engine.by_listener.get(listener, RelayCounters())
+    return counted
 
 
 def _allocations(server: Server) -> dict[AllocationLabels, int]:
@@ -87,10 +87,3 @@ def _results(created: int, refused: Counter[int]) -> dict[str, int]:
     for code, count in refused.items():
         results[ErrorCode(code).name.lower()] = count
     return results
-
-
-def _opened(server: Server) -> dict[str, int]:
-    opened: Counter[str] = Counter()
-    for listener, acceptor in server.endpoints.streams.items():
-        opened[server.endpoints.by_listener[listener].transport] += acceptor.opened
-    return opened

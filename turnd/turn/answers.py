@@ -39,7 +39,7 @@ def error_response(message: Message, leg: Leg, refused: Refused, software: str =
     """
     phrase = refused.code.reason
     signed = refused.integrity is not None
-    if signed or leg.transport.is_stream:
+    if signed or leg.transport.is_connection:
         return _encode(message, refused, phrase, software if signed else "")
     headers = _IP_AND_UDP[leg.client.family]
     room = 2 * (headers + message.size) - headers

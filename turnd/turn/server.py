@@ -186,7 +186,7 @@ class TurnServer:
             return error_response(message, leg, refused, self.state.settings.software)
         if isinstance(identity, NeedLookup):
             return self._wait(identity, message, leg)
-        if leg.transport.is_stream:
+        if leg.transport.is_connection:
             self.state.report(Authenticated(leg))
         request = Request(
             leg, message, now, realm, identity.credential, identity.integrity, allocation
@@ -264,7 +264,7 @@ class TurnServer:
         return error_response(request.message, request.leg, refused, self.state.settings.software)
 
     def _within_budget(self, leg: Leg) -> bool:
-        if leg.transport.is_stream or self.state.engine.draw(leg.client.host):
+        if leg.transport.is_connection or self.state.engine.draw(leg.client.host):
             return True
         self._dropped(leg, Dropped.OVER_BUDGET)
         return False

@@ -1,0 +1,289 @@
+"""DTLS 1.2 between datagrams and messages: OpenSSL by memory, sockets left to the listener.
+
+Rules of the house
+    1.  Python's own ssl has no DTLS, pyOpenSSL has. DTLS 1.2 alone, with the suites of TLS 1.2
+        here; no renegotiation, no tickets.
+    2.  OpenSSL's memory knows no borders of datagrams. One is fed and all that comes of it taken
+        out before the next; what leaves a handshake is cut at the headers of its records into
+        datagrams that fit every path.
+    3.  A client's first hello is answered with a cookie, an HMAC over the time and both addresses
+        (RFC 6347 section 4.2.1). Nothing is kept of a hello that does not bring it back.
+    4.  A hello comes in one datagram, as section 4.2.1 has it for stateless servers.
+"""
+
+from __future__ import annotations
+
+import errno
+import hmac
+import struct
+from os import urandom
+from typing import TYPE_CHECKING
+
+from cryptography import x509
+from cryptography.hazmat.primitives.serialization import load_pem_private_key
+from OpenSSL import SSL
+
+from turnd.engine.base import ALPN, TLS12_CIPHERS
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from OpenSSL.SSL import _NoOverlappingProtocols
+
+    from turnd.engine.base import TlsIdentity
+
+MTU = 1200
+"""Bytes of a handshake's datagram: less than an IPv6 path takes at least (1,280), headers off."""
+
+LARGEST_HELLO = 4096
+
+FIRST_BYTES = range(20, 64)
+"""Of a DTLS record, where others share the port (RFC 7983 section 7)."""
+
+APPLICATION_DATA = 23
+"""The first byte of a record with messages (RFC 6347 section 4.1)."""
+
+COOKIE_TIME = 30.0
+"""Seconds: a cookie is good for as long at least, and for twice as long at most."""
+
+_HANDSHAKE, _CLIENT_HELLO = 22, 1
+_RECORD_HEADER = struct.Struct("!B2xHHLH")  # type, version, epoch, sequence number, length
+_RANDOM = slice(27, 59)
+"""Of a ClientHello, behind the headers of record and message and the version."""
+
+_VERSION = 0xFEFD
+_COOKIE_SIZE = 20
+_CHUNK = 65_536
+_RECORD = 16_384
+
+
+class Cookies:
+    """Makes them and knows them again, until the process ends."""
+
+    def __init__(self) -> None:
+        self._key = urandom(32)
+        self.now = 0.0
+        """The time at which the next hello is looked at: OpenSSL passes none to callbacks."""
+
+    def of(self, connection: SSL.Connection, ago: int = 0) -> bytes:
+        """For the addresses that the connection is told to be of, so many `COOKIE_TIME`s ago."""
+        tick = int(self.now / COOKIE_TIME) - ago
+        text = f"{tick} {connection.get_app_data()}".encode()
+        return hmac.digest(self._key, text, "sha256")[:_COOKIE_SIZE]
+
+    def is_good(self, connection: SSL.Connection, cookie_untrusted: bytes) -> bool:
+        """Whether it was made for these addresses lately."""
+        return any(
+            hmac.compare_digest(self.of(connection, ago), cookie_untrusted) for ago in (0, 1)
+        )
+
+
+class Contexts:
+    """What hellos are answered with: an OpenSSL context an identity, chosen by SNI.
+
+    Raises:
+        OSError: an identity cannot be served.
+    """
+
+    def __init__(self, identities: Sequence[TlsIdentity], cookies: Cookies) -> None:
+        self.cookies = cookies
+        self._served = [(identity.names, self._context(identity)) for identity in identities]
+
+    def connection(self) -> SSL.Connection:
+        """A server's end that knows nothing yet."""
+        connection = SSL.Connection(self._served[0][1], None)
+        connection.set_accept_state()
+        connection.set_ciphertext_mtu(MTU)
+        return connection
+
+    def _context(self, identity: TlsIdentity) -> SSL.Context:
+        context = SSL.Context(SSL.DTLS_SERVER_METHOD)
+        context.set_min_proto_version(_VERSION)
+        context.set_max_proto_version(_VERSION)
+        context.set_cipher_list(TLS12_CIPHERS.encode())
+        context.set_options(
+            SSL.OP_NO_QUERY_MTU | SSL.OP_NO_RENEGOTIATION | SSL.OP_NO_TICKET | SSL.OP_NO_COMPRESSION
+        )
+        context.set_session_cache_mode(SSL.SESS_CACHE_OFF)
+        try:
+            leaf, *others = x509.load_pem_x509_certificates(identity.certificate)
+            context.use_certificate(leaf)
+            for each in others:
+                context.add_extra_chain_cert(each)
+            context.use_privatekey(load_pem_private_key(identity.key, None))  # type: ignore[arg-type]
+        except (SSL.Error, ValueError, TypeError) as error:
+            names = ", ".join(identity.names)
+            raise OSError(f"no DTLS with the certificate for {names} ({error})") from error
+        context.set_tlsext_servername_callback(self._choose)
+        context.set_alpn_select_callback(_choose_protocol)
+        context.set_cookie_generate_callback(self.cookies.of)
+        context.set_cookie_verify_callback(self.cookies.is_good)
+        return context
+
+    def _choose(self, connection: SSL.Connection) -> None:
+        name = _canonical(connection.get_servername() or b"")
+        for wanted in (name, "*." + name.partition(".")[2]):
+            for names, context in self._served:
+                if wanted in names:
+                    connection.set_context(context)
+                    return
+
+
+def _choose_protocol(
+    _: SSL.Connection, offered_untrusted: list[bytes]
+) -> bytes | _NoOverlappingProtocols:
+    """Ours where it is offered; who offers others is served all the same, as by TLS."""
+    for protocol in ALPN:
+        if protocol.encode() in offered_untrusted:
+            return protocol.encode()
+    return SSL.NO_OVERLAPPING_PROTOCOLS
+
+
+class Door:
+    """Asks hellos for the cookie; one OpenSSL object serves all until a client passes."""
+
+    def __init__(self, contexts: Contexts) -> None:
+        self._contexts = contexts
+        self._connection = contexts.connection()
+
+    def knock(self, hello_untrusted: bytes, who: object, now: float) -> DtlsSession | bytes | None:
+        """What a hello of `who` (the two addresses) gets.
+
+        Returns:
+            The question for the cookie (HelloVerifyRequest); for one who has brought it a session;
+            None for what is no hello.
+        """
+        connection = self._connection
+        self._contexts.cookies.now = now
+        connection.set_app_data(who)
+        connection.bio_write(hello_untrusted)
+        try:
+            connection.DTLSv1_listen()
+        except SSL.WantReadError:
+            return _outgoing(connection) or None
+        except SSL.Error:
+            # What it says about it, if anything, is not for those who may not be there.
+            self._connection = self._contexts.connection()
+            return None
+        self._connection = self._contexts.connection()
+        return DtlsSession(connection)
+
+
+class DtlsSession:
+    """The server's side of one session, its cookie exchange done."""
+
+    __slots__ = ("_connection",)
+
+    def __init__(self, connection: SSL.Connection) -> None:
+        self._connection = connection
+
+    @property
+    def server_name(self) -> str | None:
+        """Whom the client asked for, as `LegOpened` tells it."""
+        name = self._connection.get_servername()
+        return None if name is None else _canonical(name)
+
+    def feed(self, datagram_untrusted: bytes) -> None:
+        """Take a datagram; `handshake` or `read` is to follow."""
+        self._connection.bio_write(datagram_untrusted)
+
+    def outgoing(self) -> list[bytes]:
+        """Datagrams to be sent by now."""
+        records = _outgoing(self._connection)
+        return cut_at_records(records) if len(records) > MTU else [records] if records else []
+
+    def handshake(self) -> bool:
+        """Go on with the handshake. Returns whether it is complete.
+
+        Raises:
+            SSL.Error: it failed; `outgoing` may hold an alert for the client.
+        """
+        try:
+            self._connection.do_handshake()
+        except SSL.WantReadError:
+            return False
+        return True
+
+    def repeat(self) -> None:
+        """Put the last flight into `outgoing` again, when it is time to (section 4.2.4).
+
+        Raises:
+            SSL.Error: it was repeated often enough.
+        """
+        if self._connection.DTLSv1_get_timeout() == 0:
+            self._connection.DTLSv1_handle_timeout()
+
+    def read(self) -> tuple[list[bytes], bool]:
+        """The messages of the datagram, and whether the client has closed the session after them.
+
+        Raises:
+            SSL.Error: the session has failed.
+        """
+        messages: list[bytes] = []
+        while True:
+            try:
+                messages.append(self._connection.recv(_RECORD))
+            except SSL.WantReadError:
+                return messages, False
+            except SSL.ZeroReturnError:
+                return messages, True
+
+    def write(self, message: bytes) -> bytes:
+        """One message as one datagram.
+
+        Raises:
+            OSError: it is too long for a record (EMSGSIZE).
+        """
+        try:
+            self._connection.send(message)
+        except (SSL.Error, ValueError) as error:
+            raise OSError(errno.EMSGSIZE, "no record is as long") from error
+        return _outgoing(self._connection)
+
+    def close(self) -> None:
+        """Say that nothing more comes."""
+        try:
+            self._connection.shutdown()
+        except SSL.Error:
+            return  # after an error there is no farewell
+
+
+def _canonical(server_name_untrusted: bytes) -> str:
+    return server_name_untrusted.decode("ascii", "replace").lower().removesuffix(".")
+
+
+def _outgoing(connection: SSL.Connection) -> bytes:
+    try:
+        return connection.bio_read(_CHUNK)
+    except SSL.WantReadError:
+        return b""
+
+
+def hello_random(datagram_untrusted: bytes) -> bytes | None:
+    """What tells one client's hello from another's; None for what is no hello.
+
+    A hello that is sent again, with a cookie or not, has the same.
+    """
+    if (
+        len(datagram_untrusted) < _RANDOM.stop
+        or datagram_untrusted[0] != _HANDSHAKE
+        or datagram_untrusted[3:5] != b"\0\0"  # the epoch
+        or datagram_untrusted[13] != _CLIENT_HELLO
+    ):
+        return None
+    return datagram_untrusted[_RANDOM]
+
+
+def cut_at_records(records: bytes, mtu: int = MTU) -> list[bytes]:
+    """Records of ours in as few datagrams as hold them, each at most `mtu` bytes long."""
+    datagrams: list[bytes] = []
+    begin = at = 0
+    while at < len(records):
+        *_, length = _RECORD_HEADER.unpack_from(records, at)
+        end = at + _RECORD_HEADER.size + length
+        if end - begin > mtu and at > begin:
+            datagrams.append(records[begin:at])
+            begin = at
+        at = end
+    datagrams.append(records[begin:])
+    return datagrams
