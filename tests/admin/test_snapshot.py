@@ -6,7 +6,14 @@ from typing import Any
 import pytest
 
 from turnd.admin.metrics import Metrics
-from turnd.admin.snapshot import AllocationLabels, PortUse, RefusalLabels, Reload, Snapshot
+from turnd.admin.snapshot import (
+    AddressLabels,
+    AllocationLabels,
+    PortUse,
+    RefusalLabels,
+    Reload,
+    Snapshot,
+)
 from turnd.engine.base import EngineCounters, RelayCounters
 
 BARE = Snapshot(version="0.1.0", engine_name="portable", engine_reason="asked for")
@@ -27,6 +34,9 @@ TOLD: dict[str, Any] = {
     "binding_requests": 1,
     "unauthenticated_dropped": 1,
     "relay_ports": {"192.0.2.1": PortUse(1, 2)},
+    "relay_addresses": {AddressLabels("10.0.0.5", "203.0.113.7"): 1},
+    "relay_address_changes": 1,
+    "relay_addresses_missing": 1,
     "certificates": {"/etc/turnd/tls.pem": 1.0},
     "reload": Reload(successful=True, at=1.0),
     "streams_opened": {"tcp": 1},

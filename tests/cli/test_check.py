@@ -245,6 +245,7 @@ class TestLocal:
             "send_buffer",
             "ports",
             "descriptors",
+            "addresses",
             "certificate",
         ]
 

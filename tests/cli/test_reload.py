@@ -3,15 +3,13 @@ from __future__ import annotations
 import json
 import os
 import socket
-import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tests.waiting import LIMIT
+from tests.cli.answering import answering
 
 if TYPE_CHECKING:
     from tests.cli.conftest import Run
@@ -19,33 +17,6 @@ if TYPE_CHECKING:
 
 Write = Callable[..., Path]
 CHANGED = {"ok": True, "live": ["auth.users"], "restart": ["listen"], "problems": []}
-
-
-@contextmanager
-def answering(path: Path, body: bytes, status: str = "200 OK") -> Iterator[list[bytes]]:
-    """An admin socket for one request."""
-    path.parent.mkdir(exist_ok=True)
-    asked: list[bytes] = []
-    listening = socket.socket(socket.AF_UNIX)
-    listening.settimeout(LIMIT)
-    listening.bind(str(path))
-    listening.listen()
-
-    def serve() -> None:
-        connection, _ = listening.accept()
-        with connection:
-            asked.append(connection.recv(65536))
-            head = f"HTTP/1.1 {status}\r\nContent-Length: {len(body)}\r\nConnection: close\r\n\r\n"
-            if body != b"hang up":
-                connection.sendall(head.encode() + body)
-
-    thread = threading.Thread(target=serve)
-    thread.start()
-    try:
-        yield asked
-    finally:
-        thread.join()
-        listening.close()
 
 
 def answer(run: Run, elsewhere: Path, body: Any, *words: str) -> tuple[int, str, str]:
@@ -145,7 +116,7 @@ def test_a_socket_of_somebody_else(
     def refuse(*_: object) -> None:
         raise PermissionError(13, os.strerror(13))
 
-    monkeypatch.setattr("turnd.cli.reload._UnixConnection.connect", refuse)
+    monkeypatch.setattr("turnd.cli.admin_socket.UnixConnection.connect", refuse)
 
     result = run("reload")
 

@@ -94,6 +94,8 @@ class Scripted:
     script: Script
     seen: list[Exchange] = field(default_factory=list)
     close_streams: Callable[[], None] = lambda: None
+    send_to: Callable[[TransportAddress, bytes], None] = lambda _to, _data: None
+    """Over UDP: sends to whom nobody has asked for."""
 
     def take(self, frame: bytes, client: TransportAddress, send: Callable[[bytes], None]) -> None:
         """Run the script on a frame."""
@@ -114,6 +116,7 @@ async def scripted(
             lambda: _Datagrams(running), local_addr=("127.0.0.1", 0)
         )
         running.server = Server("127.0.0.1", endpoint.get_extra_info("sockname")[1], transport)
+        running.send_to = lambda to, data: endpoint.sendto(data, to)
         try:
             yield running
         finally:

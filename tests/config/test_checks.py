@@ -104,6 +104,14 @@ def test_relay_addresses_are_different() -> None:
     assert problems("relay: {addresses: [10.0.0.5, auto]}") == [
         "f:1:31: relay.addresses[1]: auto stands alone: it chooses the addresses itself"
     ]
+    for other in ("2001:db8::7", "auto=2001:db8::7"):
+        load_text(f"relay: {{addresses: [auto=203.0.113.7, '{other}']}}", "f", {})
+    assert problems("relay: {addresses: ['dns:a.example', 'stun:b.example']}") == [
+        "f:1:38: relay.addresses[1]: auto is bound by an entry above already"
+    ]
+    assert problems("relay: {addresses: ['interface:a', 'interface:a=dns:b']}") == [
+        "f:1:36: relay.addresses[1]: interface:a is bound by an entry above already"
+    ]
 
 
 def test_clients_are_sent_to_somewhere() -> None:

@@ -5,7 +5,8 @@ from pydantic import ValidationError
 
 from turnd.config import fields
 from turnd.config.fields import RELOAD_KEY, Reload, Section, live, restart, section
-from turnd.config.values import Endpoint, HostPort, PortRange, RelayAddress
+from turnd.config.relay_addresses import RelayAddress
+from turnd.config.values import Endpoint, HostPort, PortRange
 
 
 class Inner(Section):

@@ -28,7 +28,7 @@ def test_keys_know_what_a_change_needs() -> None:
     needs = {path: key.reload for path, key in fixed.items()}
     restart = {".".join(path) for path, need in needs.items() if need is Reload.RESTART}
     assert restart == {
-        "realm", "software", "listen", "relay.addresses", "relay.ports", "relay.port_rest",
+        "realm", "software", "listen", "relay.ports", "relay.port_rest",
         "admin.listen", "admin.socket", "engine", "workers", "cpu_affinity", "user",
         "state_directory",
         "sockets.receive_buffer", "sockets.send_buffer", "realms",

@@ -1,6 +1,7 @@
 from turnd.config import load_text
 from turnd.config.model import Config, Realm
-from turnd.config.values import Endpoint, HostPort, PortRange, RelayAddress
+from turnd.config.relay_addresses import RelayAddress
+from turnd.config.values import Endpoint, HostPort, PortRange
 
 
 def test_the_defaults() -> None:

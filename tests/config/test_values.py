@@ -8,15 +8,12 @@ from turnd.config.values import (
     Endpoint,
     HostPort,
     PortRange,
-    RelayAddress,
-    parse_alternate,
     parse_bit_rate,
     parse_duration,
     parse_endpoint,
     parse_host_port,
     parse_peer_range,
     parse_port_range,
-    parse_relay_address,
 )
 
 ADDRESSES = st.ip_addresses()
@@ -69,39 +66,6 @@ def test_an_address_with_port() -> None:
     assert str(parse_host_port("[::1]:9641")) == "[::1]:9641"
     with pytest.raises(ValueError, match="has no port"):
         parse_host_port("127.0.0.1")
-
-
-@pytest.mark.parametrize(
-    ("text", "address"),
-    [
-        ("auto", RelayAddress(auto=True)),
-        ("10.0.0.5", RelayAddress(bound="10.0.0.5", announced="10.0.0.5")),
-        ("10.0.0.5=203.0.113.7", RelayAddress(bound="10.0.0.5", announced="203.0.113.7")),
-        ("2001:db8::1", RelayAddress(bound="2001:db8::1", announced="2001:db8::1")),
-        ("fd00::1=2001:db8::1", RelayAddress(bound="fd00::1", announced="2001:db8::1")),
-    ],
-)
-def test_relay_addresses(text: str, address: RelayAddress) -> None:
-    assert parse_relay_address(text) == address
-    assert str(address) == text
-
-
-@pytest.mark.parametrize(
-    ("text", "why"),
-    [
-        ("10.0.0.5=2001:db8::1", "two families"),
-        ("10.0.0.5=", "'' is no IP address"),
-        ("0.0.0.0", "did you mean auto"),
-        ("::", "did you mean auto"),
-        ("[::1]", "without brackets"),
-        ("224.0.0.1", "no address that a host can relay from"),
-        ("::ffff:10.0.0.5", "no address that a host can relay from"),
-        ("host.example", "names are not looked up"),
-    ],
-)
-def test_relay_addresses_that_are_none(text: str, why: str) -> None:
-    with pytest.raises(ValueError, match=why):
-        parse_relay_address(text)
 
 
 def test_port_ranges() -> None:
@@ -226,7 +190,7 @@ def test_any_network_is_judged_as_python_does(
 
 @given(st.text())
 def test_any_text_is_a_value_or_a_value_error(text: str) -> None:
-    parsers = (parse_endpoint, parse_relay_address, parse_port_range, parse_peer_range)
+    parsers = (parse_endpoint, parse_port_range, parse_peer_range)
     for parse in (*parsers, parse_bit_rate, parse_duration, parse_host_port):
         try:
             value = parse(text)
@@ -234,24 +198,3 @@ def test_any_text_is_a_value_or_a_value_error(text: str) -> None:
             assert str(error)  # noqa: PT017 - both outcomes are fine, silence is not
         else:
             assert value is not None
-
-
-@pytest.mark.parametrize(
-    ("text", "host", "port"),
-    [
-        ("203.0.113.8", "203.0.113.8", 0),
-        ("203.0.113.8:443", "203.0.113.8", 443),
-        ("2001:DB8::8", "2001:db8::8", 0),
-        ("[2001:db8::8]:443", "2001:db8::8", 443),
-    ],
-)
-def test_alternates_have_a_port_or_none(text: str, host: str, port: int) -> None:
-    alternate = parse_alternate(text)
-    assert (alternate.host, alternate.port) == (host, port)
-    assert str(alternate) == text.lower()
-
-
-@pytest.mark.parametrize("text", ["0.0.0.0", "::", "203.0.113.8:0", "example.org", "[::]:443"])
-def test_nobody_is_sent_nowhere(text: str) -> None:
-    with pytest.raises(ValueError, match=r"every address|no port|no IP address|no address"):
-        parse_alternate(text)

@@ -141,7 +141,8 @@ def test_what_is_forbidden(tables: Tables, target: PeerAddress, forbidden: bool)
 def test_addresses_of_ours_have_two_faces(tables: Tables) -> None:
     tables.rules.protect([], {ANNOUNCED: BOUND})
     assert tables.rules.send_target(peer(ANNOUNCED, 50_000), now=0) == (BOUND, 50_000)
-    assert tables.rules.peer_of((BOUND, 50_000)) == peer(ANNOUNCED, 50_000)
+    assert tables.rules.peer_of((BOUND, 50_001)) == peer(ANNOUNCED, 50_001)
+    assert tables.rules.peer_of((BOUND, 50_000)) == peer(BOUND, 50_000), "it was opened before"
     assert tables.rules.peer_of(("192.0.2.9", 9)) == peer("192.0.2.9", 9)
 
 

@@ -13,8 +13,8 @@ from turnd.config import Config, load_text
 from turnd.engine.choose import EngineOptions
 from turnd.runtime import assembly
 from turnd.stun.addresses import TransportAddress
-from turnd.system import RouteAddresses
 from turnd.turn.bandwidth import BandwidthLimits
+from turnd.turn.relay_addresses import AddressPair
 
 HOOKS = StoreHooks(lambda *_: None)
 
@@ -29,23 +29,6 @@ def never() -> str:
 
 def first(below: int) -> int:
     return min(0, below)
-
-
-@pytest.mark.parametrize(
-    ("routes", "expected"),
-    [
-        (RouteAddresses("192.0.2.1", "2001:db8::1"), ["192.0.2.1", "2001:db8::1"]),
-        (RouteAddresses("192.0.2.1", None), ["192.0.2.1"]),
-        (RouteAddresses(None, "2001:db8::1"), ["2001:db8::1"]),
-        (RouteAddresses(None, None), ["127.0.0.1"]),
-    ],
-)
-def test_automatic_relay_addresses(
-    routes: RouteAddresses, expected: list[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(assembly, "default_route_addresses", lambda: routes)
-    found = assembly.relay_addresses(config(""), first)
-    assert [each.bound for each in found] == [each.announced for each in found] == expected
 
 
 @pytest.mark.parametrize(
@@ -94,21 +77,15 @@ def test_bandwidth_is_of_the_realm_or_the_server() -> None:
 
 
 def test_relay_addresses_and_ports() -> None:
-    found = assembly.relay_addresses(
-        config("relay: {addresses: [10.0.0.5=203.0.113.7, '::1'], ports: 2000-2009}"), first
-    )
-    assert [(each.bound, each.announced) for each in found] == [
-        ("10.0.0.5", "203.0.113.7"),
-        ("::1", "::1"),
-    ]
+    pairs = [AddressPair("10.0.0.5", "203.0.113.7"), AddressPair("::1", "::1")]
+    found = assembly.relay_addresses(config("relay: {ports: 2000-2009}"), pairs, first)
+    assert [(each.bound, each.announced) for each in found] == pairs
     assert found[0].ports is not found[1].ports
     assert found[0].ports.capacity == 10
 
 
 def test_loopback_is_no_address_of_ours_for_peers() -> None:
-    relays = assembly.relay_addresses(
-        config("relay: {addresses: [10.0.0.5=203.0.113.7, 127.0.0.1, '::1']}"), first
-    )
+    relays = {"203.0.113.7": "10.0.0.5", "127.0.0.1": "127.0.0.1", "::1": "::1"}
     own = assembly.own_addresses(relays, [TransportAddress("0.0.0.0", 3478)])
     assert own.announced == {"203.0.113.7": "10.0.0.5"}
     policy = assembly.peer_policy(config("").peers, own)

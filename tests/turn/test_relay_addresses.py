@@ -6,7 +6,13 @@ from turnd.allocations.relay_ports import RelayPorts
 from turnd.engine.base import BucketId, Leg, ListenerId, ListenerSettings, RelayError, Transport
 from turnd.engine.fake import FakeEngine
 from turnd.stun.addresses import AddressFamily, ClientAddress, ServerAddress, TransportAddress
-from turnd.turn.relay_addresses import OpenedRelay, RelayAddress, RelayAddresses, Serves
+from turnd.turn.relay_addresses import (
+    AddressPair,
+    OpenedRelay,
+    RelayAddress,
+    RelayAddresses,
+    Serves,
+)
 
 SERVER = TransportAddress("192.0.2.1", 3478)
 IPV4, IPV6 = AddressFamily.IPV4, AddressFamily.IPV6
@@ -78,7 +84,7 @@ def test_which_families_there_are() -> None:
     assert host.relays.serves(IPV4)
     assert not host.relays.serves(IPV6)
     assert not host.relays.serves(7)
-    assert host.relays.open(IPV6, host.serves(), 0.0) is RelayError.PORT_TAKEN
+    assert host.relays.open(IPV6, host.serves(), 0.0) is RelayError.NO_SUCH_ADDRESS
     assert list(host.relays) == host.addresses
 
 
@@ -169,3 +175,60 @@ def test_without_a_pair_nothing_stays_open() -> None:
     host.open()
     host.engine.descriptors = None
     assert pair_of(host) is RelayError.PORT_TAKEN
+
+
+LAN, HOME, LATER = "10.0.0.5", "203.0.113.7", "203.0.113.8"
+
+
+def address(bound: str, announced: str) -> RelayAddress:
+    return RelayAddress(bound, announced, RelayPorts(50_000, 50_009, 60, lambda _: 0))
+
+
+def test_a_change_is_for_new_relays_and_the_old_address_stays_known_as_long_as_it_is_used() -> None:
+    host = nat()
+    old = host.open()
+    host.relays.use([address(LAN, LATER)])
+    assert host.relays.pairs == (AddressPair(LAN, LATER),)
+    new = host.open()
+    assert (old.relayed.host, new.relayed.host) == (HOME, LATER)
+    assert list(host.relays.known.items()) == [(HOME, LAN), (LATER, LAN)]
+    assert host.in_use() == [2], "the ports of a host go on"
+    assert old.bound.port != new.bound.port
+    host.relays.close(old.relay_id, old.bound, 5.0)
+    assert host.relays.known == {LATER: LAN}
+    host.relays.close(new.relay_id, new.bound, 5.0)
+    assert host.relays.known == {LATER: LAN}
+    assert host.in_use() == [0]
+
+
+def test_what_is_in_force_comes_last_also_when_it_comes_back() -> None:
+    host = nat()
+    host.open()
+    host.relays.use([address(LAN, LATER)])
+    host.open()
+    host.relays.use([address(LAN, HOME)])
+    assert list(host.relays.known) == [LATER, HOME]
+
+
+def test_an_address_that_is_gone_is_avoided_and_its_relays_can_be_closed() -> None:
+    host = Host((LAN, LAN), ("10.0.0.6", "10.0.0.6"))
+    old = host.open()
+    host.relays.use([address("10.0.0.6", "10.0.0.6")])
+    assert {host.open().bound.host for _ in range(3)} == {"10.0.0.6"}
+    assert host.relays.known == {LAN: LAN, "10.0.0.6": "10.0.0.6"}
+    host.relays.use([address("10.0.0.6", "10.0.0.6"), address(LAN, LAN)])
+    assert [each.ports.in_use for each in host.relays] == [3, 1], "it has come back"
+    host.relays.use([address("10.0.0.6", "10.0.0.6")])
+    host.relays.close(old.relay_id, old.bound, 5.0)
+    host.relays.use([address("10.0.0.6", "10.0.0.6")])
+    assert host.relays.known == {"10.0.0.6": "10.0.0.6"}
+
+
+def test_a_family_that_lacks_an_address_just_now_is_served_all_the_same() -> None:
+    host = nat()
+    host.relays.use([], {IPV6})
+    assert not host.relays.serves(IPV4)
+    assert host.relays.serves(IPV6)
+    assert host.relays.open(IPV6, host.serves(), 0.0) is RelayError.NO_SUCH_ADDRESS
+    pair = host.relays.open_pair(IPV6, host.serves(), 0.0, 30.0)
+    assert pair is RelayError.NO_SUCH_ADDRESS

@@ -133,6 +133,26 @@ def _allocations(snapshot: Snapshot) -> Iterator[Metric]:
             ("address",),
             {(address,): use[values] for address, use in snapshot.relay_ports.items()},
         )
+    yield from _relay_addresses(snapshot)
+
+
+def _relay_addresses(snapshot: Snapshot) -> Iterator[Metric]:
+    yield _labelled_gauge(
+        "turnd_relay_address_info",
+        "Always 1; which addresses new allocations get.",
+        ("bound", "announced"),
+        snapshot.relay_addresses,
+    )
+    yield _counter(
+        "turnd_relay_address_changes_total",
+        "How often the addresses that new allocations get were others than before.",
+        snapshot.relay_address_changes,
+    )
+    yield _gauge(
+        "turnd_relay_addresses_missing",
+        "Entries of relay.addresses that give less than they should.",
+        snapshot.relay_addresses_missing,
+    )
 
 
 def _relay(engine: EngineCounters) -> Iterator[Metric]:

@@ -30,6 +30,13 @@ class RefusalLabels(NamedTuple):
     """The STUN error code."""
 
 
+class AddressLabels(NamedTuple):
+    """A relay address."""
+
+    bound: str
+    announced: str
+
+
 class PortUse(NamedTuple):
     """Ports of one relay address."""
 
@@ -77,6 +84,11 @@ class Snapshot:
     """Unauthenticated answers that the budget of their source prefix held back."""
     relay_ports: Mapping[str, PortUse] = field(default_factory=dict)
     """By the server's own relay address."""
+    relay_addresses: Mapping[AddressLabels, int] = field(default_factory=dict)
+    """Those that new allocations get, each with 1."""
+    relay_address_changes: int = 0
+    relay_addresses_missing: int = 0
+    """Entries of the configuration that give less than they should."""
     certificates: Mapping[str, float] = field(default_factory=dict)
     """Path of each certificate → unix second of its end."""
     reload: Reload | None = None

@@ -117,7 +117,9 @@ def _reachable(config: Config, endpoint: Endpoint) -> str | None:
         return endpoint.host
     family = family_of(endpoint.host)
     for address in config.relay.addresses:
-        if not address.auto and family_of(address.announced) == family:
+        if address.dns:
+            return address.dns
+        if address.announced and family_of(address.announced) == family:
             return address.announced
     routes = default_route_addresses()
     if routes.ipv4 is None and routes.ipv6 is None:

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from turnd.cli.local_addresses import check_addresses
 from turnd.cli.settings import path_of
 from turnd.client import advice
 from turnd.client.certificate import SOON
@@ -39,12 +40,14 @@ class Machine:
         environ: variables that belong to the configuration.
         descriptors: how many files may be open at most.
         wall_clock: unix seconds.
+        addresses: what clients are given here.
     """
 
     proc: Path = Path("/proc")
     environ: Mapping[str, str] = field(default_factory=lambda: os.environ)
     descriptors: Callable[[], int] = lambda: resource.getrlimit(resource.RLIMIT_NOFILE)[1]
     wall_clock: Callable[[], float] = time.time
+    addresses: Callable[[Config], Step] = check_addresses
 
     def sysctl(self, name: str) -> str | None:
         """A kernel parameter's text; None where the kernel does not show it (containers)."""
@@ -65,6 +68,7 @@ def check_machine(config_file: str | None, machine: Machine | None = None) -> li
         _buffer("send_buffer", "net.core.wmem_max", config.sockets.send_buffer, machine),
         _ports(config.relay.ports, machine),
         _descriptors(config.relay.ports, machine),
+        machine.addresses(config),
         *_certificates(config, machine),
     ]
 

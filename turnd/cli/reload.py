@@ -5,12 +5,11 @@ from __future__ import annotations
 import http.client
 import json
 import os
-import socket
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from turnd import system
+from turnd.cli.admin_socket import UnixConnection, socket_of
 from turnd.cli.errors import CommandError, unavailable
 from turnd.cli.output import json_option, print_json
 from turnd.cli.settings import FILE, config_option, path_of
@@ -20,7 +19,6 @@ from turnd.config.problems import ConfigError
 if TYPE_CHECKING:
     from pathlib import Path
 
-SOCKET = "admin.sock"
 PATIENCE = 90.0
 """Seconds; more than the server gives a reload."""
 
@@ -49,7 +47,7 @@ def ask_for_reload(path: Path) -> dict[str, Any]:
     Raises:
         CommandError: no server there (69), not ours to ask (77), or no sensible answer (70).
     """
-    connection = _UnixConnection(path)
+    connection = UnixConnection(path, PATIENCE)
     try:
         connection.request("POST", "/v1/reload", headers={"Host": "localhost"})
         response = connection.getresponse()
@@ -80,8 +78,8 @@ def _socket(config: str | None) -> Path:
     try:
         loaded = load(find_config_file(path_of(config)), os.environ)
     except ConfigError:
-        return system.runtime_directory() / SOCKET
-    return loaded.admin.socket or system.runtime_directory() / SOCKET
+        return socket_of(None)
+    return socket_of(loaded)
 
 
 def _print(answer: dict[str, Any]) -> None:
@@ -98,17 +96,3 @@ def _print(answer: dict[str, Any]) -> None:
         click.echo(f"needs a restart: {', '.join(answer['restart'])}")
     if not answer["live"] and not answer["restart"]:
         click.echo("read again: nothing has changed")
-
-
-class _UnixConnection(http.client.HTTPConnection):
-    """HTTP over a UNIX socket."""
-
-    def __init__(self, path: Path) -> None:
-        super().__init__("localhost", timeout=PATIENCE)
-        self._path = path
-
-    def connect(self) -> None:
-        """Connect to the socket's path instead of a host."""
-        self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        self.sock.settimeout(PATIENCE)
-        self.sock.connect(str(self._path))

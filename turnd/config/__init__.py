@@ -4,6 +4,7 @@ from turnd.config.changes import Changes, compare, until_restart
 from turnd.config.loader import find_config_file, load, load_text
 from turnd.config.model import Config, Realm
 from turnd.config.problems import ConfigError, Origin, Problem, format_path
+from turnd.config.relay_addresses import RelayAddress
 from turnd.config.sections import (
     AuthSection,
     CertificatePair,
@@ -12,7 +13,7 @@ from turnd.config.sections import (
     RealmLimits,
     RealmSection,
 )
-from turnd.config.values import Endpoint, HostPort, PortRange, RelayAddress
+from turnd.config.values import Endpoint, HostPort, PortRange
 
 __all__ = [
     "AuthSection",

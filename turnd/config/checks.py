@@ -87,20 +87,23 @@ def _admin(config: Config) -> Iterator[Finding]:
 
 
 def _relay_addresses(config: Config) -> Iterator[Finding]:
+    """Nothing is bound twice, and nothing announced twice; `auto` may differ by family."""
     addresses = config.relay.addresses
     bound: set[str] = set()
     announced: set[str] = set()
     for index, address in enumerate(addresses):
         path = ("relay", "addresses", index)
-        if address.auto:
-            if len(addresses) > 1:
-                yield path, "auto stands alone: it chooses the addresses itself"
-        elif address.bound in bound:
-            yield path, f"{address.bound} is bound by an entry above already"
+        where = address.where
+        if address.auto and address.announced:
+            where = f"auto for IPv{6 if ':' in address.announced else 4}"
+        if str(address) == "auto" and len(addresses) > 1:
+            yield path, "auto stands alone: it chooses the addresses itself"
+        elif where in bound:
+            yield path, f"{where} is bound by an entry above already"
         elif address.announced in announced:
             yield path, f"{address.announced} is announced by an entry above already"
-        bound.add(address.bound)
-        announced.add(address.announced)
+        bound.add(where)
+        announced |= {address.announced} - {""}
 
 
 def _lifetimes(config: Config) -> Iterator[Finding]:

@@ -27,21 +27,19 @@ from pydantic import (
 )
 
 from turnd.config import texts
+from turnd.config.alternates import Alternate, parse_alternate
+from turnd.config.relay_addresses import RelayAddress, parse_relay_address
 from turnd.config.values import (
     FASTEST,
-    Alternate,
     Endpoint,
     HostPort,
     PortRange,
-    RelayAddress,
-    parse_alternate,
     parse_bit_rate,
     parse_duration,
     parse_endpoint,
     parse_host_port,
     parse_peer_range,
     parse_port_range,
-    parse_relay_address,
 )
 
 T = TypeVar("T")
@@ -119,7 +117,13 @@ def _secret(check: Callable[[str], str]) -> Any:
 _AS_TEXT = PlainSerializer(str, return_type=str)
 _ENDPOINT = r"^(udp|tcp|tls)://(\[[0-9A-Fa-f:.]+\]|[0-9.]+)(:[0-9]{1,5})?$"
 _HOST_PORT = r"^(\[[0-9A-Fa-f:.]+\]|[0-9.]+):[0-9]{1,5}$"
-_ALTERNATE = r"^(\[[0-9A-Fa-f:.]+\](:[0-9]{1,5})|[0-9.]+(:[0-9]{1,5})?|[0-9A-Fa-f:.]+)$"
+_NAME = r"[0-9A-Za-z.-]+"
+_IP = r"[0-9A-Fa-f:.]+"
+_ALTERNATE = rf"^({_NAME} *= *)?(\[{_IP}\]:[0-9]{{1,5}}|{_NAME}(:[0-9]{{1,5}})?|{_IP})$"
+_ANNOUNCED = rf"(dns:{_NAME}|stun:({_NAME}|\[{_IP}\])(:[0-9]{{1,5}})?)"
+_RELAY_ADDRESS = (
+    rf"^({_ANNOUNCED}|(auto|interface:[!-.0-<>-~]{{1,15}}|{_IP})( *= *({_IP}|{_ANNOUNCED}))?)$"
+)
 _DURATION = r"^([0-9]+(\.[0-9]+)?(ms|s|m|h|d))+$"
 _BIT_RATE = r"^[0-9]+(\.[0-9]+)? ?(k|M|G)(bit)?$"
 _PORTS = r"^[0-9]{1,5} *(- *[0-9]{1,5})?$"
@@ -146,15 +150,17 @@ HostPortField = Annotated[
 ]
 AlternateField = Annotated[
     Alternate,
-    _parsed(Alternate, parse_alternate, (str,), "an address is wanted: 203.0.113.8"),
+    _parsed(Alternate, parse_alternate, (str,), "an address or a name is wanted: 203.0.113.8"),
     _AS_TEXT,
     _schema(_ALTERNATE),
 ]
 RelayAddressField = Annotated[
     RelayAddress,
-    _parsed(RelayAddress, parse_relay_address, (str,), "auto or an address is wanted"),
+    _parsed(
+        RelayAddress, parse_relay_address, (str,), "auto, an address or an interface is wanted"
+    ),
     _AS_TEXT,
-    _schema(r"^(auto|[0-9A-Fa-f:.]+( *= *[0-9A-Fa-f:.]+)?)$"),
+    _schema(_RELAY_ADDRESS),
 ]
 PortRangeField = Annotated[
     PortRange,

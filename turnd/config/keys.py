@@ -13,7 +13,8 @@ from pydantic import SecretStr
 
 from turnd.config.fields import RELOAD_KEY, Reload, Section
 from turnd.config.model import Config
-from turnd.config.values import Endpoint, HostPort, RelayAddress
+from turnd.config.relay_addresses import RelayAddress
+from turnd.config.values import Endpoint, HostPort
 
 if TYPE_CHECKING:
     from pydantic.fields import FieldInfo

@@ -30,7 +30,8 @@ from turnd.config.fields import (
     restart,
     section,
 )
-from turnd.config.values import SPECIAL_PURPOSE, HostPort, PortRange, RelayAddress
+from turnd.config.relay_addresses import RelayAddress
+from turnd.config.values import SPECIAL_PURPOSE, HostPort, PortRange
 
 LONGEST_LIFETIME = 0xFFFF_FFFF  # LIFETIME is 32 bits (RFC 8656 section 18.2)
 CHANNELS = 0x1000  # 0x4000 to 0x4FFF (RFC 8656 section 12)
@@ -46,12 +47,20 @@ class CertificatePair(Section):
 class RelaySection(Section):
     """Where relayed transport addresses are, and what allocations are granted."""
 
-    addresses: tuple[RelayAddressField, ...] = restart(
+    addresses: tuple[RelayAddressField, ...] = live(
         (RelayAddress(auto=True),),
-        "Addresses of this host to relay from. auto: the ones that its routes prefer. "
-        "10.0.0.5=203.0.113.7: bound and announced address of a host behind 1:1 NAT.",
-        examples=[["10.0.0.5=203.0.113.7", "2001:db8::7"]],
+        "Addresses of this host to relay from: an address, auto (the ones that its routes prefer) "
+        "or interface:eth0. Behind 1:1 NAT with what is announced instead: an address "
+        "(10.0.0.5=203.0.113.7), what a name says (auto=dns:home.example.org), or as whom a STUN "
+        "server sees us (auto=stun:stun.example.org:3478).",
+        examples=[["10.0.0.5=203.0.113.7", "2001:db8::7"], ["auto=dns:home.example.org"]],
         min_length=1,
+    )
+    refresh_addresses: Seconds = live(
+        60.0,
+        "How often these are looked up again. What has changed holds for new allocations.",
+        ge=1,
+        le=86400,
     )
     ports: PortRangeField = restart(
         PortRange(49152, 65535), "UDP ports of relayed transport addresses, first to last."

@@ -1,4 +1,4 @@
-"""The values that a configuration's texts stand for: endpoints, relay addresses, ports, durations.
+"""The values that a configuration's texts stand for: endpoints, ports, durations.
 
 Each type has one parser from the text that an admin writes, and `str` gives that text back. A
 parser raises `ValueError`; its message is made to stand behind `file:line:column: path: `.
@@ -44,17 +44,6 @@ class HostPort:
 
 
 @dataclass(frozen=True, slots=True)
-class Alternate:
-    """Another server: its address, and its port where it is not the one the client came to."""
-
-    host: str
-    port: int = 0
-
-    def __str__(self) -> str:
-        return str(HostPort(self.host, self.port)) if self.port else self.host
-
-
-@dataclass(frozen=True, slots=True)
 class Endpoint:
     """Where clients come to: `udp://[::]:3478`."""
 
@@ -74,24 +63,6 @@ class Endpoint:
 
     def __str__(self) -> str:
         return f"{self.transport}://{HostPort(self.host, self.port)}"
-
-
-@dataclass(frozen=True, slots=True)
-class RelayAddress:
-    """An address of this host to relay from, and what clients and peers are told instead of it.
-
-    `auto` means: the addresses that the host itself prefers; then both texts are empty.
-    Without address translation, `announced` equals `bound`.
-    """
-
-    auto: bool = False
-    bound: str = ""
-    announced: str = ""
-
-    def __str__(self) -> str:
-        if self.auto:
-            return "auto"
-        return self.bound if self.bound == self.announced else f"{self.bound}={self.announced}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,32 +86,14 @@ def parse_host_port(text: str, default_port: int | None = None) -> HostPort:
     if match is None:
         raise ValueError(f"'{text}' is no address with a port: an IPv6 address stands in brackets")
     v6, port = match["v6"], match["port"]
-    address = _parse_host(match["v4"] if v6 is None else v6)
+    address = parse_host(match["v4"] if v6 is None else v6)
     if (address.version == 6) != (v6 is not None):
         raise ValueError(f"'{text}': brackets are for IPv6 addresses, and only for them")
     if port is None:
         if default_port is None:
             raise ValueError(f"'{text}' has no port: {HostPort(str(address), 9641)} has one")
         return HostPort(str(address), default_port)
-    return HostPort(str(address), _parse_port(port, lowest=0))
-
-
-def parse_alternate(text: str) -> Alternate:
-    """`203.0.113.8`, `2001:db8::8`, or with a port as `parse_host_port` has it.
-
-    Raises:
-        ValueError: not of this form, or an address that nobody could be sent to.
-    """
-    try:
-        alternate = Alternate(str(ip_address(text)))
-    except ValueError:
-        address = parse_host_port(text)
-        if not address.port:
-            raise ValueError("0 is no port: 1 to 65535") from None
-        alternate = Alternate(address.host, address.port)
-    if ip_address(alternate.host).is_unspecified:
-        raise ValueError(f"'{text}' is every address: nobody could be sent there")
-    return alternate
+    return HostPort(str(address), parse_port(port, lowest=0))
 
 
 def parse_endpoint(text: str) -> Endpoint:
@@ -158,22 +111,6 @@ def parse_endpoint(text: str) -> Endpoint:
     return Endpoint(cast("EndpointTransport", scheme), address.host, address.port)
 
 
-def parse_relay_address(text: str) -> RelayAddress:
-    """`auto`, `10.0.0.5`, `10.0.0.5=203.0.113.7` (bound=announced), or IPv6 addresses.
-
-    Raises:
-        ValueError: no address, of two families, or one that nobody can be relayed from.
-    """
-    if text == "auto":
-        return RelayAddress(auto=True)
-    bound_text, separator, announced_text = text.partition("=")
-    bound = _parse_relay_host(bound_text.strip())
-    announced = _parse_relay_host(announced_text.strip()) if separator else bound
-    if bound.version != announced.version:
-        raise ValueError(f"'{text}': bound and announced address are of two families")
-    return RelayAddress(bound=str(bound), announced=str(announced))
-
-
 def parse_port_range(value: str | int) -> PortRange:
     """`49152-65535`, or a single port.
 
@@ -181,8 +118,8 @@ def parse_port_range(value: str | int) -> PortRange:
         ValueError: no ports, or the first is above the last.
     """
     low_text, separator, high_text = str(value).partition("-")
-    low = _parse_port(low_text.strip(), lowest=1)
-    high = _parse_port(high_text.strip(), lowest=1) if separator else low
+    low = parse_port(low_text.strip(), lowest=1)
+    high = parse_port(high_text.strip(), lowest=1) if separator else low
     if low > high:
         raise ValueError(f"'{value}': the first port is above the last")
     return PortRange(low, high)
@@ -236,8 +173,8 @@ def parse_peer_range(text: str) -> str:
         return _parse_network(text)
     first_text, separator, last_text = text.partition("-")
     try:
-        first = _parse_host(first_text.strip())
-        last = _parse_host(last_text.strip()) if separator else first
+        first = parse_host(first_text.strip())
+        last = parse_host(last_text.strip()) if separator else first
     except ValueError:
         raise ValueError(
             f"'{text}' is neither {SPECIAL_PURPOSE} nor an address, a network (10.0.0.0/8) or a "
@@ -267,7 +204,12 @@ def _parse_network(text: str) -> str:
     return str(loose)
 
 
-def _parse_host(text: str) -> IPv4Address | IPv6Address:
+def parse_host(text: str) -> IPv4Address | IPv6Address:
+    """An IP address without zone.
+
+    Raises:
+        ValueError: none.
+    """
     try:
         address = ip_address(text)
     except ValueError:
@@ -280,18 +222,12 @@ def _parse_host(text: str) -> IPv4Address | IPv6Address:
     return address
 
 
-def _parse_relay_host(text: str) -> IPv4Address | IPv6Address:
-    if text.startswith("["):
-        raise ValueError(f"'{text}': an address without port stands without brackets")
-    address = _parse_host(text)
-    if address.is_unspecified:
-        raise ValueError(f"'{text}' is every address, and one is wanted; did you mean auto?")
-    if address.is_multicast or (isinstance(address, IPv6Address) and address.ipv4_mapped):
-        raise ValueError(f"'{text}' is no address that a host can relay from")
-    return address
+def parse_port(text: str, lowest: int) -> int:
+    """A port from `lowest` (0: the system may choose) to 65535.
 
-
-def _parse_port(text: str, lowest: int) -> int:
+    Raises:
+        ValueError: none.
+    """
     if not (text.isascii() and text.isdecimal() and len(text) <= _LONGEST_NUMBER):
         raise ValueError(f"'{text}' is no port: {lowest} to 65535")
     port = int(text)

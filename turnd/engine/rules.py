@@ -117,8 +117,8 @@ class Relay:
         self.bound = bound
         self.deadline = deadline
         self.transmit = transmit
-        self.face: str | None = None
-        """The announced host that it was opened under; None: not known to be ours."""
+        self.face = bound.host
+        """The shown host that was in force when it was opened."""
         self.client: Client | None = None
         self.permissions: dict[str, float] = {}
         """Deadlines by shown host."""
@@ -166,7 +166,7 @@ class Rules:
 
     def add(self, relay: Relay, buckets: Iterable[BucketId] = ()) -> None:
         """A relayed transport address is bound."""
-        relay.face = self._announced_of.get(relay.bound.host)
+        relay.face = self._announced_of.get(relay.bound.host, relay.bound.host)
         self.relays[relay.relay_id] = relay
         self._relayed[relay.bound] = relay
         self.name_buckets(relay, buckets)
@@ -350,8 +350,7 @@ class Rules:
         if announced is None:
             return PeerAddress(shown)
         relay = self._relayed.get(shown)
-        face = None if relay is None else relay.face
-        return PeerAddress(shown._replace(host=face or announced))
+        return PeerAddress(shown._replace(host=announced if relay is None else relay.face))
 
     def tidy(self, now: float) -> None:
         """Drop expired permissions and channels of a bounded number of relays."""

@@ -10,17 +10,11 @@ from turnd.runtime import assembly
 from turnd.runtime.first_run import ice_servers, rtc_configuration_text, turn_urls
 from turnd.runtime.snapshot import VERSION
 from turnd.stun.addresses import TransportAddress, family_of
-from turnd.system import is_address_here
 
 if TYPE_CHECKING:
     from turnd.runtime.server import Server
 
 log = logs.get_logger("turnd.runtime.announce")
-
-_NOT_HERE = (
-    "no interface of this host has it, so no allocation can relay from it; behind NAT name both in "
-    "relay.addresses: bound=announced"
-)
 
 
 def announce(server: Server, user: str) -> None:
@@ -33,27 +27,19 @@ def announce(server: Server, user: str) -> None:
         **server.engine.details,
         config=str(server.config_path or "built-in defaults"),
         listen=[f"{each.transport}://{address}" for each, address in server.endpoints.bound()],
-        relay=[_relay(server, each.bound, each.announced) for each in server.relays],
+        relay=[f"{pair} ports {server.config.relay.ports}" for pair in server.relays.pairs],
         user=user,
     )
     for note in server.engine.notes:
         log.warning("engine_note", note=note)
-    automatic = any(each.auto for each in server.config.relay.addresses)
+    automatic = any(str(each) == "auto" for each in server.config.relay.addresses)
     if automatic and all(ip_address(each.announced).is_loopback for each in server.relays):
         log.warning("relays_on_loopback_only", reason="this host has no route: set relay.addresses")
-    for each in server.relays:
-        if not is_address_here(each.bound):
-            log.warning("relay_address_not_here", address=each.bound, reason=_NOT_HERE)
     if assembly.needs_own_secret(server.config.auth):
         secret = server.the_own_secret()
         log.info("own_secret_in_use", file=str(server.secret_file), try_it="turnd credentials")
         if server.config.log.format == "console":
             server.log_pipe.write_text(_how_to_use(server, secret))
-
-
-def _relay(server: Server, bound: str, announced: str) -> str:
-    shown = bound if bound == announced else f"{bound}={announced}"
-    return f"{shown} ports {server.config.relay.ports}"
 
 
 def _how_to_use(server: Server, secret: str) -> str:

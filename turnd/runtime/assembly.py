@@ -31,17 +31,18 @@ from turnd.engine.base import ListenerSettings
 from turnd.engine.choose import EngineOptions
 from turnd.listeners.certificates import Certificates
 from turnd.stun.addresses import AddressFamily, TransportAddress
-from turnd.system import default_route_addresses, host_addresses
+from turnd.system import host_addresses
 from turnd.turn.bandwidth import BandwidthLimits
 from turnd.turn.realm import Realm
 from turnd.turn.relay_addresses import RelayAddress
 from turnd.turn.settings import TurnSettings
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping
 
     from turnd import config as configuration
     from turnd.config import Config
+    from turnd.turn.relay_addresses import AddressPair
 
 NO_OPTIONS = RealmOptions()
 """Where Redis says nothing."""
@@ -133,37 +134,25 @@ def certificates(config: Config) -> Certificates | None:
     return Certificates([(str(pair.certificate), str(pair.key)) for pair in config.tls])
 
 
-def relay_addresses(config: Config, random_below: Callable[[int], int]) -> list[RelayAddress]:
-    """The addresses to relay from; `auto` becomes what the host's routes prefer.
-
-    A host without any route relays on loopback, which is of use to nobody but its own programs.
-    """
-    pairs: dict[str, str] = {}
-    for each in config.relay.addresses:
-        if not each.auto:
-            pairs[each.bound] = each.announced
-            continue
-        routes = default_route_addresses()
-        found = [host for host in (routes.ipv4, routes.ipv6) if host is not None]
-        for host in found or ["127.0.0.1"]:
-            pairs.setdefault(host, host)
+def relay_addresses(
+    config: Config, pairs: Iterable[AddressPair], random_below: Callable[[int], int]
+) -> list[RelayAddress]:
+    """The addresses to relay from, each with ports of its own."""
     ports, rest = config.relay.ports, config.relay.port_rest
     return [
         RelayAddress(bound, announced, RelayPorts(ports.low, ports.high, rest, random_below))
-        for bound, announced in pairs.items()
+        for bound, announced in pairs
     ]
 
 
-def own_addresses(
-    relays: Sequence[RelayAddress], endpoints: Iterable[TransportAddress]
-) -> OwnAddresses:
-    """What policy and engine must know of this server."""
+def own_addresses(relays: Mapping[str, str], endpoints: Iterable[TransportAddress]) -> OwnAddresses:
+    """What policy and engine must know of this server; `relays`: announced → bound host."""
     return OwnAddresses(
         endpoints=frozenset(endpoints),
         announced={
-            each.announced: each.bound
-            for each in relays
-            if not ip_address(each.announced).is_loopback
+            announced: bound
+            for announced, bound in relays.items()
+            if not ip_address(announced).is_loopback
         },
         host=tuple(host_addresses()),
     )

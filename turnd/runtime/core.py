@@ -22,7 +22,7 @@ def build_turn(server: Server) -> TurnServer:
     """The core of a server whose endpoints are bound and whose sources are made."""
     config = server.config
     server.engine.budget(config.limits.unauthenticated_per_second)
-    own = assembly.own_addresses([], [])  # `Protection` tells the policies the rest
+    own = assembly.own_addresses({}, [])  # `Protection` tells the policies the rest
     realms: dict[str, Realm] = {}
     by_endpoint: dict[Endpoint, Realm] = {}
     for realm in config.all_realms():

@@ -55,6 +55,7 @@ class Protection:
         self._server = server
         self._resolver = Resolver()
         self._lock = asyncio.Lock()
+        self._endpoints: set[TransportAddress] | None = None
         self._own: assembly.OwnAddresses | None = None
 
     async def refresh(self) -> None:
@@ -65,6 +66,11 @@ class Protection:
         """The same, and build the policies anew: the configuration has changed."""
         await self._apply(anew=True)
 
+    def relay_addresses_changed(self) -> None:
+        """Tell of them at once: no allocation may be known by one that the engine does not know."""
+        if self._endpoints is not None:
+            self._tell(self._endpoints, anew=False)
+
     async def _apply(self, *, anew: bool) -> None:
         server = self._server
         async with self._lock:  # a look that takes long must not undo what a later one has found
@@ -73,12 +79,19 @@ class Protection:
             if server.admin_endpoint is not None:
                 endpoints.add(server.admin_endpoint)
             endpoints |= await self._resolver.resolve(names)
-            own = assembly.own_addresses(list(server.relays), endpoints)
-            if own != self._own:
-                self._own = own
-                server.engine.protect(own.endpoints, own.announced)
-            elif not anew:
-                return
-            for realm in server.config.all_realms():
-                server.turn.state.realms[realm.name].policy = assembly.peer_policy(realm.peers, own)
-            server.turn.policy_changed()
+            self._endpoints = endpoints
+            self._tell(endpoints, anew=anew)
+
+    def _tell(self, endpoints: set[TransportAddress], *, anew: bool) -> None:
+        server = self._server
+        own = assembly.own_addresses(server.relays.known, endpoints)
+        # The order of what is announced says which is in force.
+        same = own == self._own and list(own.announced) == list(self._own.announced)
+        self._own = own
+        if not same:
+            server.engine.protect(own.endpoints, own.announced)
+        elif not anew:
+            return
+        for realm in server.config.all_realms():
+            server.turn.state.realms[realm.name].policy = assembly.peer_policy(realm.peers, own)
+        server.turn.policy_changed()

@@ -131,6 +131,8 @@ class Reloader:
         endpoints.configure(*server.listener_settings())
         server.log_pipe.set_level(config.log.level)
         server.log_pipe.set_lines(config.log.format, "full" if config.log.addresses else "masked")
+        if "relay.addresses" in plan.changes.live:
+            await server.relay_watch.look()
         await server.protection.renew()
         return problems
 

@@ -23,9 +23,11 @@ from turnd.runtime.core import build_turn
 from turnd.runtime.ending import Ending
 from turnd.runtime.endpoints import BindError, Endpoints
 from turnd.runtime.first_run import SECRET_FILE, own_secret
+from turnd.runtime.names import Names
 from turnd.runtime.protection import Protection
 from turnd.runtime.pump import Pump
 from turnd.runtime.random_numbers import RandomNumbers
+from turnd.runtime.relay_watch import RelayWatch
 from turnd.runtime.reload import Reloader
 from turnd.runtime.snapshot import take_snapshot
 from turnd.runtime.sources import Sources
@@ -77,9 +79,9 @@ class Server:
         self.ending = Ending(self)
         self.pump = Pump(self.engine, self.endpoints, self.sources.stores, self.ending.fail)
         numbers = RandomNumbers()
-        self.relays = RelayAddresses(
-            self.engine, assembly.relay_addresses(config, numbers.below), numbers.below
-        )
+        self.relays = RelayAddresses(self.engine, (), numbers.below)
+        self.relay_watch = RelayWatch(self, numbers.below)
+        self.names = Names()
         self.table: AllocationTable[TurnAllocation] = AllocationTable(
             Quotas(total=config.limits.allocations),
             Reservations(secrets.token_bytes),
@@ -132,6 +134,7 @@ class Server:
                 f"cannot listen on the admin socket {self._admin_socket}: {error.strerror}: "
                 "name another one in admin.socket"
             ) from error
+        await self.relay_watch.look()
         await self.protection.renew()
         self.sources.start()
         self.ticker.tell_engine(time.monotonic())
@@ -153,6 +156,7 @@ class Server:
             self.turn.end_all(time.monotonic())
         await self.pump.stop()
         await self.beside.stop()
+        await self.names.close()
         self.engine.stop()
         await self.sources.close()
         await self.admin.close()

@@ -6,7 +6,7 @@ from collections import Counter
 from importlib.metadata import version
 from typing import TYPE_CHECKING
 
-from turnd.admin.snapshot import AllocationLabels, PortUse, RefusalLabels, Snapshot
+from turnd.admin.snapshot import AddressLabels, AllocationLabels, PortUse, RefusalLabels, Snapshot
 from turnd.engine.base import RelayCounters
 from turnd.stun.errors import ErrorCode
 from turnd.turn.events import Dropped
@@ -46,6 +46,9 @@ def take_snapshot(server: Server) -> Snapshot:
             address.announced: PortUse(address.ports.in_use, address.ports.capacity)
             for address in server.relays
         },
+        relay_addresses={AddressLabels(*pair): 1 for pair in server.relays.pairs},
+        relay_address_changes=server.relay_watch.changes,
+        relay_addresses_missing=len(server.relay_watch.troubles),
         certificates={} if server.certificates is None else server.certificates.expiry(),
         reload=server.last_reload,
         streams_opened=server.endpoints.opened(),

@@ -87,6 +87,8 @@ class Ticker:
             server.reloader.renew_certificates()
         if self._ticks % ADDRESSES_EVERY == 0:
             server.beside.run(server.protection.refresh())
+        if server.relay_watch.due(now):
+            server.beside.run(server.relay_watch.look())
         if self._watchdog is not None and now >= self._watchdog_due:
             self._watchdog_due = now + self._watchdog - TICK
             system.sd_notify("WATCHDOG=1")

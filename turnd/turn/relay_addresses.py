@@ -1,4 +1,9 @@
-"""The addresses that relayed transport addresses are made of, and how one is opened."""
+"""The addresses that relayed transport addresses are made of, and how one is opened.
+
+They change while the server runs: a home gets another public address, an interface loses its own.
+What is in force is for new relays only. A relay keeps the address that it was opened under, and
+that address stays known as ours until the last such relay is closed.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +14,7 @@ from turnd.engine.base import BucketId, Leg, RelayEngine, RelayError, RelayId
 from turnd.stun.addresses import AddressFamily, RelayedAddress, TransportAddress, family_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Collection, Iterator, Sequence
 
     from turnd.allocations.relay_ports import RelayPorts
 
@@ -24,6 +29,16 @@ class RelayAddress:
     bound: str
     announced: str
     ports: RelayPorts
+
+
+class AddressPair(NamedTuple):
+    """A bound host and what clients and peers are told instead of it."""
+
+    bound: str
+    announced: str
+
+    def __str__(self) -> str:
+        return self.bound if self.bound == self.announced else f"{self.bound}={self.announced}"
 
 
 class Serves(NamedTuple):
@@ -55,27 +70,66 @@ class RelayAddresses:
     ) -> None:
         self._engine = engine
         self._random_below = random_below
-        self.by_family: dict[AddressFamily, list[RelayAddress]] = {}
-        for address in addresses:
-            self.by_family.setdefault(family_of(address.bound), []).append(address)
-        self._by_bound = {address.bound: address for address in addresses}
+        self._by_bound: dict[str, RelayAddress] = {}
+        self._opened: dict[RelayId, AddressPair] = {}
+        self._in_force: list[RelayAddress] = []
+        self._lacking: frozenset[AddressFamily] = frozenset()
+        self.use(addresses)
 
     def __iter__(self) -> Iterator[RelayAddress]:
-        return iter(self._by_bound.values())
+        """Those in force."""
+        return iter(self._in_force)
+
+    @property
+    def pairs(self) -> tuple[AddressPair, ...]:
+        """Those in force."""
+        return tuple(AddressPair(each.bound, each.announced) for each in self._in_force)
+
+    @property
+    def known(self) -> dict[str, str]:
+        """Announced → bound host of all that clients may know, those in force last."""
+        known = {pair.announced: pair.bound for pair in self._opened.values()}
+        for pair in self.pairs:
+            known.pop(pair.announced, None)
+            known[pair.announced] = pair.bound
+        return known
+
+    def use(
+        self, addresses: Sequence[RelayAddress], lacking: Collection[AddressFamily] = ()
+    ) -> None:
+        """Open relays at these from now on; the ports of a bound host that is known go on.
+
+        Args:
+            addresses: what there is now, no bound host twice.
+            lacking: families that the server is to have an address of, and has none now.
+        """
+        self._in_force = []
+        for address in addresses:
+            known = self._by_bound.setdefault(address.bound, address)
+            known.announced = address.announced
+            self._in_force.append(known)
+        self._lacking = frozenset(lacking)
+        wanted = {address.bound for address in addresses}
+        for bound, address in list(self._by_bound.items()):
+            if bound not in wanted and not address.ports.in_use:
+                del self._by_bound[bound]
 
     def serves(self, family: AddressFamily | int) -> bool:
-        """Whether there is an address of that family at all."""
-        return family in self.by_family
+        """Whether the server relays in that family, also where it has no address of it just now."""
+        return family in self._lacking or any(
+            family_of(address.bound) == family for address in self._in_force
+        )
 
     def open(
         self, family: AddressFamily, serves: Serves, now: float, *, even: bool = False
     ) -> OpenedRelay | RelayError:
         """Bind a relay at a random address of the family; the error is that of the last try."""
-        error = RelayError.PORT_TAKEN
+        error = RelayError.NO_SUCH_ADDRESS
         for address in self._shuffled(family):
             for _ in range(_TRIES):
                 port = address.ports.take_even(now) if even else address.ports.take(now)
                 if port is None:
+                    error = RelayError.PORT_TAKEN
                     break
                 opened = self._bind(address, port, serves, now)
                 if isinstance(opened, OpenedRelay):
@@ -89,11 +143,12 @@ class RelayAddresses:
         self, family: AddressFamily, serves: Serves, now: float, reserved_until: float
     ) -> tuple[OpenedRelay, OpenedRelay] | RelayError:
         """Bind an even port and the next one as a reservation."""
-        error = RelayError.PORT_TAKEN
+        error = RelayError.NO_SUCH_ADDRESS
         for address in self._shuffled(family):
             for _ in range(_TRIES):
                 pair = address.ports.take_pair(now)
                 if pair is None:
+                    error = RelayError.PORT_TAKEN
                     break
                 first = self._bind(address, pair[0], serves, now)
                 if not isinstance(first, OpenedRelay):
@@ -111,6 +166,7 @@ class RelayAddresses:
         """Close a relay; its port rests from now on."""
         self._engine.close_relay(relay_id)
         self._by_bound[bound.host].ports.release(bound.port, now)
+        del self._opened[relay_id]
 
     def _bind(
         self, address: RelayAddress, port: int, serves: Serves, now: float
@@ -118,6 +174,7 @@ class RelayAddresses:
         bound = TransportAddress(address.bound, port)
         result = self._engine.open_relay(serves.leg, bound, serves.deadline, serves.buckets)
         if not isinstance(result, RelayError):
+            self._opened[result] = AddressPair(address.bound, address.announced)
             relayed = RelayedAddress(TransportAddress(address.announced, port))
             return OpenedRelay(result, bound, relayed)
         if result is RelayError.PORT_TAKEN:
@@ -127,7 +184,7 @@ class RelayAddresses:
         return result
 
     def _shuffled(self, family: AddressFamily) -> list[RelayAddress]:
-        addresses = self.by_family.get(family, [])
+        addresses = [each for each in self._in_force if family_of(each.bound) is family]
         if len(addresses) < 2:
             return addresses
         start = self._random_below(len(addresses))

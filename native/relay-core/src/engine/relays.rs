@@ -57,7 +57,7 @@ impl Engine {
         )?;
         self.opened = self.opened.wrapping_add(1);
         let shared = Arc::new(RelayShared::new(nanos(deadline)));
-        let face = self.protection.announced(bound.ip());
+        let face = self.protection.face(bound.ip());
         self.shared.around.relayed.add(bound, shared.clone(), face);
         let purses = self.purses(buckets);
         let relay =

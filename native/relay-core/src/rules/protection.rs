@@ -22,13 +22,13 @@ pub struct Relayed(RwLock<HashMap<SocketAddr, Known>>);
 #[derive(Debug)]
 struct Known {
     relay: Arc<RelayShared>,
-    /// The announced host that it was opened under: its client has told others of that one.
-    face: Option<IpAddr>,
+    /// The shown host that it was opened under: its client has told others of that one.
+    face: IpAddr,
 }
 
 impl Relayed {
     /// A relayed transport address is bound, and shown by `face` as long as it lives.
-    pub fn add(&self, bound: SocketAddr, relay: Arc<RelayShared>, face: Option<IpAddr>) {
+    pub fn add(&self, bound: SocketAddr, relay: Arc<RelayShared>, face: IpAddr) {
         let known = Known { relay, face };
         self.0.write().unwrap_or_else(PoisonError::into_inner).insert(bound, known);
     }
@@ -44,7 +44,7 @@ impl Relayed {
     }
 
     fn face(&self, bound: SocketAddr) -> Option<IpAddr> {
-        self.0.read().unwrap_or_else(PoisonError::into_inner).get(&bound)?.face
+        self.0.read().unwrap_or_else(PoisonError::into_inner).get(&bound).map(|known| known.face)
     }
 }
 
@@ -132,18 +132,18 @@ impl Protection {
         }
     }
 
-    /// The announced host of a bound one that is in force: of several the last.
+    /// The shown host of a bound one that is in force: of several that were announced the last.
     #[must_use]
-    pub fn announced(&self, bound: IpAddr) -> Option<IpAddr> {
-        self.announced_of.get(&bound).copied()
+    pub fn face(&self, bound: IpAddr) -> IpAddr {
+        self.announced_of.get(&bound).copied().unwrap_or(bound)
     }
 
     /// A peer as clients know it.
     #[must_use]
     pub fn shown(&self, source: SocketAddr, relayed: &Relayed) -> SocketAddr {
-        match self.announced(source.ip()) {
+        match self.announced_of.get(&source.ip()) {
             Some(announced) => {
-                let face = relayed.face(unscoped(source)).unwrap_or(announced);
+                let face = relayed.face(unscoped(source)).unwrap_or(*announced);
                 SocketAddr::new(face, source.port())
             }
             None => source,
@@ -240,7 +240,7 @@ mod tests {
         let case = Case::new(&[]);
         assert!(case.forbids("203.0.113.5:50000") && case.forbids("10.0.0.5:50000"));
         let relay = Arc::new(RelayShared::new(101));
-        case.relayed.add(at("10.0.0.5:50000"), relay.clone(), None);
+        case.relayed.add(at("10.0.0.5:50000"), relay.clone(), at("203.0.113.5:0").ip());
         assert!(!case.forbids("203.0.113.5:50000") && !case.forbids("10.0.0.5:50000"));
         relay.set_deadline(100);
         assert!(case.forbids("203.0.113.5:50000"));
@@ -264,10 +264,10 @@ mod tests {
     #[test]
     fn a_relay_keeps_the_face_that_it_was_opened_under() {
         let relayed = Relayed::default();
-        let face = "203.0.113.5".parse().ok();
+        let face = at("203.0.113.5:0").ip();
         relayed.add(at("10.0.0.5:7"), Arc::new(RelayShared::new(101)), face);
         let bound = "10.0.0.5".parse().unwrap();
-        let own = [(face.unwrap(), bound), ("203.0.113.6".parse().unwrap(), bound)];
+        let own = [(face, bound), ("203.0.113.6".parse().unwrap(), bound)];
         let protection = Protection::new(&[], &own);
         assert_eq!(protection.shown(at("10.0.0.5:7"), &relayed), at("203.0.113.5:7"));
         assert_eq!(protection.shown(at("10.0.0.5:8"), &relayed), at("203.0.113.6:8"));

@@ -74,7 +74,7 @@ fn our_own_address_is_reached_by_its_bound_face_where_a_relay_is() {
     bench.up(&send(PEER, b"hello", &[]));
     bench.expect_drop(Drop::ForbiddenPeer, 2);
     let live = Arc::new(RelayShared::new(LATER[2]));
-    bench.forwarder.around.relayed.add(at("10.0.0.1:5000"), live, None);
+    bench.forwarder.around.relayed.add(at("10.0.0.1:5000"), live, at("10.0.0.1:0").ip());
     bench.up(&channel_data(CHANNEL, b"hello"));
     bench.up(&send(PEER, b"there", &[]));
     assert_eq!(bench.sent(), [sent("10.0.0.1:5000", 2, b"hellothere")]);
