@@ -6,7 +6,6 @@ a batch by the caller. A read that fails is a pending error of an earlier send, 
 
 from __future__ import annotations
 
-import errno
 import select
 from typing import TYPE_CHECKING, Any
 
@@ -93,16 +92,7 @@ class UdpListener:
             OSError: the socket does not take it.
         """
         transmit, address = self.route_to(leg)
-        try:
-            transmit(data, address)
-        except OSError as error:
-            if error.errno != errno.EMSGSIZE:
-                raise
-            sockets.let_fragment(self.sock, allowed=True)
-            try:
-                transmit(data, address)
-            finally:
-                sockets.let_fragment(self.sock, allowed=False)
+        transmit(data, address)
 
     def ready(self, _mask: int, now: float) -> None:
         """Read what has arrived, a bounded batch."""

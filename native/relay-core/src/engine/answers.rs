@@ -2,10 +2,9 @@
 //!
 //! One after the other in the kernel they cost a third of what they do between two requests.
 
-use std::io;
 use std::net::IpAddr;
 use std::ops::Range;
-use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::os::fd::{AsRawFd, OwnedFd};
 use std::sync::Arc;
 
 use crate::address::RawAddress;
@@ -13,7 +12,6 @@ use crate::counters::{Drop, Drops};
 use crate::leg::Leg;
 use crate::sys::batch::Writer;
 use crate::sys::control::Asked;
-use crate::sys::options::{is_ipv6, let_fragment};
 
 /// Answers that wait at most; then they are sent.
 const MOST: usize = 64;
@@ -66,16 +64,6 @@ impl Answers {
             while first < end {
                 first += match sealed.send(run[0].socket.as_raw_fd(), first..end) {
                     Ok(sent) => sent.max(1),
-                    Err(error) if error.raw_os_error() == Some(libc::EMSGSIZE) => {
-                        let answer = &self.waiting[first];
-                        let sent = in_fragments(answer, || {
-                            sealed.send(answer.socket.as_raw_fd(), first..first + 1)
-                        });
-                        if sent.is_err() {
-                            drops.add(Drop::TooBig, 1);
-                        }
-                        1
-                    }
                     Err(error) => {
                         drops.add(Drop::of_errno(error.raw_os_error().unwrap_or(0)), 1);
                         1
@@ -86,17 +74,6 @@ impl Answers {
         self.waiting.clear();
         self.bytes.clear();
     }
-}
-
-/// Sends a message that is longer than the path's MTU, which its client wants so (PADDING, RFC 5780
-/// section 7.6). A worker's packet that leaves at this moment may be fragmented as well.
-fn in_fragments(answer: &Answer, send: impl FnOnce() -> io::Result<usize>) -> io::Result<usize> {
-    let fd = answer.socket.as_raw_fd();
-    let ipv6 = is_ipv6(answer.socket.as_fd())?;
-    let_fragment(fd, ipv6, true)?;
-    let sent = send();
-    let_fragment(fd, ipv6, false)?;
-    sent
 }
 
 #[cfg(test)]
