@@ -26,6 +26,7 @@ TOLD: dict[str, Any] = {
     "listeners": {"udp://192.0.2.1:3478": RelayCounters(packets_to_client=1)},
     "allocations": {AllocationLabels("udp", "ipv4", "example.org"): 1},
     "allocation_results": {"created": 1},
+    "allocations_moved": 1,
     "allocations_ended": {"expired": 1},
     "requests_refused": {RefusalLabels("allocate", "486"): 1},
     "messages_dropped": {"malformed": 1},

@@ -450,3 +450,66 @@ def test_everything_ends_on_its_second_whatever_happened_before(
         assert table.quotas.in_use == len(table) == len({key[0] for key in model.ends})
     assert names(list(table.expire(1e9))) == model.expire(1e9)
     assert len(table) == 0
+
+
+def test_a_client_may_show_up_at_another_five_tuple() -> None:
+    table = table_of()
+    allocation = allocation_of("old")
+    table.add(allocation)
+    table.expect(allocation, "new")
+    assert table.get("old") is table.get("new") is allocation
+    assert (allocation.leg, allocation.next_leg) == ("old", "new")
+    assert len(table) == table.quotas.in_use == 1
+    assert list(table) == [allocation]
+    table.move(allocation)
+    assert table.get("old") is None
+    assert table.get("new") is allocation
+    assert (allocation.leg, allocation.next_leg) == ("new", None)
+    assert len(table) == table.quotas.in_use == 1
+    table.add(allocation_of("old"))
+    assert len(table.expire(700.0)) == 4
+    assert len(table) == table.quotas.in_use == 0
+
+
+def test_a_client_that_does_not_come_is_expected_no_more() -> None:
+    table = table_of()
+    allocation = allocation_of("old")
+    table.add(allocation)
+    for _ in range(2):
+        table.expect_no_more(allocation)
+        table.move(allocation)
+        assert allocation.leg == "old"
+    table.expect(allocation, "new")
+    table.expect_no_more(allocation)
+    assert table.get("old") is allocation
+    assert table.get("new") is allocation.next_leg is None
+    table.expect(allocation, "third")
+    assert table.get("third") is allocation
+
+
+def test_a_five_tuple_is_one_allocations_alone() -> None:
+    table = table_of()
+    one, other = allocation_of("one"), allocation_of("other")
+    table.add(one)
+    table.add(other)
+    with pytest.raises(ValueError, match="five-tuple"):
+        table.expect(one, "other")
+    table.expect(one, "next")
+    for leg in ("next", "another"):
+        with pytest.raises(ValueError, match="five-tuple"):
+            table.expect(one, leg)
+    with pytest.raises(ValueError, match="five-tuple"):
+        table.expect(other, "next")
+    with pytest.raises(ValueError, match="five-tuple"):
+        table.add(allocation_of("next"))
+
+
+def test_an_allocation_that_ends_is_expected_nowhere() -> None:
+    table = table_of()
+    allocation = allocation_of("old")
+    table.add(allocation)
+    table.expect(allocation, "new")
+    table.remove(allocation)
+    assert table.get("old") is table.get("new") is None
+    assert allocation.next_leg == "new", "for the caller to see"
+    table.add(allocation_of("new"))

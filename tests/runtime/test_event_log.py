@@ -48,6 +48,25 @@ def lines() -> Iterator[Lines]:
     pipe.stop()
 
 
+async def test_an_allocation_that_moved_is_a_line_with_both_addresses(lines: Lines) -> None:
+    log = EventLog()
+    former = LEG._replace(
+        transport=Transport.TLS,
+        client=ClientAddress(TransportAddress("203.0.113.7", 6000)),
+        stream=3,
+    )
+    log(events.AllocationMoved(LEG, "bob", "r", former))
+    assert log.counts.allocations_moved == 1
+    expected = {
+        "event": "allocation_moved",
+        **WHO,
+        "former": "203.0.113.7:6000",
+        "former_transport": "tls",
+    }
+    (line,) = await eventually(lines)
+    assert expected.items() <= line.items()
+
+
 async def test_what_every_client_does_is_counted_and_is_no_line(lines: Lines) -> None:
     log = EventLog()
     log(events.Challenged(LEG))

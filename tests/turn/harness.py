@@ -12,6 +12,7 @@ from turnd.allocations.quotas import Quotas
 from turnd.allocations.relay_ports import RelayPorts
 from turnd.allocations.reservations import Reservations
 from turnd.allocations.table import AllocationTable
+from turnd.allocations.tickets import Tickets
 from turnd.auth.chain import CredentialChain
 from turnd.auth.nonce import Nonces, mac_length_for
 from turnd.auth.rest import RestSecrets, rest_password
@@ -22,6 +23,7 @@ from turnd.engine.base import (
     LegClosed,
     ListenerId,
     ListenerSettings,
+    MediaWaiting,
     Transport,
 )
 from turnd.engine.fake import FakeEngine
@@ -141,6 +143,7 @@ class World:
         return ServerState(
             settings=settings,
             table=AllocationTable(Quotas(total=total), Reservations(self.random_bytes)),
+            tickets=Tickets(self.random_bytes),
             relays=self.relays,
             engine=self.engine,
             bandwidth=Bandwidth(self.engine),
@@ -214,6 +217,8 @@ class World:
                     self.pending.append(answer)
                 elif answer is not None:
                     self.engine.send_to_client(event.leg, answer)
+            elif isinstance(event, MediaWaiting):
+                self.server.media_waiting(event.leg, self.now)
             elif isinstance(event, LegClosed):
                 self.server.leg_closed(event.leg, self.now)
 

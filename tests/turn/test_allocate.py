@@ -310,3 +310,15 @@ def test_a_retransmission_is_answered_while_draining() -> None:
 
 def test_users_of_the_tests_are_who_they_seem() -> None:
     assert code_of(World(users=USERS).client(user="bob").allocate()) is None
+
+
+def test_a_mobility_ticket_comes_with_the_answer_for_who_asks() -> None:
+    world = World(settings=TurnSettings(mobility=True))
+    client = world.client()
+    answer = client.allocate((a.MOBILITY_TICKET, b""))
+    ticket = answer.get(a.MOBILITY_TICKET)
+    assert ticket is not None
+    (allocation,) = world.state.table
+    claim = world.state.tickets.find(ticket)
+    assert claim is not None
+    assert claim.allocation is allocation

@@ -126,3 +126,17 @@ def test_a_policy_that_refuses_nothing_new_changes_nothing() -> None:
     del world.engine.calls[:]
     revoke_refused_peers(world.state)
     assert world.engine.calls == []
+
+
+def test_a_client_that_is_expected_elsewhere_is_no_more() -> None:
+    world = World()
+    client, elsewhere = world.client(), world.client(port=4001)
+    client.allocated()
+    (allocation,) = world.state.table
+    ticket = world.state.tickets.issue(allocation)
+    world.state.table.expect(allocation, elsewhere.leg)
+    del world.engine.calls[:]
+    end_allocation(world.state, allocation, EndReason.DELETED, world.now)
+    assert verbs(world) == ["close_relay", "hand_over"]
+    assert world.engine.calls[1].arguments == ((), elsewhere.leg)
+    assert world.state.tickets.find(ticket) is None

@@ -7,6 +7,7 @@ from turnd.stun import attributes as a
 from turnd.stun.addresses import AddressFamily
 from turnd.stun.message import IntegrityAlgorithm, Method
 from turnd.turn.events import AllocationEnded, EndReason
+from turnd.turn.settings import TurnSettings
 
 DUAL = (a.ADDITIONAL_ADDRESS_FAMILY, AddressFamily.IPV6)
 
@@ -115,3 +116,28 @@ def test_a_malformed_attribute_is_400_and_changes_nothing(attribute: a.Attribute
     assert code_of(client.request(Method.REFRESH, ((a.raw(attribute.number), b"\x00"),))) == 400
     world.pass_time(500)
     assert len(world.state.table) == 0
+
+
+class TestWithATicket:
+    """See `test_mobility` for what becomes of the five-tuples."""
+
+    def test_it_sets_the_end_and_gives_another_ticket(self) -> None:
+        world = World(settings=TurnSettings(mobility=True))
+        client, elsewhere = world.client(), world.client(port=4001)
+        ticket = client.allocate((a.MOBILITY_TICKET, b"")).get(a.MOBILITY_TICKET)
+        request = elsewhere.signed(Method.REFRESH, ((a.MOBILITY_TICKET, ticket), (a.LIFETIME, 900)))
+        answer = elsewhere.ask(request)
+        assert answer.get(a.LIFETIME) == 900
+        assert answer.get(a.MOBILITY_TICKET) not in (None, ticket)
+        assert elsewhere.ask(request).attributes == answer.attributes
+        world.pass_time(899)
+        assert len(world.state.table) == 1
+
+    def test_it_may_delete(self) -> None:
+        world = World(settings=TurnSettings(mobility=True))
+        client, elsewhere = world.client(), world.client(port=4001)
+        ticket = client.allocate((a.MOBILITY_TICKET, b"")).get(a.MOBILITY_TICKET)
+        attributes = ((a.MOBILITY_TICKET, ticket), (a.LIFETIME, 0))
+        answer = elsewhere.request(Method.REFRESH, attributes)
+        assert answer.get(a.MOBILITY_TICKET) is None
+        assert len(world.state.table) == 0

@@ -626,3 +626,23 @@ def test_mutations_of_a_valid_request_are_survived() -> None:
             receive(client, data[:at])
     assert len(world.state.table) == 0
     assert code_of(client.ask(data)) is None
+
+
+class TestMobility:
+    def test_media_that_waits_is_let_in_unless_all_has_ended_meanwhile(self) -> None:
+        world = World(settings=TurnSettings(mobility=True))
+        client, elsewhere = world.client(), world.client(port=4001)
+        ticket = client.allocate((a.MOBILITY_TICKET, b"")).get(a.MOBILITY_TICKET)
+        elsewhere.request(Method.REFRESH, ((a.MOBILITY_TICKET, ticket),))
+        world.server.media_waiting(elsewhere.leg, world.now)
+        (allocation,) = world.state.table
+        assert allocation.leg == elsewhere.leg
+        world.server.media_waiting(elsewhere.leg, world.now + 600)
+        assert len(world.state.table) == 0
+
+    def test_a_connection_leaves_an_allocation_with_a_ticket_behind(self) -> None:
+        world = World(settings=TurnSettings(mobility=True))
+        client = world.stream_client()
+        client.allocate((a.MOBILITY_TICKET, b""))
+        world.engine.stream_ended(client.leg)
+        assert len(world.state.table) == 1

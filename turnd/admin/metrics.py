@@ -110,6 +110,11 @@ def _allocations(snapshot: Snapshot) -> Iterator[Metric]:
         "result",
         snapshot.allocation_results,
     )
+    yield _counter(
+        "turnd_allocations_moved_total",
+        "Times that an allocation has followed its client to another address or transport.",
+        snapshot.allocations_moved,
+    )
     yield _counter_by(
         "turnd_allocations_ended_total",
         "Allocations that ended.",

@@ -69,6 +69,8 @@ class Snapshot:
     allocations: Mapping[AllocationLabels, int] = field(default_factory=dict)
     allocation_results: Mapping[str, int] = field(default_factory=dict)
     """Allocate requests by what came of them: `created`, or the reason of the refusal."""
+    allocations_moved: int = 0
+    """Times that an allocation has followed its client to another five-tuple."""
     allocations_ended: Mapping[str, int] = field(default_factory=dict)
     """By `EndReason`."""
     requests_refused: Mapping[RefusalLabels, int] = field(default_factory=dict)

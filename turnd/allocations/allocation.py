@@ -116,6 +116,8 @@ class Allocation:
     created_at: float
     relays: tuple[Relay, ...]
     """One or two; none once the allocation has ended."""
+    next_leg: LegKey | None = None
+    """Another five-tuple that the client may be at already; the table's own."""
     wake_at: float = field(default=inf, repr=False)
     """When the table looks at it next; the table's own."""
 

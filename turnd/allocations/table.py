@@ -105,6 +105,7 @@ class AllocationTable(Generic[A]):
         self.reservations = reservations
         self.limits = limits or AllocationLimits()
         self._by_leg: dict[LegKey, A] = {}
+        self._by_next_leg: dict[LegKey, A] = {}
         self._heap: list[tuple[float, int, A]] = []
         self._serial = count()
 
@@ -115,8 +116,8 @@ class AllocationTable(Generic[A]):
         return iter(list(self._by_leg.values()))
 
     def get(self, leg: LegKey) -> A | None:
-        """The allocation of a five-tuple."""
-        return self._by_leg.get(leg)
+        """The allocation of a five-tuple, also of one that it is about to move to."""
+        return self._by_leg.get(leg) or self._by_next_leg.get(leg)
 
     def add(self, allocation: A) -> None:
         """Enter a new allocation and count it.
@@ -124,7 +125,7 @@ class AllocationTable(Generic[A]):
         Raises:
             ValueError: the five-tuple has one (437), or it has no relay.
         """
-        if allocation.leg in self._by_leg:
+        if self.get(allocation.leg) is not None:
             raise ValueError("the five-tuple has an allocation")
         if not allocation.relays:
             raise ValueError("an allocation has a relay")
@@ -140,6 +141,32 @@ class AllocationTable(Generic[A]):
         if relays:
             self._look_at(allocation, deadline)
         return bool(relays)
+
+    def expect(self, allocation: A, leg: LegKey) -> None:
+        """The client may show up at another five-tuple (RFC 8016); both are the allocation's.
+
+        Raises:
+            ValueError: that one has an allocation, or another one is expected.
+        """
+        if self.get(leg) is not None or allocation.next_leg is not None:
+            raise ValueError("the five-tuple has an allocation")
+        allocation.next_leg = leg
+        self._by_next_leg[leg] = allocation
+
+    def expect_no_more(self, allocation: A) -> None:
+        """The allocation stays where it is."""
+        if allocation.next_leg is not None:
+            del self._by_next_leg[allocation.next_leg]
+            allocation.next_leg = None
+
+    def move(self, allocation: A) -> None:
+        """The five-tuple that was expected is the allocation's only one from now on."""
+        leg = allocation.next_leg
+        self.expect_no_more(allocation)
+        if leg is not None:
+            del self._by_leg[allocation.leg]
+            allocation.leg = leg
+            self._by_leg[leg] = allocation
 
     def permit(self, allocation: A, hosts: Collection[str], now: float) -> PermitRefusal | None:
         """Install or refresh permissions, all of them or none (RFC 8656 section 10.2).
@@ -221,6 +248,7 @@ class AllocationTable(Generic[A]):
         if allocation.relays:
             return
         del self._by_leg[allocation.leg]
+        self._by_next_leg.pop(allocation.next_leg, None)
         allocation.wake_at = inf
         self.quotas.release(allocation.realm, allocation.quota_user, allocation.client_host)
         ended.append(AllocationEnded(allocation))

@@ -102,6 +102,10 @@ class Config(Section):
         "Where clients may relay to. The server's own listeners, Redis and admin are never "
         "reached, whatever stands here.",
     )
+    mobility: bool = live(
+        False,
+        "Whether an allocation may follow its client to another address or transport (RFC 8016).",
+    )
     limits: LimitsSection = section(LimitsSection, "How much at the same time. 0: no limit.")
     redirect: RedirectSection = section(
         RedirectSection, "Other servers for clients that find no room here."

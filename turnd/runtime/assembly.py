@@ -90,6 +90,7 @@ def turn_settings(config: Config) -> TurnSettings:
         max_lifetime=max(config.relay.lifetime, config.relay.max_lifetime),
         strict_expiry=config.auth.strict_expiry,
         default_family=_DEFAULT_FAMILIES[config.relay.default_family],
+        mobility=config.mobility,
         software=config.software or "turnd",
         alternates=tuple(TransportAddress(each.host, each.port) for each in config.redirect.to),
     )

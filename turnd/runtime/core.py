@@ -6,6 +6,7 @@ import secrets
 import time
 from typing import TYPE_CHECKING
 
+from turnd.allocations.tickets import Tickets
 from turnd.runtime import assembly
 from turnd.turn.bandwidth import Bandwidth
 from turnd.turn.server import TurnServer
@@ -33,6 +34,7 @@ def build_turn(server: Server) -> TurnServer:
         state=ServerState(
             settings=assembly.turn_settings(config),
             table=server.table,
+            tickets=Tickets(secrets.token_bytes),
             relays=server.relays,
             engine=server.engine,
             bandwidth=Bandwidth(server.engine),

@@ -14,6 +14,7 @@ from turnd.stun.message import Method
 from turnd.turn.events import (
     AllocationCreated,
     AllocationEnded,
+    AllocationMoved,
     Authenticated,
     AuthenticationFailed,
     BindingAnswered,
@@ -36,6 +37,7 @@ class EventCounts:
     allocations_created: int = 0
     allocations_refused: Counter[int] = field(default_factory=Counter)
     """By error code."""
+    allocations_moved: int = 0
     allocations_ended: Counter[str] = field(default_factory=Counter)
     requests_refused: Counter[tuple[str, int]] = field(default_factory=Counter)
     """By method's name and error code."""
@@ -66,11 +68,31 @@ class EventLog:
                     _log.warning("auth_unavailable", **_who(event), reason=str(event.reason))
                 else:
                     _log.warning("auth_failed", **_who(event), reason=str(event.reason))
+            case AllocationCreated() | AllocationMoved() | AllocationEnded():
+                self._allocation(event)
+            case RequestRefused():
+                self._refused(event)
+            case Authenticated():
+                pass
+
+    def _allocation(self, event: AllocationCreated | AllocationMoved | AllocationEnded) -> None:
+        counts = self.counts
+        match event:
             case AllocationCreated():
                 counts.allocations_created += 1
                 logs.info(
                     "allocation_created",
                     lambda: {**_who(event), "relayed": ",".join(map(str, event.relayed))},
+                )
+            case AllocationMoved():
+                counts.allocations_moved += 1
+                logs.info(
+                    "allocation_moved",
+                    lambda: {
+                        **_who(event),
+                        "former": str(event.former.client),
+                        "former_transport": str(event.former.transport),
+                    },
                 )
             case AllocationEnded():
                 counts.allocations_ended[event.reason] += 1
@@ -82,10 +104,6 @@ class EventLog:
                         "seconds": round(event.duration, 1),
                     },
                 )
-            case RequestRefused():
-                self._refused(event)
-            case Authenticated():
-                pass
 
     def _refused(self, event: RequestRefused) -> None:
         method = Method(event.method).name.lower()
@@ -104,7 +122,13 @@ class EventLog:
 
 
 def _who(
-    event: AuthenticationFailed | AllocationCreated | AllocationEnded | RequestRefused,
+    event: (
+        AuthenticationFailed
+        | AllocationCreated
+        | AllocationMoved
+        | AllocationEnded
+        | RequestRefused
+    ),
 ) -> dict[str, str]:
     return {
         "client": str(event.leg.client),

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from turnd import logs
 from turnd.auth.credentials import NeedLookup, Outcome, Unavailable
-from turnd.engine.base import ClientMessage, Event, LegClosed, LegOpened, RelayEngine
+from turnd.engine.base import ClientMessage, Event, LegClosed, LegOpened, MediaWaiting, RelayEngine
 from turnd.runtime.beside import Beside
 from turnd.runtime.event_log import EventLog
 from turnd.turn.events import Authenticated
@@ -88,6 +88,8 @@ class Pump:
                 self._engine.send_to_client(event.leg, answer)
         elif isinstance(event, LegOpened):
             self._endpoints.leg_opened(event.leg, now)
+        elif isinstance(event, MediaWaiting):
+            turn.media_waiting(event.leg, now)
         elif isinstance(event, LegClosed):
             self._endpoints.leg_closed(event)
             turn.leg_closed(event.leg, now)

@@ -32,6 +32,7 @@ def take_snapshot(server: Server) -> Snapshot:
         listeners=_listeners(server, engine),
         allocations=_allocations(server),
         allocation_results=_results(counts.allocations_created, counts.allocations_refused),
+        allocations_moved=counts.allocations_moved,
         allocations_ended=dict(counts.allocations_ended),
         requests_refused={
             RefusalLabels(method, str(int(code))): count

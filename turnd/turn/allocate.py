@@ -16,6 +16,7 @@ from turnd.stun.addresses import AddressFamily
 from turnd.stun.errors import DecodeError, ErrorCode
 from turnd.turn.events import AllocationCreated
 from turnd.turn.lifetime import desired_lifetime
+from turnd.turn.mobility import asks_for_ticket
 from turnd.turn.redirect import no_room
 from turnd.turn.relay_addresses import Serves
 from turnd.turn.request import Attributes, Refused, Request
@@ -39,6 +40,8 @@ class Wanted(NamedTuple):
     token: bytes | None
     even_port: bool
     reserve_next: bool
+    ticket: bool
+    """To move with the allocation (RFC 8016)."""
 
 
 class Outcome(NamedTuple):
@@ -68,7 +71,7 @@ def allocate(state: ServerState, request: Request) -> Attributes:
     except Refused:
         state.bandwidth.close(request.realm, user, buckets)
         raise
-    return _created(state, request, outcome, lifetime, buckets)
+    return _created(state, request, wanted, outcome, lifetime, buckets)
 
 
 def _wanted(state: ServerState, request: Request) -> Wanted:
@@ -101,7 +104,8 @@ def _wanted(state: ServerState, request: Request) -> Wanted:
         if token is None and not state.relays.serves(asked):
             raise Refused(ErrorCode.ADDRESS_FAMILY_NOT_SUPPORTED, f"address family {asked}")
         families = (AddressFamily.IPV6 if asked == AddressFamily.IPV6 else AddressFamily.IPV4,)
-    return Wanted(families, token, reserve_next is not None, bool(reserve_next))
+    ticket = asks_for_ticket(state, message)
+    return Wanted(families, token, reserve_next is not None, bool(reserve_next), ticket)
 
 
 def _default_family(state: ServerState, leg: Leg) -> AddressFamily:
@@ -203,6 +207,7 @@ def _relay(opened: OpenedRelay, deadline: float) -> Relay:
 def _created(
     state: ServerState,
     request: Request,
+    wanted: Wanted,
     outcome: Outcome,
     lifetime: float,
     buckets: Buckets | None,
@@ -218,21 +223,22 @@ def _created(
         family, code = outcome.missing
         answer.append((a.ADDRESS_ERROR_CODE, a.AddressErrorCodeValue(family, code, code.reason)))
     credential = request.credential
-    state.table.add(
-        TurnAllocation(
-            leg=request.leg,
-            client_host=request.leg.client.host,
-            realm=request.realm.name,
-            user=credential.user,
-            quota_user=credential.quota_user,
-            credential=credential,
-            transaction_id=request.message.transaction_id,
-            created_at=request.now,
-            relays=outcome.relays,
-            answer=tuple(answer),
-            buckets=buckets,
-        )
+    allocation = TurnAllocation(
+        leg=request.leg,
+        client_host=request.leg.client.host,
+        realm=request.realm.name,
+        user=credential.user,
+        quota_user=credential.quota_user,
+        credential=credential,
+        transaction_id=request.message.transaction_id,
+        created_at=request.now,
+        relays=outcome.relays,
+        buckets=buckets,
     )
+    if wanted.ticket:
+        answer.append((a.MOBILITY_TICKET, state.tickets.issue(allocation)))
+    allocation.answer = tuple(answer)
+    state.table.add(allocation)
     request.realm.quotas.add(request.realm.name, credential.quota_user, request.leg.client.host)
     state.report(
         AllocationCreated(
@@ -243,4 +249,4 @@ def _created(
             lifetime,
         )
     )
-    return tuple(answer)
+    return allocation.answer

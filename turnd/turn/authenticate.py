@@ -68,6 +68,7 @@ class Attempt:
     decoy_salt: bytes
     report: Sink
     allocation: TurnAllocation | None
+    """Whose credential is tried first: the five-tuple's, or the one that a ticket claims."""
     nonce_is_valid: bool = False
 
     def challenge(self) -> Attributes:

@@ -79,6 +79,9 @@ def revoke_refused_peers(state: ServerState) -> None:
 
 
 def _ended(state: ServerState, allocation: TurnAllocation, reason: EndReason, now: float) -> None:
+    state.tickets.forget(allocation)
+    if allocation.next_leg is not None:
+        state.engine.hand_over((), allocation.next_leg)
     realm, user = state.realms[allocation.realm], allocation.quota_user
     realm.quotas.release(realm.name, user, allocation.client_host)
     state.bandwidth.close(realm, user, allocation.buckets)

@@ -73,6 +73,16 @@ class AllocationCreated(NamedTuple):
     lifetime: float
 
 
+class AllocationMoved(NamedTuple):
+    """An allocation has followed its client to another five-tuple."""
+
+    leg: Leg
+    user: str
+    realm: str
+    former: Leg
+    """Where it was before."""
+
+
 class AllocationEnded(NamedTuple):
     """The last relayed transport address of an allocation is gone."""
 
@@ -117,6 +127,7 @@ Event = (
     | AuthenticationFailed
     | Authenticated
     | AllocationCreated
+    | AllocationMoved
     | AllocationEnded
     | RequestRefused
     | MessageDropped

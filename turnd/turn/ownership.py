@@ -20,7 +20,16 @@ def owned_allocation(request: Request) -> TurnAllocation:
     allocation = request.allocation
     if allocation is None:
         raise Refused(ErrorCode.ALLOCATION_MISMATCH, "no allocation on this five-tuple")
+    check_owner(allocation, request)
+    return allocation
+
+
+def check_owner(allocation: TurnAllocation, request: Request) -> None:
+    """See to it that an allocation is the request's user's.
+
+    Raises:
+        Refused: 441.
+    """
     owner = (allocation.user, allocation.realm)
     if owner != (request.credential.user, request.realm.name):
         raise Refused(ErrorCode.WRONG_CREDENTIALS, "another user's allocation")
-    return allocation

@@ -1,4 +1,4 @@
-"""Refresh: prolongs or deletes an allocation (RFC 8656 section 8.2)."""
+"""Refresh: prolongs or deletes an allocation (RFC 8656 section 8.2, RFC 8016 section 3.2.2)."""
 
 from __future__ import annotations
 
@@ -10,16 +10,29 @@ from turnd.stun.errors import ErrorCode
 from turnd.turn.ending import carry_out
 from turnd.turn.events import EndReason
 from turnd.turn.lifetime import desired_lifetime
+from turnd.turn.mobility import claimed_allocation, earlier_answer, follow
 from turnd.turn.ownership import owned_allocation
 from turnd.turn.request import Attributes, Refused, Request
 
 if TYPE_CHECKING:
     from turnd.turn.state import ServerState
+    from turnd.turn.turn_allocation import TurnAllocation
 
 
 def refresh(state: ServerState, request: Request) -> Attributes:
-    """Set the end of all relays, or of the one whose family is named; lifetime 0 deletes."""
-    allocation = owned_allocation(request)
+    """Set the end of the five-tuple's allocation, or of the one that a ticket claims for it."""
+    if not request.message.has(a.MOBILITY_TICKET):
+        return _set_end(state, request, owned_allocation(request))
+    allocation = claimed_allocation(state, request)
+    earlier = earlier_answer(allocation, request)
+    if earlier is not None:
+        return earlier
+    answer = _set_end(state, request, allocation)
+    return follow(state, request, allocation, answer) if allocation.relays else answer
+
+
+def _set_end(state: ServerState, request: Request, allocation: TurnAllocation) -> Attributes:
+    """Of all relays, or of the one whose family is named; lifetime 0 deletes."""
     family = request.message.get(a.REQUESTED_ADDRESS_FAMILY)
     named = None
     relays = allocation.relays

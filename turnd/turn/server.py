@@ -49,6 +49,7 @@ from turnd.turn.events import (
     MessageDropped,
     RequestRefused,
 )
+from turnd.turn.mobility import media_waiting, outlives, shown_allocation
 from turnd.turn.refresh import refresh
 from turnd.turn.request import Attributes, Refused, Request
 from turnd.turn.state import ServerState
@@ -119,11 +120,16 @@ class TurnServer:
         return None if isinstance(answer, NeedKey) else answer
 
     def leg_closed(self, leg: Leg, now: float) -> None:
-        """A client's stream ended, and its allocation with it."""
+        """A client's stream ended, and its allocation with it unless that has a ticket."""
         self.waiting.forget_leg(leg)
         allocation = self.state.table.get(leg)
-        if allocation is not None:
+        if allocation is not None and not outlives(self.state, allocation, leg):
             end_allocation(self.state, allocation, EndReason.DISCONNECTED, now)
+
+    def media_waiting(self, leg: Leg, now: float) -> None:
+        """The engine holds back media of a leg: the first that a client sends from there."""
+        forget_expired(self.state, now)
+        media_waiting(self.state, leg)
 
     def expire(self, now: float) -> None:
         """Tidy up what has reached its deadline."""
@@ -169,8 +175,9 @@ class TurnServer:
     ) -> bytes | NeedKey | None:
         realm = self.realm_of(leg)
         allocation = self.state.table.get(leg)
+        shown = shown_allocation(self.state, message, realm.name) or allocation
         attempt = Attempt(
-            message, leg, realm, now, self.nonces, self.decoy_salt, self.state.report, allocation
+            message, leg, realm, now, self.nonces, self.decoy_salt, self.state.report, shown
         )
         if is_first_request(message):
             return self._challenge(attempt)

@@ -23,6 +23,8 @@ class TurnSettings:
     default_family: AddressFamily | None = AddressFamily.IPV4
     """Of a relayed transport address whose client names no family; None: the client's own, where
     that is relayed."""
+    mobility: bool = False
+    """Whether allocations may follow their clients to other addresses (RFC 8016)."""
     software: str = "turnd"
     """SOFTWARE of authenticated answers; the others carry none."""
     alternates: tuple[TransportAddress, ...] = ()

@@ -9,6 +9,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from turnd.allocations.table import AllocationTable
+    from turnd.allocations.tickets import Tickets
     from turnd.auth.credentials import WallClock
     from turnd.engine.base import RelayEngine
     from turnd.turn.bandwidth import Bandwidth
@@ -25,6 +26,7 @@ class ServerState:
 
     settings: TurnSettings
     table: AllocationTable[TurnAllocation]
+    tickets: Tickets[TurnAllocation]
     relays: RelayAddresses
     engine: RelayEngine
     bandwidth: Bandwidth
