@@ -14,9 +14,10 @@ from cryptography import x509
 from OpenSSL import SSL
 
 from tests.engine.contract import ANSWER, REQUEST, channel_data
+from tests.engine.contract_mobility import Call, Datagrams, Way
 from tests.engine.dtls_client import HELLO_VERIFY_REQUEST, DtlsClient
 from tests.engine.socket_worlds import tls_sides
-from tests.engine.worlds import LOOPBACK, SETTINGS
+from tests.engine.worlds import CHANNEL, LOOPBACK, SETTINGS
 from tests.listeners.pems import make_pair
 from turnd.engine.base import (
     ClientMessage,
@@ -74,6 +75,23 @@ class DtlsWorld:
         return client, opened.leg
 
 
+class Session(Way):
+    """A client's way by DTLS."""
+
+    def __init__(self, client: DtlsClient, leg: Leg) -> None:
+        self.leg = leg
+        self.client = client
+
+    def send(self, data: bytes, number: int = CHANNEL) -> None:
+        self.send_plain(channel_data(data, number))
+
+    def send_plain(self, message: bytes) -> None:
+        self.client.send(message)
+
+    async def receive(self) -> bytes:
+        return await self.client.receive()
+
+
 async def serial(client: DtlsClient) -> int:
     return client.certificate().serial_number
 
@@ -122,6 +140,32 @@ class Dtls:
         message = await client.receive()
         assert message[:2] == b"\x00\x17"
         assert b"down!\0\0\0" in message
+
+    async def test_a_client_moves_to_dtls_and_on(self, world: SocketWorld) -> None:
+        dtls = DtlsWorld(world, serving())
+        call = Call(world, Datagrams(world))
+        paths = [Session(*await dtls.connect()) for _ in range(2)]
+        for path in (*paths, call.path):
+            await call.announces(path, b"first")
+            path.send(b"second")
+            await call.down(call.path, b"still there")
+            world.engine.hand_over([call.relay], path.leg)
+            assert [(await call.peer.receive())[0] for _ in "12"] == [b"first", b"second"]
+            await call.down(path, b"here")
+            call.path = path
+        assert not world.drops()
+
+    async def test_a_session_that_ends_leaves_its_relays_to_python(
+        self, world: SocketWorld
+    ) -> None:
+        client, leg = await DtlsWorld(world, serving()).connect()
+        call = Call(world, Session(client, leg))
+        client.close()
+        assert await world.events(1) == [LegClosed(leg, CloseReason.CLIENT)]
+        path = Datagrams(world)
+        world.engine.hand_over([call.relay], path.leg)
+        await call.up(path, b"here")
+        await call.down(path, b"here")
 
     async def test_two_messages_in_one_datagram(self, world: SocketWorld) -> None:
         client, leg = await DtlsWorld(world, serving()).connect()

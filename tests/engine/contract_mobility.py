@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from itertools import product
 from typing import TYPE_CHECKING
 
 import pytest
@@ -30,14 +31,13 @@ if TYPE_CHECKING:
     from turnd.engine.base import Leg, RelayId
     from turnd.stun.addresses import TransportAddress
 
-UDP, TCP, TLS = Transport.UDP, Transport.TCP, Transport.TLS
-PAIRS = pytest.mark.parametrize(
-    ("old", "new"), [(old, new) for old in (UDP, TCP, TLS) for new in (UDP, TCP, TLS)]
-)
-ANY = pytest.mark.parametrize("transport", Transport)
+UDP, TCP, TLS = TRANSPORTS = (Transport.UDP, Transport.TCP, Transport.TLS)
+"""For DTLS see `contract_dtls`: not every engine has it."""
+PAIRS = pytest.mark.parametrize(("old", "new"), list(product(TRANSPORTS, TRANSPORTS)))
+ANY = pytest.mark.parametrize("transport", TRANSPORTS)
 
 
-class Path(ABC):
+class Way(ABC):
     """A client's way to the server, by whatever transport."""
 
     leg: Leg
@@ -54,7 +54,7 @@ class Path(ABC):
     async def receive(self) -> bytes: ...
 
 
-class Datagrams(Path):
+class Datagrams(Way):
     def __init__(self, world: World) -> None:
         self.client = world.client()
         self.leg = world.leg(self.client)
@@ -70,7 +70,7 @@ class Datagrams(Path):
         return (await self.client.receive())[0]
 
 
-class Connected(Path):
+class Connected(Way):
     def __init__(self, stream: StreamClient) -> None:
         self.stream = stream
         self.leg = stream.leg
@@ -86,14 +86,14 @@ class Connected(Path):
         return await self.stream.receive()
 
 
-async def path_by(world: World, transport: Transport) -> Path:
+async def path_by(world: World, transport: Transport) -> Way:
     return Connected(await world.connect(transport)) if transport.is_stream else Datagrams(world)
 
 
 class Call:
     """A client with a relay and a channel to a peer, on a path that it may change."""
 
-    def __init__(self, world: World, path: Path) -> None:
+    def __init__(self, world: World, path: Way) -> None:
         self.world = world
         self.path = path
         self.relay, self.relayed = world.open_relay(path.leg)
@@ -101,15 +101,15 @@ class Call:
         world.permit(self.relay, self.peer)
         world.bind(self.relay, self.peer)
 
-    async def up(self, path: Path, data: bytes) -> None:
+    async def up(self, path: Way, data: bytes) -> None:
         path.send(data)
         assert await self.peer.receive() == (data, self.relayed)
 
-    async def down(self, path: Path, data: bytes) -> None:
+    async def down(self, path: Way, data: bytes) -> None:
         self.peer.send(data, self.relayed)
         assert await path.receive() == channel_data(data)
 
-    async def announces(self, path: Path, data: bytes) -> None:
+    async def announces(self, path: Way, data: bytes) -> None:
         """The first media on a new path waits, and Python hears of it."""
         self.world.engine.hold_back(path.leg)
         path.send(data)
@@ -291,7 +291,7 @@ class Mobility:
         assert world.engine.counters().totals == RelayCounters(1, 2, 2, 7)
 
     @staticmethod
-    async def _passes(path: Path, peer: Party, relayed: TransportAddress) -> None:
+    async def _passes(path: Way, peer: Party, relayed: TransportAddress) -> None:
         path.send(b"up")
         assert await peer.receive() == (b"up", relayed)
         peer.send(b"down", relayed)
