@@ -15,6 +15,7 @@ from turnd.admin.snapshot import (
     Snapshot,
 )
 from turnd.engine.base import EngineCounters, RelayCounters
+from turnd.listeners.passthrough import Passed
 
 BARE = Snapshot(version="0.1.0", engine_name="portable", engine_reason="asked for")
 TOLD: dict[str, Any] = {
@@ -43,6 +44,7 @@ TOLD: dict[str, Any] = {
     "streams_opened": {"tcp": 1},
     "streams_closed": {"client": 1},
     "streams_refused": {"total": 1},
+    "passed": Passed(open=1),
     "log_records_dropped": 1,
     "redis_available": True,
     "user_allocations": {"alice": 1},

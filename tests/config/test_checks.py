@@ -55,11 +55,76 @@ def test_a_realm_may_take_an_endpoint_of_the_top_once() -> None:
     ]
 
 
-def test_tcp_and_tls_do_not_share_a_port() -> None:
+def test_tcp_and_tls_share_a_port_in_one_realm() -> None:
     text = "tls: {certificate: a, key: b}\nlisten: [tcp://127.0.0.1:443, tls://127.0.0.1:443]"
+    load_text(text, "f", {})
+    realm = "{listen: [tls://127.0.0.1:443], auth: {secrets: [x]}}"
+    (line,) = problems(f"{text.replace(', tls://127.0.0.1:443', '')}\nrealms: {{b: {realm}}}")
+    assert line.startswith("f:3:23: realms.b.listen[0]: tls://127.0.0.1:443 and tcp://127.0.0.1")
+    assert line.endswith("(listen[0]) share a TCP port, and one realm has both: list them together")
+
+
+@pytest.mark.parametrize(("other", "protocol"), [("udp", "UDP"), ("tcp", "TCP"), ("tls", "TCP")])
+def test_auto_has_the_port_to_itself(other: str, protocol: str) -> None:
+    tls = "tls: {certificate: a, key: b}"
+    auto = "auto://127.0.0.1:443"
+    (line,) = problems(f"{tls}\nlisten: [{other}://127.0.0.1:443, {auto}]")
+    ends = f"(listen[0]) share a {protocol} port: auto:// is both"
+    assert line == f"f:2:31: listen[1]: {auto} and {other}://127.0.0.1:443 {ends}"
+    load_text(f"{tls}\nlisten: [{other}://127.0.0.1:444, {auto}]", "f", {})
+    load_text(f"{tls}\nlisten: [{auto}, 'auto://127.0.0.2', 'auto://[::1]']", "f", {})
+
+
+def test_auto_needs_a_certificate_and_a_port() -> None:
+    (line,) = problems("listen: [auto://127.0.0.1]")
+    assert line.startswith("f:1:10: listen[0]: auto://127.0.0.1:443 needs a certificate")
+    (line,) = problems("tls: {certificate: a, key: b}\nlisten: ['auto://127.0.0.1:0']")
+    assert line.endswith("auto://127.0.0.1:0 is one port for all: it has to be named")
+
+
+def test_auto_of_a_realm_is_all_its_transports() -> None:
+    realm = "{listen: [auto://127.0.0.1], auth: {secrets: [x]}}"
+    config = load_text(
+        f"tls: {{certificate: a, key: b}}\nlisten: [auto://127.0.0.1, auto://127.0.0.2]\n"
+        f"realms: {{b: {realm}}}", "f", {}
+    )  # fmt: skip
+    own, other = config.all_realms()
+    assert [str(each) for each in own.endpoints] == [
+        f"{transport}://127.0.0.2:443" for transport in ("udp", "tcp", "tls")
+    ]
+    assert {each.host for each in other.endpoints} == {"127.0.0.1"}
+
+
+@pytest.mark.parametrize(
+    ("listen", "to", "why"),
+    [
+        ("tls://127.0.0.1:443", "127.0.0.1:443", "is this server itself"),
+        ("auto://127.0.0.1:443", "127.0.0.1:443", "is this server itself"),
+        ("tcp://127.0.0.1:8443, tls://127.0.0.1", "127.0.0.1:8443", "is this server itself"),
+        ("udp://127.0.0.1, tcp://127.0.0.1", "127.0.0.1:8443", "nobody could come there"),
+        ("udp://127.0.0.1", "127.0.0.1:8443", "nobody could come there"),
+        ("tls://127.0.0.1", "127.0.0.1:0", "has no port"),
+        ("tls://127.0.0.1", "127.0.0.1:9641", "not for everybody"),
+    ],
+)
+def test_passthrough_leads_somewhere(listen: str, to: str, why: str) -> None:
+    text = f"tls: {{certificate: a, key: b}}\nlisten: [{listen}]\npassthrough: {to}"
     (line,) = problems(text)
-    assert line.startswith("f:2:31: listen[1]: tls://127.0.0.1:443 and tcp://127.0.0.1:443")
-    assert line.endswith("(listen[0]) share a TCP port")
+    assert line.startswith("f:3:14: passthrough: ")
+    assert why in line
+    load_text(
+        "tls: {certificate: a, key: b}\nlisten: [auto://127.0.0.1]\npassthrough: '[::1]:443'",
+        "f",
+        {},
+    )
+
+
+def test_proxies_are_some() -> None:
+    assert problems("proxy_protocol: {trusted: []}") == [
+        "f:1:27: proxy_protocol.trusted: at least one entry is wanted"
+    ]
+    (line,) = problems("proxy_protocol: {trusted: [10.0.0.0/8, 0.0.0.0/0]}")
+    assert line.startswith("f:1:40: proxy_protocol.trusted[1]: '0.0.0.0/0' is everybody")
 
 
 def test_udp_and_dtls_share_a_port_in_one_realm() -> None:

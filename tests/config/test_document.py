@@ -20,6 +20,7 @@ from turnd.config.problems import Origin, format_path
 from turnd.config.yaml_text import parse_yaml
 
 ROOT = Path(__file__).parents[2]
+BEHIND_US = "{listen: ['auto://0.0.0.0'], tls: {certificate: a, key: b}, passthrough: %s}"
 SCHEMA = json.loads(render_schema())
 
 
@@ -43,7 +44,7 @@ def test_config_yaml_is_the_defaults_and_complete() -> None:
     written = as_json(render_yaml())
     for path, key in fixed_keys().items():
         value = written
-        for part in path if path[0] != "tls" else ("tls",):
+        for part in path if path[0] not in {"tls", "passthrough"} else path[:1]:
             assert part in value, path
             value = value[part]
         assert key.info.description
@@ -61,8 +62,9 @@ def test_the_examples_are_valid() -> None:
             value: Any = example
             for part in reversed(path):
                 value = {part: value}
-            if "tls://" in str(example):
+            if "auto://" in str(example) or path == ("passthrough",):
                 value["tls"] = {"certificate": "a", "key": "b"}
+                value["listen"] = ["auto://0.0.0.0:443"]
             load_text(json.dumps(value), "x", {})
             jsonschema.validate(value, SCHEMA)
     assert examples > 5
@@ -101,6 +103,9 @@ def test_the_schema_is_a_schema_and_takes_the_defaults() -> None:
         "tls: {certificate: a}",
         "realms: {b: {}}",
         "admin: {listen: 9641}",
+        "passthrough: {proxy_protocol: true}",
+        "passthrough: 127.0.0.1",
+        "proxy_protocol: {trusted: []}",
     ],
 )
 def test_the_schema_refuses_what_the_loader_refuses(text: str) -> None:
@@ -119,6 +124,10 @@ def test_the_schema_refuses_what_the_loader_refuses(text: str) -> None:
         "relay: {ports: 50000, port_rest: 10m}",
         "listen: ['udp://[::1]', tcp://127.0.0.1:0]",
         "realms: {b: {listen: [udp://127.0.0.1], auth: {secrets: [x]}, peers: null}}",
+        "proxy_protocol: {trusted: [10.0.0.0/8, 2001:db8::1]}",
+        BEHIND_US % "127.0.0.1:8443",
+        BEHIND_US % "{to: '[::1]:8443', proxy_protocol: true}",
+        BEHIND_US % "null",
     ],
 )
 def test_the_schema_takes_what_the_loader_takes(text: str) -> None:
@@ -129,7 +138,7 @@ def test_the_schema_takes_what_the_loader_takes(text: str) -> None:
 def test_the_table_has_every_key() -> None:
     table = render_reference()
     for path, key in fixed_keys().items():
-        assert (f"| `{format_path(path)}` |" in table) == (key.section is None)
+        assert (f"| `{format_path(path)}` |" in table) == (key.reload is not None)
     assert "| `relay.ports` | `49152-65535` | a restart |" in table
     assert "| `log.level` | `info` | a reload |" in table
 

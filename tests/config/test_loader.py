@@ -108,7 +108,7 @@ realms:
     ) == [
         "config.yaml:1:8: realm: text is wanted, not a number: put it in quotes",
         "config.yaml:2:1: listn: unknown key; did you mean listen?",
-        "config.yaml:5:5: listen[1]: 'udq' is no transport: udp, dtls, tcp and tls are",
+        "config.yaml:5:5: listen[1]: 'udq' is no transport: udp, dtls, tcp, tls and auto are",
         (
             "config.yaml:7:5: listen[3]: a number that begins with 0 is read as octal by "
             "some: leave "

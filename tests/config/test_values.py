@@ -12,6 +12,7 @@ from turnd.config.values import (
     parse_duration,
     parse_endpoint,
     parse_host_port,
+    parse_network,
     parse_peer_range,
     parse_port_range,
 )
@@ -29,6 +30,7 @@ ADDRESSES = st.ip_addresses()
         ("tls://192.0.2.1", Endpoint("tls", "192.0.2.1", 5349)),
         ("udp://127.0.0.1:0", Endpoint("udp", "127.0.0.1", 0)),
         ("dtls://192.0.2.1", Endpoint("dtls", "192.0.2.1", 5349)),
+        ("auto://192.0.2.1", Endpoint("auto", "192.0.2.1", 443)),
     ],
 )
 def test_endpoints(text: str, endpoint: Endpoint) -> None:
@@ -198,3 +200,33 @@ def test_any_text_is_a_value_or_a_value_error(text: str) -> None:
             assert str(error)  # noqa: PT017 - both outcomes are fine, silence is not
         else:
             assert value is not None
+
+
+@pytest.mark.parametrize(
+    ("text", "network"),
+    [
+        ("10.0.0.0/8", "10.0.0.0/8"),
+        ("192.0.2.7", "192.0.2.7/32"),
+        ("2001:DB8::/32", "2001:db8::/32"),
+        ("2001:db8::7", "2001:db8::7/128"),
+    ],
+)
+def test_networks(text: str, network: str) -> None:
+    assert parse_network(text) == network
+    assert parse_network(network) == network
+
+
+@pytest.mark.parametrize(
+    ("text", "why"),
+    [
+        ("proxy.example.org", "names are not looked up"),
+        ("10.0.0.1/8", "bits set behind"),
+        ("10.0.0.0/33", "is no network"),
+        ("0.0.0.0/0", "is everybody"),
+        ("::/0", "is everybody"),
+        ("special-purpose", "no IP address"),
+    ],
+)
+def test_networks_that_are_none(text: str, why: str) -> None:
+    with pytest.raises(ValueError, match=why):
+        parse_network(text)

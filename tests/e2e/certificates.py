@@ -47,12 +47,13 @@ class Authority:
     def issue(self, stem: str, days: int = 30, *hosts: str) -> CertificatePair:
         """A pair `stem.pem`, `stem.key` for localhost, 127.0.0.1 and ::1; `days` < 0: expired.
 
-        `hosts`: further addresses that it is for.
+        `hosts`: further addresses and names that it is for.
         """
         key = ec.generate_private_key(ec.SECP256R1())
         subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, stem)])
-        addresses = [x509.IPAddress(ipaddress.ip_address(a)) for a in ("127.0.0.1", "::1", *hosts)]
-        names = x509.SubjectAlternativeName([x509.DNSName("localhost"), *addresses])
+        names = x509.SubjectAlternativeName(
+            map(_alternative, ("localhost", "127.0.0.1", "::1", *hosts))
+        )
         builder = self._builder(subject, key, days).add_extension(names, False)
         builder = builder.add_extension(x509.BasicConstraints(ca=False, path_length=None), True)
         builder = builder.add_extension(_key_usage(ca=False), True)
@@ -85,6 +86,13 @@ class Authority:
             .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), False)
             .add_extension(authority, False)
         )
+
+
+def _alternative(host: str) -> x509.GeneralName:
+    try:
+        return x509.IPAddress(ipaddress.ip_address(host))
+    except ValueError:
+        return x509.DNSName(host)
 
 
 def _key_usage(*, ca: bool) -> x509.KeyUsage:

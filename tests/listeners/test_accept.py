@@ -15,6 +15,7 @@ from turnd.engine.base import Leg, ListenerId, RelayEngine, Transport
 from turnd.listeners import accept
 from turnd.listeners.accept import StreamAcceptor, StreamEndpoint
 from turnd.listeners.caps import StreamCaps, StreamRefusal
+from turnd.listeners.passthrough import Passthrough
 from turnd.stun.addresses import ClientAddress, ServerAddress, TransportAddress
 
 if TYPE_CHECKING:
@@ -28,6 +29,7 @@ class AdoptingEngine:
 
     def __init__(self) -> None:
         self.legs: dict[Leg, socket.socket] = {}
+        self.first_bytes: list[bytes] = []
 
     def adopt(
         self,
@@ -38,7 +40,7 @@ class AdoptingEngine:
         local: ServerAddress,
         first_bytes: bytes = b"",
     ) -> Leg:
-        assert first_bytes == b""
+        self.first_bytes.append(first_bytes)
         leg = Leg(listener, transport, local, client, len(self.legs) + 1)
         self.legs[leg] = socket.socket(fileno=fd)
         return leg
@@ -54,6 +56,7 @@ class Stage:
     def __init__(self) -> None:
         self.engine = AdoptingEngine()
         self.caps = StreamCaps()
+        self.passthrough = Passthrough(self.caps, self.report)
         self.events: list[tuple[str, dict[str, object]]] = []
         self.acceptors: list[StreamAcceptor] = []
         self.clients: list[socket.socket] = []
@@ -62,11 +65,15 @@ class Stage:
         self.events.append((event, fields))
 
     def acceptor(
-        self, host: str = "127.0.0.1", fd: int | None = None, transport: Transport = Transport.TCP
+        self,
+        host: str = "127.0.0.1",
+        fd: int | None = None,
+        accepts: tuple[Transport, ...] = (Transport.TCP,),
+        port: int = 0,
     ) -> StreamAcceptor:
-        endpoint = StreamEndpoint(TransportAddress(host, 0), transport, fd)
+        endpoint = StreamEndpoint(TransportAddress(host, port), accepts, fd)
         engine = cast("RelayEngine", self.engine)
-        made = StreamAcceptor(engine, LISTENER, endpoint, self.caps, self.report)
+        made = StreamAcceptor(engine, LISTENER, endpoint, self.caps, self.passthrough, self.report)
         self.acceptors.append(made)
         return made
 
@@ -112,7 +119,7 @@ async def was_reset(client: socket.socket) -> bool:
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "::1"])
 async def test_a_connection_becomes_a_leg(stage: Stage, host: str) -> None:
-    acceptor = stage.acceptor(host, transport=Transport.TLS)
+    acceptor = stage.acceptor(host, accepts=(Transport.TLS,))
     acceptor.start()
     client = stage.connect(acceptor.endpoint)
     await until(lambda: stage.engine.legs)
@@ -123,7 +130,9 @@ async def test_a_connection_becomes_a_leg(stage: Stage, host: str) -> None:
     assert leg.local == acceptor.endpoint
     assert adopted.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
     assert not os.get_blocking(adopted.fileno())
-    assert stage.caps.open == acceptor.opened == 1
+    assert stage.engine.first_bytes == [b""]
+    assert acceptor.opened == {Transport.TLS: 1}
+    assert stage.caps.open == 1
 
 
 async def test_nothing_is_accepted_before_start(stage: Stage) -> None:
@@ -150,15 +159,12 @@ async def test_a_wildcard_endpoint_knows_which_address_was_asked(stage: Stage) -
 
 
 async def test_an_ipv6_wildcard_leaves_ipv4_to_its_own_endpoint(stage: Stage) -> None:
-    engine = cast("RelayEngine", stage.engine)
     for _ in range(20):  # somebody else may have a port of IPv4, but not every one
         v6 = stage.acceptor("::")
-        v4 = StreamEndpoint(TransportAddress("0.0.0.0", v6.endpoint.port), Transport.TCP)
         try:
-            other = StreamAcceptor(engine, LISTENER, v4, stage.caps, stage.report)
+            other = stage.acceptor("0.0.0.0", port=v6.endpoint.port)
         except OSError:
             continue
-        stage.acceptors.append(other)
         assert other.endpoint.port == v6.endpoint.port
         return
     pytest.fail("the port is IPv4's as well")
@@ -176,11 +182,8 @@ async def test_an_inherited_dual_stack_socket_shows_ipv4_clients_as_such(stage: 
 
 async def test_a_taken_port_is_an_error_at_once(stage: Stage) -> None:
     taken = stage.acceptor().endpoint
-    endpoint = StreamEndpoint(taken, Transport.TCP)
     with pytest.raises(OSError, match="in use") as caught:
-        StreamAcceptor(
-            cast("RelayEngine", stage.engine), LISTENER, endpoint, stage.caps, stage.report
-        )
+        stage.acceptor(port=taken.port)
     assert caught.value.errno == errno.EADDRINUSE
 
 
@@ -353,4 +356,4 @@ async def test_a_thousand_connections_in_a_row_leave_nothing_behind(stage: Stage
         stage.clients.clear()
         assert stage.caps.open == 0, round_
     assert acceptor._legs == {}
-    assert acceptor.opened == 1000
+    assert acceptor.opened == {Transport.TCP: 1000}

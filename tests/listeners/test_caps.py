@@ -53,3 +53,18 @@ def test_what_was_let_in_and_left_leaves_nothing_behind(clients: list[int]) -> N
         caps.release(host)
     assert caps.open == 0
     assert caps._by_client == {}
+
+
+def test_a_stream_that_is_named_later_counts_for_its_client_then() -> None:
+    caps = StreamCaps(per_client=1, total=3)
+    assert caps.admit(None) is None
+    assert caps.admit(None) is None
+    assert (caps.open, caps.of_client("198.51.100.1")) == (2, 0)
+    assert caps.name("198.51.100.1") is None
+    assert caps.name("198.51.100.1") is StreamRefusal.PER_CLIENT
+    assert caps.admit(None) is None
+    assert caps.admit(None) is StreamRefusal.TOTAL
+    caps.release("198.51.100.1")
+    caps.release(None)
+    caps.release(None)
+    assert (caps.open, caps.of_client("198.51.100.1")) == (0, 0)

@@ -76,3 +76,12 @@ def test_peers_that_only_the_policy_understands_to_be_none(tmp_path: Path) -> No
     config = load(path, {}).model_copy(update={"peers": peers})
     with pytest.raises(ConfigError, match=r"c.yaml:2:10: peers.allow\[0\]: "):
         examine(config, path, {})
+
+
+def test_a_web_server_behind_is_not_this_server(tmp_path: Path) -> None:
+    certificate, key = make_pair(tmp_path)
+    text = f"tls: {{certificate: {certificate}, key: {key}}}\nlisten: [auto://0.0.0.0]\n"
+    for to in ("198.51.100.1:443", "127.0.0.1:444", "'[::1]:443'"):
+        assert problems(tmp_path, f"{text}passthrough: {to}\n") == []
+    (found,) = problems(tmp_path, f"{text}passthrough: 127.0.0.1:443\n")
+    assert found.startswith("c.yaml:3:14: passthrough: 127.0.0.1:443 is this server itself")

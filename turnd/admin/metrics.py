@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 
     from turnd.admin.snapshot import Snapshot
     from turnd.engine.base import EngineCounters, LatencyHistogram, RelayCounters
+    from turnd.listeners.passthrough import Passed
 
 _Labels = TypeVar("_Labels", bound=tuple[str, ...])
 _Label = TypeVar("_Label", bound=str)
@@ -74,6 +75,7 @@ class Metrics(Collector):
             yield from _latency(snapshot.engine.latency)
         yield from _requests(snapshot)
         yield from _streams(snapshot)
+        yield from _passed(snapshot.passed)
         yield from _environment(snapshot)
 
 
@@ -298,6 +300,23 @@ def _streams(snapshot: Snapshot) -> Iterator[Metric]:
         yield _counter_by(
             f"turnd_streams_{verb}_total", f"TCP, TLS and DTLS connections {verb}.", label, counts
         )
+
+
+def _passed(passed: Passed) -> Iterator[Metric]:
+    yield _gauge(
+        "turnd_passthrough_connections", "Open connections to the web server behind.", passed.open
+    )
+    yield _counter(
+        "turnd_passthrough_connections_total",
+        "Connections that went to the web server behind.",
+        passed.connections,
+    )
+    yield _counter_by(
+        "turnd_passthrough_bytes_total",
+        "Bytes that went between clients and the web server behind.",
+        "direction",
+        {"to_backend": passed.to_backend, "to_client": passed.to_client},
+    )
 
 
 def _environment(snapshot: Snapshot) -> Iterator[Metric]:

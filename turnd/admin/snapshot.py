@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NamedTuple
 
 from turnd.engine.base import EngineCounters, RelayCounters
+from turnd.listeners.passthrough import Passed
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -100,6 +101,8 @@ class Snapshot:
     """By `CloseReason`."""
     streams_refused: Mapping[str, int] = field(default_factory=dict)
     """By `StreamRefusal`."""
+    passed: Passed = field(default_factory=Passed)
+    """What went through to the web server behind."""
     log_records_dropped: int = 0
     redis_available: bool | None = None
     """None: no Redis is configured."""

@@ -6,12 +6,13 @@ A check is left out when a key it depends on is broken already: one mistake, one
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import islice
 from typing import TYPE_CHECKING
 
 from turnd.config.problems import Path, format_path
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator, Mapping
 
     from turnd.config.model import Config
     from turnd.config.values import Endpoint
@@ -39,39 +40,49 @@ def _certificates(config: Config) -> Iterator[Finding]:
     if config.tls:
         return
     for path, endpoint in _listed(config):
-        if endpoint.needs_certificate:
+        if any(part.needs_certificate for part in endpoint.parts):
             yield path, f"{endpoint} needs a certificate: tls: {{certificate: …, key: …}}"
 
 
 def _endpoints(config: Config) -> Iterator[Finding]:
-    """One endpoint, one realm. TLS runs over TCP, so that they cannot share a port.
+    """One endpoint, one realm. What first bytes tell apart can share a port, in one realm.
 
-    Plain UDP and DTLS can (RFC 7983), in one realm. A realm may take an endpoint that stands at the
-    top: it belongs to the realm then.
+    That is plain UDP and DTLS (RFC 7983), and plain TCP and TLS. A realm may take an endpoint that
+    stands at the top: it belongs to the realm then.
     """
-    places: dict[tuple[bool, str, int], dict[Endpoint, Path]] = {}
+    listed: dict[Endpoint, Path] = {}
     for path, endpoint in _listed(config):
         if not endpoint.port:
+            if len(endpoint.parts) > 1:
+                yield path, f"{endpoint} is one port for all: it has to be named"
             continue
-        here = places.setdefault((endpoint.is_udp, endpoint.host, endpoint.port), {})
-        taken = here.get(endpoint)
+        taken = listed.get(endpoint)
         if taken is None or (taken[0] == "listen" and path[0] == "realms"):
-            here[endpoint] = path
+            listed[endpoint] = path
         else:
             yield path, f"{endpoint} stands at {format_path(taken)} already"
+    places: dict[tuple[bool, str, int], list[Endpoint]] = {}
+    for endpoint in listed:
+        for is_udp in dict.fromkeys(part.is_udp for part in endpoint.parts):
+            places.setdefault((is_udp, endpoint.host, endpoint.port), []).append(endpoint)
     for (is_udp, _, _), here in places.items():
-        yield from _neighbours(is_udp, list(here.items()))
+        protocol = "UDP" if is_udp else "TCP"
+        for number, endpoint in enumerate(here):
+            found = (_clash(protocol, listed, before, endpoint) for before in here[:number])
+            yield from islice(filter(None, found), 1)
 
 
-def _neighbours(is_udp: bool, here: list[tuple[Endpoint, Path]]) -> Iterator[Finding]:
-    """Different endpoints at one port."""
-    first, place = here[0]
-    for endpoint, path in here[1:]:
-        both = f"{endpoint} and {first} ({format_path(place)}) share a"
-        if not is_udp:
-            yield path, f"{both} TCP port"
-        elif path[:-1] != place[:-1]:
-            yield path, f"{both} UDP port, and one realm has both: list them together"
+def _clash(
+    protocol: str, listed: Mapping[Endpoint, Path], one: Endpoint, other: Endpoint
+) -> Finding | None:
+    """What is wrong with two endpoints at one port."""
+    there, here = listed[one], listed[other]
+    both = f"{other} and {one} ({format_path(there)}) share a {protocol} port"
+    if not set(one.parts).isdisjoint(other.parts):
+        return here, f"{both}: auto:// is both"
+    if here[:-1] != there[:-1]:
+        return here, f"{both}, and one realm has both: list them together"
+    return None
 
 
 def _admin(config: Config) -> Iterator[Finding]:
@@ -79,11 +90,25 @@ def _admin(config: Config) -> Iterator[Finding]:
     if admin is None or not admin.port:
         return
     for path, endpoint in _listed(config):
-        if not endpoint.is_udp and (endpoint.host, endpoint.port) == (
-            admin.host,
-            admin.port,
-        ):
+        streams = any(not part.is_udp for part in endpoint.parts)
+        if streams and (endpoint.host, endpoint.port) == (admin.host, admin.port):
             yield ("admin", "listen"), f"{admin} is where clients come to ({format_path(path)})"
+
+
+def _passthrough(config: Config) -> Iterator[Finding]:
+    if config.passthrough is None:
+        return
+    path: Path = ("passthrough",)
+    to = config.passthrough.to
+    if not to.port:
+        yield path, f"{to} has no port that anybody could connect to"
+    streams = [part for _, each in _listed(config) for part in each.parts if not part.is_udp]
+    if all(each.transport == "tcp" for each in streams):
+        yield path, "nobody could come there: listen names neither a tls:// nor an auto:// endpoint"
+    if any((each.host, each.port) == (to.host, to.port) for each in streams):
+        yield path, f"{to} is this server itself: its connections would go round for ever"
+    if config.admin.listen == to:
+        yield path, f"{to} is admin.listen, which is not for everybody"
 
 
 def _relay_addresses(config: Config) -> Iterator[Finding]:
@@ -128,6 +153,7 @@ CHECKS = (
     Check((("tls",),), _certificates),
     Check((), _endpoints),
     Check((("admin",),), _admin),
+    Check((("admin",), ("listen",), ("passthrough",)), _passthrough),
     Check((), _relay_addresses),
     Check((("relay", "lifetime"), ("relay", "max_lifetime")), _lifetimes),
     Check((("realm",), ("realms",)), _realms),

@@ -58,6 +58,8 @@ def render_schema() -> str:
     pairs = schema["properties"]["tls"]
     items = {word: pairs.pop(word) for word in ("items", "type")}
     pairs["anyOf"] = [items["items"], items, {"type": "null"}]
+    address = definitions["PassthroughSection"]["properties"]["to"]["pattern"]
+    schema["properties"]["passthrough"]["anyOf"].insert(0, {"type": "string", "pattern": address})
     return json.dumps(schema, indent=2, ensure_ascii=False) + "\n"
 
 
@@ -68,7 +70,7 @@ def render_reference() -> str:
         "| --- | --- | --- | --- |",
     ]
     for key in fixed_keys().values():
-        if key.section is None:
+        if key.reload is not None:
             default = "" if key.info.is_required() else f"`{_flow(_default(key.info))}`"
             needs = "a restart" if key.reload is Reload.RESTART else "a reload"
             meaning = (key.info.description or "").replace("|", "\\|")

@@ -38,6 +38,7 @@ from turnd.config.values import (
     parse_duration,
     parse_endpoint,
     parse_host_port,
+    parse_network,
     parse_peer_range,
     parse_port_range,
 )
@@ -115,7 +116,7 @@ def _secret(check: Callable[[str], str]) -> Any:
 
 
 _AS_TEXT = PlainSerializer(str, return_type=str)
-_ENDPOINT = r"^(udp|tcp|tls)://(\[[0-9A-Fa-f:.]+\]|[0-9.]+)(:[0-9]{1,5})?$"
+_ENDPOINT = r"^(udp|tcp|tls|auto)://(\[[0-9A-Fa-f:.]+\]|[0-9.]+)(:[0-9]{1,5})?$"
 _HOST_PORT = r"^(\[[0-9A-Fa-f:.]+\]|[0-9.]+):[0-9]{1,5}$"
 _NAME = r"[0-9A-Za-z.-]+"
 _IP = r"[0-9A-Fa-f:.]+"
@@ -174,6 +175,11 @@ PortRangeField = Annotated[
             ]
         }
     ),
+]
+NetworkField = Annotated[
+    str,
+    _parsed(type(None), parse_network, (str,), "a network is wanted: 10.0.0.0/8"),
+    WithJsonSchema({"type": "string"}),
 ]
 PeerRange = Annotated[
     str,

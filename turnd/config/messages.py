@@ -81,6 +81,7 @@ FOREIGN = {
     "software_name": "software",
     "stale-nonce": "auth.nonce_lifetime",
     "static-auth-secret": "auth.secrets",
+    "tcp-proxy-port": "proxy_protocol.trusted",
     "tls-alternate-server": "redirect.to",
     "tls-listening-port": "listen",
     "tls_crt_file": "tls.certificate",

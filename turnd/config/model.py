@@ -6,7 +6,7 @@ of the environment and what a reload can change are all made from it.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
@@ -30,7 +30,9 @@ from turnd.config.sections import (
     LimitsSection,
     LogSection,
     MetricsSection,
+    PassthroughSection,
     PeersSection,
+    ProxyProtocolSection,
     RealmLimits,
     RealmSection,
     RedirectSection,
@@ -67,6 +69,10 @@ def _as_pairs(value: Any) -> Any:
     return (value,) if isinstance(value, (dict, CertificatePair)) else value
 
 
+def _parts(endpoints: Iterable[Endpoint]) -> tuple[Endpoint, ...]:
+    return tuple(part for endpoint in endpoints for part in endpoint.parts)
+
+
 class Config(Section):
     """The whole configuration. Instances do not change."""
 
@@ -81,14 +87,15 @@ class Config(Section):
     listen: tuple[EndpointField, ...] = restart(
         DEFAULT_LISTEN,
         "Where clients come to: udp://, dtls://, tcp:// or tls:// and an address, 0.0.0.0 or [::] "
-        "for all. Without port: 3478, with dtls and tls 5349. udp:// and dtls:// may share a port.",
-        examples=[["udp://0.0.0.0:3478", "tls://0.0.0.0:443"]],
+        "for all. Without port: 3478, with dtls and tls 5349. udp:// and dtls:// may share a port, "
+        "tcp:// and tls:// too; auto:// is udp, tcp and tls at one port, 443.",
+        examples=[["udp://0.0.0.0:3478", "auto://0.0.0.0:443"]],
         min_length=1,
     )
     tls: Annotated[tuple[CertificatePair, ...], BeforeValidator(_as_pairs)] = live(
         (),
-        "Certificate and key for tls:// and dtls:// endpoints, or a list of such pairs, chosen by "
-        "SNI; read again when they change.",
+        "Certificate and key for tls://, dtls:// and auto:// endpoints, or a list of such pairs, "
+        "chosen by SNI; read again when they change.",
         examples=[{"certificate": "fullchain.pem", "key": "privkey.pem"}],
     )
     relay: RelaySection = section(RelaySection, "Relayed transport addresses.")
@@ -109,6 +116,17 @@ class Config(Section):
     limits: LimitsSection = section(LimitsSection, "How much at the same time. 0: no limit.")
     redirect: RedirectSection = section(
         RedirectSection, "Other servers for clients that find no room here."
+    )
+    passthrough: PassthroughSection | None = live(
+        None,
+        "Web server behind tls:// and auto:// endpoints: an address, or a map of to (the address) "
+        "and proxy_protocol (whether it gets PROXY headers of version 2). It is given every TLS "
+        "client that offers ALPN without stun.turn, or that names a host which no certificate of "
+        "tls is for, and what is neither TLS nor STUN. null: none.",
+        examples=["127.0.0.1:8443", {"to": "127.0.0.1:8443", "proxy_protocol": True}],
+    )
+    proxy_protocol: ProxyProtocolSection = section(
+        ProxyProtocolSection, "Proxies and load balancers in front of this server."
     )
     streams: StreamsSection = section(StreamsSection, "TCP, TLS and DTLS connections.")
     admin: AdminSection = section(AdminSection, "Metrics, health and control.")
@@ -150,12 +168,12 @@ class Config(Section):
         An endpoint that stands under a realm belongs to it, also when it stands at the top too.
         """
         taken = {endpoint for realm in self.realms.values() for endpoint in realm.listen}
-        own = tuple(endpoint for endpoint in self.listen if endpoint not in taken)
+        own = _parts(endpoint for endpoint in self.listen if endpoint not in taken)
         first = Realm(self.realm, own, self.auth, self.peers, self.limits)
         further = (
             Realm(
                 name,
-                realm.listen,
+                _parts(realm.listen),
                 realm.auth,
                 self.peers if realm.peers is None else realm.peers,
                 self.limits if realm.limits is None else realm.limits,

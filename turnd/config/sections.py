@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from turnd.config.fields import (
     AlternateField,
@@ -15,6 +15,7 @@ from turnd.config.fields import (
     EndpointField,
     FilePath,
     HostPortField,
+    NetworkField,
     Password,
     PeerRange,
     PortRangeField,
@@ -188,7 +189,11 @@ class StreamsSection(Section):
     """Deadlines and queues of TCP, TLS and DTLS connections."""
 
     handshake_timeout: Seconds = live(
-        10.0, "How long a TLS or DTLS handshake may take.", gt=0, le=3600
+        10.0,
+        "How long a TLS or DTLS handshake may take, and before it a PROXY header and the bytes "
+        "that tell TLS from TCP.",
+        gt=0,
+        le=3600,
     )
     frame_timeout: Seconds = live(
         10.0, "How long a message may take from its first byte to its last.", gt=0, le=3600
@@ -209,6 +214,32 @@ class StreamsSection(Section):
     )
     backlog: Annotated[int, Field(ge=4096, le=1 << 30)] = live(
         262144, "Bytes that wait for a slow client; beyond, its newest media is dropped."
+    )
+
+
+class PassthroughSection(Section):
+    """Who serves the connections that are neither TURN nor for our names."""
+
+    to: HostPortField = live(..., "Address of the web server.")
+    proxy_protocol: bool = live(
+        False, "Whether it is told the client's address by a PROXY header of version 2."
+    )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _only_address(cls, value: Any) -> Any:
+        return {"to": value} if isinstance(value, (str, HostPort)) else value
+
+
+class ProxyProtocolSection(Section):
+    """Proxies and load balancers in front."""
+
+    trusted: tuple[NetworkField, ...] | None = live(
+        None,
+        "Networks of proxies, whose TCP and TLS connections have to begin with a PROXY header "
+        "(version 1 or 2) that names the client. No other connection may. null: none.",
+        examples=[["10.0.0.0/8", "192.0.2.7"]],
+        min_length=1,
     )
 
 

@@ -12,10 +12,13 @@ from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
 from typing import Literal, cast
 
-EndpointTransport = Literal["udp", "dtls", "tcp", "tls"]
+EndpointTransport = Literal["udp", "dtls", "tcp", "tls", "auto"]
 
-DEFAULT_PORTS = {"udp": 3478, "dtls": 5349, "tcp": 3478, "tls": 5349}
-"""RFC 8656 section 5: TURN runs on the ports of STUN (RFC 8489 section 18.6)."""
+DEFAULT_PORTS = {"udp": 3478, "dtls": 5349, "tcp": 3478, "tls": 5349, "auto": 443}
+"""RFC 8656 section 5: TURN runs on the ports of STUN (RFC 8489 section 18.6). All on one port is
+for networks that let out nothing but HTTPS."""
+
+_AUTO: tuple[EndpointTransport, ...] = ("udp", "tcp", "tls")
 
 SPECIAL_PURPOSE = "special-purpose"
 """The entry of `peers.deny` that stands for the IANA special-purpose registries."""
@@ -50,6 +53,13 @@ class Endpoint:
     transport: EndpointTransport
     host: str
     port: int
+
+    @property
+    def parts(self) -> tuple[Endpoint, ...]:
+        """The endpoints that it stands for: `auto` for one of each transport, at one port."""
+        if self.transport != "auto":
+            return (self,)
+        return tuple(Endpoint(transport, self.host, self.port) for transport in _AUTO)
 
     @property
     def is_udp(self) -> bool:
@@ -97,7 +107,7 @@ def parse_host_port(text: str, default_port: int | None = None) -> HostPort:
 
 
 def parse_endpoint(text: str) -> Endpoint:
-    """`udp://0.0.0.0:3478`; the port may be left out (3478, with TLS 5349).
+    """`udp://0.0.0.0:3478`; the port may be left out (3478, with TLS 5349, auto 443).
 
     Raises:
         ValueError: another scheme, or no address behind it.
@@ -106,7 +116,7 @@ def parse_endpoint(text: str) -> Endpoint:
     if not separator:
         raise ValueError(f"'{text}' is no endpoint: write udp://0.0.0.0:3478 or tls://[::]:5349")
     if scheme not in DEFAULT_PORTS:
-        raise ValueError(f"'{scheme}' is no transport: udp, dtls, tcp and tls are")
+        raise ValueError(f"'{scheme}' is no transport: udp, dtls, tcp, tls and auto are")
     address = parse_host_port(rest, DEFAULT_PORTS[scheme])
     return Endpoint(cast("EndpointTransport", scheme), address.host, address.port)
 
@@ -187,6 +197,18 @@ def parse_peer_range(text: str) -> str:
     if int(first) > int(last):
         raise ValueError(f"'{text}': the first address is above the last")
     return f"{first}-{last}"
+
+
+def parse_network(text: str) -> str:
+    """A network, or a single address, in canonical text: `10.0.0.0/8`, `192.0.2.1/32`.
+
+    Raises:
+        ValueError: neither, or a network of everybody.
+    """
+    network = _parse_network(text if "/" in text else str(ip_network(parse_host(text))))
+    if network.endswith("/0"):
+        raise ValueError(f"'{text}' is everybody: whoever is trusted can pose as any client")
+    return network
 
 
 def _parse_network(text: str) -> str:

@@ -1,4 +1,4 @@
-"""Accepting TCP and TLS connections: judged here, served by the engine.
+"""Accepting TCP and TLS connections: judged by the gate, served by the engine.
 
 Rules of the house
     1.  One turn of the event loop accepts a bounded batch, so that a flood of connections leaves
@@ -14,13 +14,14 @@ import asyncio
 import errno
 import os
 import socket
-import struct
+from collections import Counter
 from dataclasses import dataclass
 from functools import lru_cache
 from ipaddress import IPv6Address
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 from turnd.listeners.caps import StreamCaps, StreamRefusal
+from turnd.listeners.gate import Arrival, FrontRules, Gate
 from turnd.stun.addresses import (
     AddressFamily,
     ClientAddress,
@@ -32,14 +33,14 @@ from turnd.stun.addresses import (
 
 if TYPE_CHECKING:
     from turnd.engine.base import Leg, ListenerId, RelayEngine, Transport
+    from turnd.listeners.passthrough import Backend, Passthrough
+    from turnd.listeners.report import Report
 
 BATCH = 64
 """Connections accepted in one turn of the loop at most."""
 BACKLOG = 1024
 PAUSE = 0.5
 """Seconds without accepting after the system ran out of something."""
-
-_RESET = struct.pack("ii", 1, 0)  # SO_LINGER on, 0 s: close() sends RST, leaves no TIME_WAIT
 
 # accept(2): errors of the connection that waited, not of the listener: take the next one.
 _CONNECTION_ERRORS = frozenset(
@@ -50,20 +51,13 @@ _CONNECTION_ERRORS = frozenset(
 )  # fmt: skip
 
 
-class Report(Protocol):
-    """Where events for the log go."""
-
-    def __call__(self, event: str, /, **fields: object) -> None:
-        """Log an event by its stable name, at `warning` or the level in the field `level`."""
-        ...
-
-
 @dataclass(frozen=True, slots=True)
 class StreamEndpoint:
     """Where streams come in, and as what."""
 
     address: TransportAddress
-    transport: Transport
+    accepts: tuple[Transport, ...]
+    """One, or both that their first bytes tell apart."""
     fd: int | None = None
     """A bound descriptor that was handed to us; then `address` is only what was asked for."""
 
@@ -81,19 +75,21 @@ class StreamAcceptor:
         listener: ListenerId,
         endpoint: StreamEndpoint,
         caps: StreamCaps,
+        passthrough: Passthrough,
         report: Report,
     ) -> None:
         self._engine = engine
         self._listener = listener
-        self._transport = endpoint.transport
         self._caps = caps
+        self._passthrough = passthrough
         self._report = report
+        self._gate = Gate(endpoint.accepts, caps, self)
         self._legs: dict[Leg, str] = {}
         self._reading = False
         self._retry: asyncio.TimerHandle | None = None
         self._exhausted = False
         self._socket = _listening_socket(endpoint)
-        self.opened = 0
+        self.opened: Counter[Transport] = Counter()
         """Streams let in since the start."""
 
     @property
@@ -105,6 +101,10 @@ class StreamAcceptor:
     def listener(self) -> ListenerId:
         """The engine's handle that the accepted legs carry."""
         return self._listener
+
+    def follow(self, rules: FrontRules) -> None:
+        """Whom to trust, and what to give away, from now on."""
+        self._gate.rules = rules
 
     def start(self) -> None:
         """Accept from now on, in the running loop."""
@@ -118,6 +118,7 @@ class StreamAcceptor:
             self._retry = None
         self._stop_reading()
         self._socket.close()
+        self._gate.close()
 
     def leg_closed(self, leg: Leg) -> None:
         """The engine said `LegClosed`: its place is free. Legs of other acceptors are fine."""
@@ -150,14 +151,24 @@ class StreamAcceptor:
             self._caps.refuse(StreamRefusal.FAILED)
             connection.close()
             return
-        if self._caps.admit(client.host) is not None:
-            connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
-            connection.close()
-            return
-        self.opened += 1
-        fd = connection.detach()
-        leg = self._engine.adopt(fd, self._listener, self._transport, client, local)
-        self._legs[leg] = client.host
+        self._gate.enter(connection, client, local)
+
+    def serve(self, arrival: Arrival, transport: Transport) -> None:
+        """Let a connection in; the engine's `LegClosed` frees its place."""
+        self.opened[transport] += 1
+        leg = self._engine.adopt(
+            arrival.connection.detach(),
+            self._listener,
+            transport,
+            arrival.client,
+            arrival.local,
+            arrival.received,
+        )
+        self._legs[leg] = arrival.client.host
+
+    def pass_on(self, arrival: Arrival, backend: Backend) -> None:
+        """Give a connection to the web server."""
+        self._passthrough.carry(arrival, backend)
 
     def _pause(self, error: OSError) -> None:
         self._stop_reading()

@@ -13,6 +13,11 @@ class StreamRefusal(StrEnum):
     PER_CLIENT = "per_client"  # the client address has as many as it may
     TOTAL = "total"  # the server has as many as it may
     FAILED = "failed"  # it broke before it was accepted
+    SILENT = "silent"  # its first bytes did not come in time
+    LEFT = "left"  # it ended before its first bytes were there
+    PROXY_HEADER = "proxy_header"  # a trusted proxy's, without a header or with a bad one
+    UNKNOWN_PROTOCOL = "unknown_protocol"  # neither STUN nor TLS, and there is no backend
+    BACKEND = "backend"  # for the backend, which does not answer
 
 
 class StreamCaps:
@@ -38,16 +43,25 @@ class StreamCaps:
         """Streams of one client address (IPv6: of its /64)."""
         return self._by_client.get(_client_key(host), 0)
 
-    def admit(self, host: str) -> StreamRefusal | None:
-        """Count one more stream of a client, or say why not (and count that)."""
-        key = _client_key(host)
-        held = self._by_client.get(key, 0)
+    def admit(self, host: str | None) -> StreamRefusal | None:
+        """Count one more stream of a client, or say why not (and count that).
+
+        None: a proxy's, which has not said yet whose it is; `name` counts it for its client then.
+        """
         if self.total and self._open >= self.total:
             return self.refuse(StreamRefusal.TOTAL)
-        if self.per_client and held >= self.per_client:
-            return self.refuse(StreamRefusal.PER_CLIENT)
-        self._by_client[key] = held + 1
+        if host is not None and (refusal := self.name(host)) is not None:
+            return self.refuse(refusal)
         self._open += 1
+        return None
+
+    def name(self, host: str) -> StreamRefusal | None:
+        """Whose a stream is that was admitted without a name, or why it may not be."""
+        key = _client_key(host)
+        held = self._by_client.get(key, 0)
+        if self.per_client and held >= self.per_client:
+            return StreamRefusal.PER_CLIENT
+        self._by_client[key] = held + 1
         return None
 
     def refuse(self, reason: StreamRefusal) -> StreamRefusal:
@@ -55,15 +69,17 @@ class StreamCaps:
         self.refused[reason] += 1
         return reason
 
-    def release(self, host: str) -> None:
-        """A stream that was admitted has ended."""
+    def release(self, host: str | None) -> None:
+        """A stream that was admitted has ended; None: one without a name."""
+        self._open -= 1
+        if host is None:
+            return
         key = _client_key(host)
         held = self._by_client[key] - 1
         if held:
             self._by_client[key] = held
         else:
             del self._by_client[key]
-        self._open -= 1
 
 
 def _client_key(host: str) -> bytes:

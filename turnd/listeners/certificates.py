@@ -128,14 +128,21 @@ class Certificates:
         """Which certificate a client gets that asks for this name (SNI, RFC 6066 section 3)."""
         return self._serve(server_name).info
 
+    def covers(self, server_name: str) -> bool:
+        """Whether one of them is for a host of this name."""
+        return self._named(server_name) is not None
+
     def _serve(self, server_name: str | None) -> _Served:
-        name = (server_name or "").lower().rstrip(".")
+        return self._named(server_name or "") or self._served[0]
+
+    def _named(self, server_name: str) -> _Served | None:
+        name = server_name.lower().rstrip(".")
         wildcard = "*." + name.partition(".")[2]
         for wanted in (name, wildcard):
             for served in self._served:
                 if wanted in served.info.names:
                     return served
-        return self._served[0]
+        return None
 
     def _load(self, pair: Pair) -> _Served:
         certificate, key = pair

@@ -10,7 +10,7 @@ import os
 import secrets
 import time
 from dataclasses import dataclass
-from ipaddress import ip_address
+from ipaddress import ip_address, ip_network
 from typing import TYPE_CHECKING
 
 from turnd.allocations.allocation import AllocationLimits
@@ -30,6 +30,8 @@ from turnd.auth.store_cache import CacheLimits, StoreHooks
 from turnd.engine.base import ListenerSettings
 from turnd.engine.choose import EngineOptions
 from turnd.listeners.certificates import Certificates
+from turnd.listeners.gate import FrontRules
+from turnd.listeners.passthrough import Backend
 from turnd.stun.addresses import AddressFamily, TransportAddress
 from turnd.system import host_addresses
 from turnd.turn.bandwidth import BandwidthLimits
@@ -122,6 +124,19 @@ def listener_settings(config: Config, certificates: Certificates | None = None) 
         idle_timeout=config.streams.idle_timeout,
         tls=None if certificates is None else certificates.settings(),
     )
+
+
+def front_rules(config: Config, certificates: Certificates | None) -> FrontRules:
+    """Whom to believe who the client is, and what to give to a web server."""
+    rules = FrontRules(
+        patience=config.streams.handshake_timeout,
+        proxies=tuple(map(ip_network, config.proxy_protocol.trusted or ())),
+    )
+    behind = config.passthrough
+    if behind is None or certificates is None:
+        return rules
+    backend = Backend(TransportAddress(behind.to.host, behind.to.port), behind.proxy_protocol)
+    return dataclasses.replace(rules, backend=backend, is_ours=certificates.covers)
 
 
 def certificates(config: Config) -> Certificates | None:

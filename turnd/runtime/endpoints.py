@@ -18,7 +18,8 @@ from turnd.engine.base import (
     RelayEngine,
     Transport,
 )
-from turnd.listeners.accept import Report, StreamAcceptor, StreamEndpoint
+from turnd.listeners.accept import StreamAcceptor, StreamEndpoint
+from turnd.listeners.passthrough import Passthrough
 from turnd.listeners.sessions import Sessions
 from turnd.stun.addresses import TransportAddress
 
@@ -28,6 +29,8 @@ if TYPE_CHECKING:
     from turnd.config import Endpoint
     from turnd.listeners.caps import StreamCaps
     from turnd.listeners.deadlines import AuthenticationDeadlines
+    from turnd.listeners.gate import FrontRules
+    from turnd.listeners.report import Report
     from turnd.system import InheritedSocket
 
 _NO_IPV6 = frozenset({errno.EAFNOSUPPORT, errno.EADDRNOTAVAIL})
@@ -49,14 +52,16 @@ class Endpoints:
     udp: dict[ListenerId, TransportAddress] = field(default_factory=dict)
     streams: dict[ListenerId, StreamAcceptor] = field(default_factory=dict)
     by_listener: dict[ListenerId, tuple[Endpoint, ...]] = field(default_factory=dict)
-    """What was configured; ports may be 0 there. Plain UDP and DTLS of one port are two."""
+    """What was configured; ports may be 0 there. Those that share a socket are several."""
     closed: Counter[str] = field(default_factory=Counter)
     """Connections that ended, by reason."""
     sessions: Sessions = field(init=False)
     """By DTLS."""
+    passthrough: Passthrough = field(init=False)
 
     def __post_init__(self) -> None:
         self.sessions = Sessions(self.engine, self.caps)
+        self.passthrough = Passthrough(self.caps, self.report)
 
     def bind(
         self,
@@ -111,11 +116,16 @@ class Endpoints:
         for listener, endpoints in self.by_listener.items():
             self.engine.configure(listener, _settings(endpoints, plain, tls))
 
+    def follow(self, rules: FrontRules) -> None:
+        """Whom to trust, and what to give to a web server, from now on."""
+        for acceptor in self.streams.values():
+            acceptor.follow(rules)
+
     def opened(self) -> Counter[str]:
         """Connections let in since the start, by transport."""
         opened = Counter({str(Transport.DTLS): self.sessions.opened})
-        for listener, acceptor in self.streams.items():
-            opened[self.by_listener[listener][0].transport] += acceptor.opened
+        for acceptor in self.streams.values():
+            opened.update(acceptor.opened)
         return +opened
 
     def leg_closed(self, event: LegClosed) -> None:
@@ -141,6 +151,7 @@ class Endpoints:
         """Let nobody in any more."""
         for acceptor in self.streams.values():
             acceptor.close()
+        self.passthrough.close()
 
     def _bind_one(
         self, endpoints: tuple[Endpoint, ...], settings: ListenerSettings, fd: int | None
@@ -152,19 +163,19 @@ class Endpoints:
             self.udp[listener] = self.engine.endpoint(listener)
         else:
             listener = self.engine.stream_listener(settings)
-            stream = StreamEndpoint(address, Transport(endpoint.transport), fd)
+            accepts = tuple(Transport(each.transport) for each in endpoints)
+            stream = StreamEndpoint(address, accepts, fd)
             self.streams[listener] = StreamAcceptor(
-                self.engine, listener, stream, self.caps, self.report
+                self.engine, listener, stream, self.caps, self.passthrough, self.report
             )
         self.by_listener[listener] = endpoints
 
 
 def _by_socket(wanted: Iterable[Endpoint]) -> list[tuple[Endpoint, ...]]:
-    """Plain UDP and DTLS at one address and port are served by one socket."""
+    """One socket serves plain UDP and DTLS at one address and port, and one plain TCP and TLS."""
     sockets: dict[object, tuple[Endpoint, ...]] = {}
     for index, endpoint in enumerate(wanted):
-        shared = endpoint.is_udp and endpoint.port
-        key = (endpoint.host, endpoint.port) if shared else index
+        key = (endpoint.is_udp, endpoint.host, endpoint.port) if endpoint.port else index
         sockets[key] = (*sockets.get(key, ()), endpoint)
     return list(sockets.values())
 

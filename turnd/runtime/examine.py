@@ -21,6 +21,7 @@ from turnd.config import AuthSection, Config, ConfigError, Problem, Realm
 from turnd.config.origins import origin_of
 from turnd.config.problems import Path
 from turnd.listeners.certificates import CertificateError, Certificates
+from turnd.system import is_address_here
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Mapping
@@ -46,7 +47,7 @@ def examine(
     Raises:
         ConfigError: with everything that is wrong.
     """
-    findings = [*bad_certificates(config, known_bad)]
+    findings = [*bad_certificates(config, known_bad), *bad_passthrough(config)]
     for realm in config.all_realms():
         above: Path = () if realm.name == config.realm else ("realms", realm.name)
         findings += [((*above, *where), message) for where, message in _bad_realm(realm)]
@@ -66,6 +67,25 @@ def bad_certificates(config: Config, known_bad: Collection[str] = ()) -> Iterato
             Certificates([(certificate, str(pair.key))])
         except CertificateError as error:
             yield ("tls", index, "certificate"), str(error)
+
+
+def bad_passthrough(config: Config) -> Iterator[Finding]:
+    """A way back to an endpoint that is on every address of this host."""
+    if config.passthrough is None:
+        return
+    to = config.passthrough.to
+    streams = {
+        (each.host, each.port)
+        for realm in config.all_realms()
+        for each in realm.endpoints
+        if not each.is_udp
+    }
+    wildcard = "::" if ":" in to.host else "0.0.0.0"  # noqa: S104 - compared with, never bound
+    if (wildcard, to.port) in streams and to.host != wildcard and is_address_here(to.host):
+        yield (
+            ("passthrough",),
+            f"{to} is this server itself: its connections would go round for ever",
+        )
 
 
 def _bad_realm(realm: Realm) -> Iterator[Finding]:

@@ -129,6 +129,7 @@ class Reloader:
         endpoints.caps.total = config.limits.connections
         endpoints.deadlines.patience = config.streams.authentication_timeout
         endpoints.configure(*server.listener_settings())
+        endpoints.follow(assembly.front_rules(config, server.certificates))
         server.log_pipe.set_level(config.log.level)
         server.log_pipe.set_lines(config.log.format, "full" if config.log.addresses else "masked")
         if "relay.addresses" in plan.changes.live:

@@ -111,6 +111,7 @@ class Server:
         config = self.config
         wanted = [each for realm in config.all_realms() for each in realm.endpoints]
         self.endpoints.bind(wanted, *self.listener_settings(), system.listen_fds())
+        self.endpoints.follow(assembly.front_rules(config, self.certificates))
         await self._listen_for_admins()
         if any(assembly.needs_own_secret(realm.auth) for realm in config.all_realms()):
             system.make_directory(self._state_directory, config.user)

@@ -55,6 +55,7 @@ def take_snapshot(server: Server) -> Snapshot:
         streams_opened=server.endpoints.opened(),
         streams_closed=dict(server.endpoints.closed),
         streams_refused={str(reason): n for reason, n in server.endpoints.caps.refused.items()},
+        passed=server.endpoints.passthrough.passed,
         log_records_dropped=server.log_pipe.dropped,
         redis_available=all(store.away is None for store in stores) if stores else None,
         user_allocations=_by_user(server) if server.config.metrics.users else None,

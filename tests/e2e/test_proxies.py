@@ -1,0 +1,143 @@
+"""haproxy in front, as docs/port-443.md has it: TCP and TLS, both versions, health checks."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.e2e.calls import allocated, client_of
+from tests.e2e.documented import snippet
+from tests.e2e.front import haproxy
+from tests.e2e.server import Server, free_port, serve, wait_until
+from tests.e2e.test_turnutils import BY_USER, side_by_side, uclient
+from tests.waiting import LIMIT
+from turnd.client.uri import Transport
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from tests.e2e.certificates import Authority
+
+PROXY = "127.0.0.9"
+"""Where haproxy connects from, and who is trusted; clients are at 127.0.0.1."""
+
+
+@dataclass(frozen=True)
+class Front:
+    """A server, and the same seen through haproxy."""
+
+    server: Server
+    outside: Server
+    folder: Path
+
+
+@pytest.fixture(scope="module")
+def front(authority: Authority, folders: Path, engine: str) -> Iterator[Front]:
+    port, tls_port = free_port(), free_port()
+    pair, folder = authority.issue("localhost"), folders / f"front-{engine}"
+    trusting = {"trusted": [PROXY]}
+    listen = ["tcp://127.0.0.1:{port}", "tls://127.0.0.1:{tls_port}"]
+    with serve(folder, tls=pair.section(), listen=listen, proxy_protocol=trusting) as server:
+        changes = {
+            "bind :3478": f"bind 127.0.0.1:{port}",
+            "bind :5349": f"bind 127.0.0.1:{tls_port}",
+            "192.0.2.7:3478 send-proxy-v2": (
+                f"127.0.0.1:{server.port} source {PROXY} "
+                "send-proxy-v2 proxy-v2-options crc32c,unique-id"
+            ),
+            "192.0.2.7:5349": f"127.0.0.1:{server.tls_port} source {PROXY}",
+            "inter 5s": "inter 100ms",
+        }
+        with haproxy(folder, snippet("port-443.md", "haproxy", changes), port, tls_port):
+            yield Front(server, replace(server, port=port, tls_port=tls_port), folder)
+
+
+async def test_turnutils_through_haproxy(front: Front) -> None:
+    await side_by_side(
+        *(uclient(front.outside, leg, "127.0.0.1", "-y", "-s", *BY_USER) for leg in ("tcp", "tls"))
+    )
+
+
+@pytest.mark.parametrize("transport", [Transport.TCP, Transport.TLS])
+async def test_the_client_is_the_clients_own_address(
+    front: Front, authority: Authority, transport: Transport
+) -> None:
+    async with allocated(front.outside, transport, authority=authority) as call:
+        mine = call.client.connection.local
+        assert await call.client.binding() == mine
+        created = [line["client"] for line in front.server.logged("allocation_created")]
+        assert created[-1] == str(mine)
+    assert not any(PROXY in client for client in created)
+
+
+async def test_health_checks_find_it_up(front: Front) -> None:
+    def up() -> bool:
+        with socket.socket(socket.AF_UNIX) as control:
+            control.connect(str(front.folder / "haproxy.sock"))
+            control.sendall(b"show servers state\n")
+            answer = b"".join(iter(lambda: control.recv(65_536), b"")).decode()
+        _, header, *lines = answer.strip().splitlines()
+        servers = [dict(zip(header.split()[1:], line.split(), strict=True)) for line in lines]
+        # 2 is up, 3 is passed (haproxy's management guide, section 9.3)
+        states = {(each["srv_op_state"], each["srv_check_result"]) for each in servers}
+        return len(servers) == 2 and states == {("2", "3")}
+
+    wait_until(up, "both checks have passed")
+    refused = 'turnd_streams_refused_total{reason="proxy_header"}'
+    assert front.server.metric(refused) == 0
+
+
+async def test_strangers_headers_are_bytes_like_any_other(front: Front) -> None:
+    """They are not believed, and who does not send them is served."""
+    async with allocated(front.server, Transport.TCP) as call:
+        assert await call.client.binding() == call.client.connection.local
+    async with asyncio.timeout(LIMIT):
+        reader, writer = await asyncio.open_connection("127.0.0.1", front.server.port)
+        writer.write(b"PROXY TCP4 198.51.100.1 192.0.2.7 51334 443\r\n")
+        assert await reader.read() == b""
+        writer.close()
+    assert "198.51.100.1" not in front.server.log
+
+
+async def test_who_is_trusted_has_to_send_one(front: Front) -> None:
+    refused = 'turnd_streams_refused_total{reason="proxy_header"}'
+    before = front.server.metric(refused)
+    async with asyncio.timeout(LIMIT):
+        reader, writer = await asyncio.open_connection(
+            "127.0.0.1", front.server.port, local_addr=(PROXY, 0)
+        )
+        writer.write(bytes.fromhex("0001 0000 2112a442") + bytes(12))
+        with pytest.raises(ConnectionResetError):
+            await reader.read()
+        writer.close()
+    assert front.server.metric(refused) == before + 1
+
+
+async def test_trust_is_given_and_taken_by_a_reload(folder: Path) -> None:
+    with serve(folder) as server:
+
+        async def mapped() -> str:
+            async with asyncio.timeout(LIMIT):
+                reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
+                writer.write(b"PROXY TCP4 198.51.100.1 192.0.2.7 51334 443\r\n")
+                writer.write(bytes.fromhex("0001 0000 2112a442") + bytes(12))
+                answer = await reader.read(1_000)
+                writer.close()
+            return answer.hex()
+
+        assert await mapped() == ""
+        server.rewrite(proxy_protocol={"trusted": ["127.0.0.0/8"]})
+        server.reload()
+        wait_until(lambda: len(server.logged("reloaded")) == 1, "it is reloaded")
+        assert "0020" in await mapped()
+        server.rewrite(proxy_protocol={"trusted": ["127.0.0.2"]})
+        server.reload()
+        wait_until(lambda: len(server.logged("reloaded")) == 2, "it is reloaded")
+        assert await mapped() == ""
+        async with client_of(server, Transport.TCP) as client:
+            await client.binding()
