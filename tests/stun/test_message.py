@@ -391,3 +391,15 @@ def test_the_largest_message_round_trips() -> None:
     message = decode_untrusted(data)
     assert message.size == 20 + 65532 == 20 + 4 + 65496 + 24 + 8
     assert message.verify_integrity(KEY, SHA1)
+
+
+def test_a_message_of_rfc_3489_has_a_transaction_id_where_the_cookie_is() -> None:
+    classic = encode_message(Method.BINDING, MessageClass.REQUEST, bytes(range(16)), ())
+    assert classic == bytes.fromhex("00010000") + bytes(range(16))
+    message = decode_untrusted(classic, classic=True)
+    assert message.is_classic
+    assert message.transaction_id == bytes(range(16))
+    with pytest.raises(DecodeError):
+        decode_untrusted(classic)
+    modern = encode_message(Method.BINDING, MessageClass.REQUEST, bytes(12), ())
+    assert not decode_untrusted(modern, classic=True).is_classic

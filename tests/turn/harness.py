@@ -46,6 +46,7 @@ from turnd.stun.message import (
     decode_untrusted,
     encode_message,
 )
+from turnd.turn.answers import Elsewhere, send_answer
 from turnd.turn.bandwidth import Bandwidth
 from turnd.turn.realm import Realm
 from turnd.turn.relay_addresses import RelayAddress, RelayAddresses
@@ -205,8 +206,9 @@ class World:
         """Go on with the oldest request that waits for the store."""
         need = self.pending.pop(0)
         answer = self.server.resume(need, outcome, self.now)
+        assert not isinstance(answer, Elsewhere)
         if answer is not None:
-            self.engine.send_to_client(need.leg, answer)
+            send_answer(self.engine, need.leg, answer)
         return answer
 
     def _pump(self) -> None:
@@ -216,7 +218,7 @@ class World:
                 if isinstance(answer, NeedKey):
                     self.pending.append(answer)
                 elif answer is not None:
-                    self.engine.send_to_client(event.leg, answer)
+                    send_answer(self.engine, event.leg, answer)
             elif isinstance(event, MediaWaiting):
                 self.server.media_waiting(event.leg, self.now)
             elif isinstance(event, LegClosed):

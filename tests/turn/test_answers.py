@@ -2,7 +2,8 @@ from __future__ import annotations
 
 import pytest
 
-from turnd.engine.base import Leg, ListenerId, Transport
+from turnd.engine.base import Leg, ListenerId, ListenerSettings, Transport
+from turnd.engine.fake import FakeEngine
 from turnd.stun import attributes as a
 from turnd.stun.addresses import ClientAddress, ServerAddress, TransportAddress
 from turnd.stun.errors import ErrorCode
@@ -15,7 +16,7 @@ from turnd.stun.message import (
     decode_untrusted,
     encode_message,
 )
-from turnd.turn.answers import error_response, unknown_attributes
+from turnd.turn.answers import Elsewhere, error_response, fitting, send_answer, unknown_attributes
 from turnd.turn.request import Refused
 
 SIGNED_WITH = Integrity(b"key", IntegrityAlgorithm.SHA1)
@@ -126,3 +127,31 @@ def test_a_stream_cannot_be_spoofed() -> None:
 def test_a_signed_answer_keeps_its_phrase() -> None:
     refused = Refused(ErrorCode.STALE_NONCE, "", (LONG,), SIGNED_WITH)
     assert answered(error_response(request(), leg(), refused))[1].reason == "Stale Nonce"
+
+
+def test_attributes_that_have_no_room_are_left_out_from_the_last_one_on() -> None:
+    addresses = [(a.XOR_MAPPED_ADDRESS, leg().client), (a.MAPPED_ADDRESS, leg().client)]
+    long = [*addresses, (a.PADDING, bytes(500)), (a.SOFTWARE, "x")]
+    assert list(fitting(long, request(), leg())) == addresses
+    assert fitting(addresses, request(), leg()) == addresses
+    assert fitting(long, request(), leg(Transport.TCP)) == long
+    sealed = request(fingerprint=True)
+    exactly = 2 * (28 + sealed.size) - 28 - 20 - 8 - 12
+    fits = [(a.XOR_MAPPED_ADDRESS, leg().client), (a.PADDING, bytes(exactly - 4))]
+    assert fitting(fits, sealed, leg()) == fits
+    assert len(fitting([fits[0], (a.PADDING, bytes(exactly))], sealed, leg())) == 1
+
+
+def test_an_answer_leaves_by_its_leg_or_by_the_way_it_names() -> None:
+    engine = FakeEngine(lambda: 0.0)
+    settings = ListenerSettings()
+    here, there = (TransportAddress(f"192.0.2.{n}", 3478) for n in (1, 2))
+    came = leg()._replace(listener=engine.listen(here, settings))
+    engine.listen(there, settings)
+    send_answer(engine, came, b"back")
+    elsewhere = came._replace(client=ClientAddress(TransportAddress("203.0.113.5", 5000)))
+    send_answer(engine, came, Elsewhere(b"away", elsewhere, ServerAddress(there)))
+    sent = [
+        (each.data, each.leg.client.port, each.leg.local.host) for each in engine.sent_to_client
+    ]
+    assert sent == [(b"back", 4000, "192.0.2.1"), (b"away", 5000, "192.0.2.2")]

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import pytest
 
+from tests.turn.discovery import DiscoveryWorld
 from tests.turn.harness import SHA256_ENTRY, World, code_of
 from turnd.stun import attributes as a
 from turnd.stun.message import IntegrityAlgorithm, Message, MessageClass, Method, decode_untrusted
@@ -32,8 +33,11 @@ def test_on_a_stream_as_well() -> None:
 
 
 def test_its_attributes() -> None:
-    client = World().client()
-    assert binding(client.leg) == ((a.XOR_MAPPED_ADDRESS, client.leg.client),)
+    world = World()
+    client = world.client()
+    request = decode_untrusted(client.plain(Method.BINDING))
+    attributes = binding(world.state, client.leg, request)
+    assert attributes == ((a.XOR_MAPPED_ADDRESS, client.leg.client),)
 
 
 @pytest.mark.parametrize("sha256", [True, False])
@@ -91,3 +95,12 @@ def test_fingerprint_for_who_sent_one() -> None:
     client = World().client()
     data = client.signed(Method.BINDING, credentials=[(a.USERNAME, "ice")], fingerprint=True)
     assert decoded(client.send(data)).has_fingerprint
+
+
+@pytest.mark.parametrize("signed", [True, False])
+def test_where_discovery_is_offered_it_tells_more(signed: bool) -> None:
+    client = DiscoveryWorld().client()
+    make = client.signed if signed else client.plain
+    answer = client.ask(make(Method.BINDING))
+    assert answer.get(a.XOR_MAPPED_ADDRESS) == client.leg.client
+    assert answer.get(a.OTHER_ADDRESS) == ("192.0.2.2", 3479)

@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tests.turn.discovery import DiscoveryWorld
 from tests.turn.harness import (
     BOTH_ALGORITHMS,
     OTHER_PEER,
@@ -31,6 +32,7 @@ from turnd.stun.message import (
     decode_untrusted,
     encode_message,
 )
+from turnd.turn.answers import Elsewhere
 from turnd.turn.events import (
     AllocationEnded,
     Authenticated,
@@ -46,6 +48,7 @@ from turnd.turn.waiting import NeedKey, WaitingRequests
 
 if TYPE_CHECKING:
     from turnd.engine.base import Leg
+    from turnd.turn.answers import Answer
 
 TRANSPORT = (a.REQUESTED_TRANSPORT, 17)
 DAVE = Credential("dave", "dave", DerivedKeys("dave", REALM, "davit"), source="redis")
@@ -57,7 +60,7 @@ def dropped(world: World) -> list[Dropped]:
     return [each.reason for each in world.reported(MessageDropped)]
 
 
-def receive(client: Client, data: bytes) -> bytes | NeedKey | None:
+def receive(client: Client, data: bytes) -> Answer | NeedKey | None:
     """Straight to the server, past the engine's first look."""
     return client.world.server.receive(client.leg, data, client.world.now)
 
@@ -646,3 +649,40 @@ class TestMobility:
         client.allocate((a.MOBILITY_TICKET, b""))
         world.engine.stream_ended(client.leg)
         assert len(world.state.table) == 1
+
+
+class TestBindingElsewhere:
+    """What `behavior_discovery` and `classic_binding` decide is carried out."""
+
+    @pytest.mark.parametrize("signed", [True, False])
+    def test_the_answer_takes_the_way_that_the_request_asks_for(self, signed: bool) -> None:
+        client = DiscoveryWorld().client()
+        make = client.signed if signed else client.plain
+        change = (a.CHANGE_REQUEST, a.ChangeRequest(True, True))
+        answer = receive(client, make(Method.BINDING, [change, (a.RESPONSE_PORT, 5000)]))
+        assert isinstance(answer, Elsewhere)
+        assert (answer.leg.client, answer.from_) == (("203.0.113.5", 5000), ("192.0.2.2", 3479))
+
+    def test_a_malformed_or_refused_one_is_answered_straight_back(self) -> None:
+        client = DiscoveryWorld().client()
+        malformed = client.ask(client.plain(Method.BINDING, [(a.raw(0x0003), b"xyz")]))
+        refused = client.ask(client.plain(Method.BINDING, [(a.RESPONSE_PORT, 53)]))
+        assert (code_of(malformed), code_of(refused)) == (400, 403)
+
+    def test_a_request_of_rfc_3489_is_answered_where_the_admin_wants_it(self) -> None:
+        world = World(answers_per_second=1)
+        client, stream = world.client(), world.stream_client()
+        classic = encode_message(Method.BINDING, MessageClass.REQUEST, bytes(range(16)), ())
+        other = encode_message(Method.ALLOCATE, MessageClass.REQUEST, bytes(range(16)), ())
+        malformed = classic[:3] + b"\x08" + classic[4:] + bytes.fromhex("0003000178000000")
+        assert receive(client, classic) is None
+        world.state.settings = TurnSettings(rfc3489=True)
+        answer = receive(client, classic)
+        assert isinstance(answer, bytes)
+        assert decode_untrusted(answer, classic=True).get(a.MAPPED_ADDRESS) == client.leg.client
+        for each, data in ((client, classic), (client, other), (stream, classic)):
+            assert receive(each, data) is None
+        world.pass_time(1)
+        assert receive(client, malformed) is None
+        over, *rest = [Dropped.OVER_BUDGET, *[Dropped.MALFORMED] * 3]
+        assert dropped(world) == [Dropped.MALFORMED, over, *rest]

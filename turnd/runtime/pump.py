@@ -11,6 +11,7 @@ from turnd.auth.credentials import NeedLookup, Outcome, Unavailable
 from turnd.engine.base import ClientMessage, Event, LegClosed, LegOpened, MediaWaiting, RelayEngine
 from turnd.runtime.beside import Beside
 from turnd.runtime.event_log import EventLog
+from turnd.turn.answers import send_answer
 from turnd.turn.events import Authenticated
 from turnd.turn.events import Event as TurnEvent
 from turnd.turn.waiting import NeedKey
@@ -85,7 +86,7 @@ class Pump:
             if isinstance(answer, NeedKey):
                 self._look_up(answer, turn)
             elif answer is not None:
-                self._engine.send_to_client(event.leg, answer)
+                send_answer(self._engine, event.leg, answer)
         elif isinstance(event, LegOpened):
             self._endpoints.leg_opened(event.leg, now)
         elif isinstance(event, MediaWaiting):
@@ -106,7 +107,7 @@ class Pump:
             raise
         answer = turn.resume(need, outcome, time.monotonic())
         if answer is not None:
-            self._engine.send_to_client(need.leg, answer)
+            send_answer(self._engine, need.leg, answer)
 
     async def _ask(self, need: NeedKey, turn: TurnServer) -> Outcome:
         """What the realm's sources say; those of a reload where one came in between."""

@@ -1,23 +1,67 @@
-"""Error responses, and how large one to a stranger may be (promise 1 of the design)."""
+"""Error responses, and how large an answer to a stranger may be (promise 1 of the design)."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from turnd.stun import attributes as a
 from turnd.stun.addresses import AddressFamily
 from turnd.stun.errors import ErrorCode
+from turnd.stun.integrity import ATTRIBUTE_HEADER_SIZE, FINGERPRINT_SIZE, HEADER_SIZE
 from turnd.stun.message import Message, MessageClass, encode_message
-from turnd.turn.request import Refused
+from turnd.turn.request import Attributes, Refused
 
 if TYPE_CHECKING:
-    from turnd.engine.base import Leg
+    from turnd.engine.base import Leg, RelayEngine
+    from turnd.stun.addresses import ServerAddress
 
 _IP_AND_UDP = {AddressFamily.IPV4: 28, AddressFamily.IPV6: 48}
 """Bytes of the headers below STUN, without options."""
 
 _SMALLEST_FIRST_REQUEST = 28
 """Bytes of an Allocate with REQUESTED-TRANSPORT alone, FINGERPRINT (8 bytes) aside."""
+
+
+class Elsewhere(NamedTuple):
+    """An answer that takes another way than straight back (RFC 5780)."""
+
+    data: bytes
+    leg: Leg
+    """The client's, perhaps with another port of it."""
+    from_: ServerAddress
+    """The endpoint of ours that it leaves from."""
+
+
+Answer = bytes | Elsewhere
+"""Bytes go straight back."""
+
+
+def send_answer(engine: RelayEngine, leg: Leg, answer: Answer) -> None:
+    """Have the engine send the answer to a request that came by this leg."""
+    if isinstance(answer, Elsewhere):
+        engine.send_to_client(answer.leg, answer.data, answer.from_)
+    else:
+        engine.send_to_client(leg, answer)
+
+
+def room_for(message: Message, leg: Leg) -> int:
+    """How many bytes the answer to a request may have whose sender may be somebody else."""
+    if leg.transport.is_stream:
+        return HEADER_SIZE + 0xFFFF
+    headers = _IP_AND_UDP[leg.client.family]
+    return 2 * (headers + message.size) - headers
+
+
+def fitting(attributes: Attributes, message: Message, leg: Leg) -> Attributes:
+    """The first of these attributes, as many as the answer to a stranger has room for."""
+    seal = ATTRIBUTE_HEADER_SIZE + FINGERPRINT_SIZE if message.has_fingerprint else 0
+    room = room_for(message, leg) - HEADER_SIZE - seal
+    for count, (attribute, value) in enumerate(attributes):
+        size = len(attribute.encode(value, message.transaction_id))
+        room -= ATTRIBUTE_HEADER_SIZE + (size + 3 & ~3)
+        if room < 0:
+            return attributes[:count]
+    return attributes
 
 
 def unknown_attributes(numbers: tuple[int, ...]) -> Refused:
@@ -41,8 +85,7 @@ def error_response(message: Message, leg: Leg, refused: Refused, software: str =
     signed = refused.integrity is not None
     if signed or leg.transport.is_connection:
         return _encode(message, refused, phrase, software if signed else "")
-    headers = _IP_AND_UDP[leg.client.family]
-    room = 2 * (headers + message.size) - headers
+    room = room_for(message, leg)
     # Without the phrase first: the answer that strangers ask for most, the challenge, has no room
     # for it, and would be encoded twice the other way round.
     answer = _encode(message, refused, "", "")

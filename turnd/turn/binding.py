@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from turnd.stun import attributes as a
+from turnd.turn.behavior_discovery import discovery_attributes, quartet_of
 from turnd.turn.events import BindingAnswered
 
 if TYPE_CHECKING:
@@ -18,15 +19,27 @@ if TYPE_CHECKING:
     from turnd.turn.state import ServerState
 
 
-def binding(leg: Leg) -> Attributes:
-    """The attributes of a Binding success response."""
-    return ((a.XOR_MAPPED_ADDRESS, leg.client),)
+def binding(state: ServerState, leg: Leg, message: Message) -> Attributes:
+    """The attributes of a Binding success response to whoever asks.
+
+    Raises:
+        DecodeError, Refused: as `discovery_attributes`.
+    """
+    return _attributes(state, leg, message, proven=False)
 
 
 def signed_binding(state: ServerState, request: Request) -> Attributes:
     """Binding as one of the methods that are authenticated."""
+    attributes = _attributes(state, request.leg, request.message, proven=True)
     state.report(BindingAnswered(request.leg))
-    return binding(request.leg)
+    return attributes
+
+
+def _attributes(state: ServerState, leg: Leg, message: Message, *, proven: bool) -> Attributes:
+    quartet = quartet_of(state.quartets, leg)
+    if quartet is None:
+        return ((a.XOR_MAPPED_ADDRESS, leg.client),)
+    return discovery_attributes(quartet, leg, message, proven=proven)
 
 
 def has_long_term_credential(message: Message) -> bool:

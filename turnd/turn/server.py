@@ -27,7 +27,7 @@ from turnd.stun.message import (
     encode_message,
 )
 from turnd.turn.allocate import allocate
-from turnd.turn.answers import error_response, unknown_attributes
+from turnd.turn.answers import Answer, error_response, unknown_attributes
 from turnd.turn.authenticate import (
     Attempt,
     authenticate,
@@ -35,8 +35,10 @@ from turnd.turn.authenticate import (
     check_nonce,
     is_first_request,
 )
+from turnd.turn.behavior_discovery import quartet_of, sent_as_asked, understood
 from turnd.turn.binding import binding, has_long_term_credential, signed_binding
 from turnd.turn.channel_bind import channel_bind
+from turnd.turn.classic_binding import classic_binding
 from turnd.turn.create_permission import create_permission
 from turnd.turn.ending import end_allocation, forget_expired, revoke_refused_peers
 from turnd.turn.events import (
@@ -84,7 +86,7 @@ class TurnServer:
     default_realm: Realm
     realms: Mapping[ListenerId, Realm]
 
-    def receive(self, leg: Leg, data_untrusted: bytes, now: float) -> bytes | NeedKey | None:
+    def receive(self, leg: Leg, data_untrusted: bytes, now: float) -> Answer | NeedKey | None:
         """Handle one message of a client.
 
         Returns:
@@ -92,12 +94,14 @@ class TurnServer:
         """
         forget_expired(self.state, now)
         try:
-            message = decode_untrusted(data_untrusted)
+            message = decode_untrusted(data_untrusted, classic=self.state.settings.rfc3489)
         except DecodeError:
             self._dropped(leg, Dropped.MALFORMED)
             return None
         if message.message_class is not MessageClass.REQUEST:
             return None  # an indication for keeping a NAT open, or nobody's response
+        if message.is_classic:
+            return self._classic(message, leg)
         if message.method == Method.BINDING and not has_long_term_credential(message):
             return self._binding(message, leg)
         if message.method not in _HANDLERS:
@@ -105,7 +109,7 @@ class TurnServer:
             return None
         return self._handle(message, leg, now, None)
 
-    def resume(self, need: NeedKey, outcome: Outcome, now: float) -> bytes | None:
+    def resume(self, need: NeedKey, outcome: Outcome, now: float) -> Answer | None:
         """Go on with a request whose look-up has ended; everything is checked again.
 
         Args:
@@ -155,24 +159,49 @@ class TurnServer:
     def _realm_by(self, listener: ListenerId) -> Realm:
         return self.realms.get(listener, self.default_realm)
 
-    def _binding(self, message: Message, leg: Leg) -> bytes | None:
+    def _classic(self, message: Message, leg: Leg) -> Answer | None:
+        if message.method == Method.BINDING and not leg.transport.is_stream:
+            if not self._within_budget(leg):
+                return None
+            try:
+                return classic_binding(self.state, leg, message)
+            except DecodeError:
+                pass  # it had no padding and no cookie to begin with: junk, most likely
+        self._dropped(leg, Dropped.MALFORMED)
+        return None
+
+    def _binding(self, message: Message, leg: Leg) -> Answer | None:
         if not self._within_budget(leg):
             return None
-        unknown = message.unknown_required(UNDERSTOOD)
-        if unknown:
-            return error_response(message, leg, unknown_attributes(unknown))
+        try:
+            self._check_understood(message, leg)
+            attributes = binding(self.state, leg, message)
+        except DecodeError as error:
+            return error_response(message, leg, Refused(ErrorCode.BAD_REQUEST, str(error)))
+        except Refused as refused:
+            return error_response(message, leg, refused)
         self.state.report(BindingAnswered(leg))
-        return encode_message(
+        answer = encode_message(
             Method.BINDING,
             MessageClass.SUCCESS,
             message.transaction_id,
-            binding(leg),
+            attributes,
             fingerprint=message.has_fingerprint,
         )
+        return sent_as_asked(quartet_of(self.state.quartets, leg), leg, message, answer)
+
+    def _check_understood(self, message: Message, leg: Leg) -> None:
+        """Refuse required attributes that are unknown, or known with other methods alone."""
+        numbers = UNDERSTOOD
+        if message.method == Method.BINDING:
+            numbers = understood(quartet_of(self.state.quartets, leg), leg)
+        unknown = message.unknown_required(numbers)
+        if unknown:
+            raise unknown_attributes(unknown)
 
     def _handle(
         self, message: Message, leg: Leg, now: float, outcome: Outcome | None
-    ) -> bytes | NeedKey | None:
+    ) -> Answer | NeedKey | None:
         realm = self.realm_of(leg)
         allocation = self.state.table.get(leg)
         shown = shown_allocation(self.state, message, realm.name) or allocation
@@ -216,21 +245,19 @@ class TurnServer:
             return None
         return need
 
-    def _answer(self, request: Request, attempt: Attempt) -> bytes:
+    def _answer(self, request: Request, attempt: Attempt) -> Answer:
         """Everything after authentication; the answer is signed, whatever it is."""
-        message = request.message
+        message, leg = request.message, request.leg
         software = self.state.settings.software
         try:
             self._check_expiry(request, attempt)
-            unknown = message.unknown_required(UNDERSTOOD)
-            if unknown:
-                raise unknown_attributes(unknown)
+            self._check_understood(message, leg)
             attributes = _HANDLERS[message.method](self.state, request)
         except DecodeError as error:
             return self._refuse(request, Refused(ErrorCode.BAD_REQUEST, str(error)))
         except Refused as refused:
             return self._refuse(request, refused)
-        return encode_message(
+        answer = encode_message(
             message.method,
             MessageClass.SUCCESS,
             message.transaction_id,
@@ -238,6 +265,9 @@ class TurnServer:
             integrity=request.integrity,
             fingerprint=message.has_fingerprint,
         )
+        if message.method != Method.BINDING:
+            return answer
+        return sent_as_asked(quartet_of(self.state.quartets, leg), leg, message, answer)
 
     def _check_expiry(self, request: Request, attempt: Attempt) -> None:
         """A REST credential is good for new allocations until its date.

@@ -25,6 +25,8 @@ class TurnSettings:
     that is relayed."""
     mobility: bool = False
     """Whether allocations may follow their clients to other addresses (RFC 8016)."""
+    rfc3489: bool = False
+    """Whether Binding requests without magic cookie are answered."""
     software: str = "turnd"
     """SOFTWARE of authenticated answers; the others carry none."""
     alternates: tuple[TransportAddress, ...] = ()

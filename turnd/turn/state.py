@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from turnd.auth.credentials import WallClock
     from turnd.engine.base import RelayEngine
     from turnd.turn.bandwidth import Bandwidth
+    from turnd.turn.behavior_discovery import Quartet
     from turnd.turn.events import Sink
     from turnd.turn.realm import Realm
     from turnd.turn.relay_addresses import RelayAddresses
@@ -34,5 +35,7 @@ class ServerState:
     """By name."""
     report: Sink
     wall_clock: WallClock
+    quartets: tuple[Quartet, ...] = ()
+    """Where NAT behavior discovery is offered."""
     draining: bool = False
     """Refuse new allocations: the process is about to end."""
