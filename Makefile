@@ -97,7 +97,8 @@ clean:  ## remove all that the other targets made
 packages:
 	@.ci/packages redis-server=redis-server turnutils_uclient=coturn chromium=chromium \
 		certutil=libnss3-tools ip=iproute2 unshare=util-linux tshark=tshark tcpdump=tcpdump \
-		systemd-analyze=systemd nginx=nginx haproxy=haproxy curl=curl openssl=openssl $(if $(CI),,|| true)
+		systemd-analyze=systemd nginx=nginx haproxy=haproxy curl=curl openssl=openssl \
+		stun=stun-client $(if $(CI),,|| true)
 
 $(VENV)/bin/python:
 	@test -n "$(PYTHON)" || { \

@@ -32,6 +32,7 @@ def test_keys_know_what_a_change_needs() -> None:
         "admin.listen", "admin.socket", "engine", "workers", "cpu_affinity", "user",
         "state_directory",
         "sockets.receive_buffer", "sockets.send_buffer", "realms",
+        "stun.rfc5780", "stun.alternate_port", "stun.rfc3489",
     }  # fmt: skip
     assert needs["auth",] is None
     for path in [("auth", "users"), ("tls",), ("log", "level"), ("shutdown", "timeout")]:

@@ -25,9 +25,9 @@ TIMEOUT = 30.0
 ALLOCATE: list[tuple[a.Attribute[Any], Any]] = [(a.REQUESTED_TRANSPORT, 17)]
 
 
-def request(method: Method) -> bytes:
+def request(method: Method, *attributes: tuple[a.Attribute[Any], Any]) -> bytes:
     """Without credentials."""
-    parts = ALLOCATE if method is Method.ALLOCATE else []
+    parts = [*(ALLOCATE if method is Method.ALLOCATE else []), *attributes]
     return encode_message(method, MessageClass.REQUEST, os.urandom(12), parts)
 
 

@@ -10,10 +10,12 @@ from turnd.auth.redis_schema import RealmOptions
 from turnd.auth.rest import rest_password
 from turnd.auth.store_cache import StoreHooks
 from turnd.config import Config, load_text
+from turnd.engine.base import Transport
 from turnd.engine.choose import EngineOptions
 from turnd.runtime import assembly
 from turnd.stun.addresses import TransportAddress
 from turnd.turn.bandwidth import BandwidthLimits
+from turnd.turn.behavior_discovery import Host, Quartet
 from turnd.turn.relay_addresses import AddressPair
 
 HOOKS = StoreHooks(lambda *_: None)
@@ -184,3 +186,38 @@ def test_nonces_fit_the_longest_realm() -> None:
     short = assembly.nonces(config("realm: ab"))
     long = assembly.nonces(config("realm: a-rather-long-name.example.org"))
     assert short.mac_length > long.mac_length
+
+
+def test_sockets_of_a_quartet_have_their_bindings_handed_up() -> None:
+    loaded = config(
+        "listen: [udp://127.0.0.1, 'udp://127.0.0.1:9', tls://127.0.0.1, dtls://127.0.0.1]\n"
+        "tls: {certificate: a, key: b}\n"
+        "stun: {rfc5780: [127.0.0.1, 127.0.0.2], rfc3489: true}"
+    )
+    settings_of = assembly.settings_by_socket(loaded, None)
+    primary, other, tls, dtls, *extra = loaded.all_realms()[0].endpoints
+    assert [str(each) for each in extra] == [
+        "udp://127.0.0.2:3478", "udp://127.0.0.1:3479", "udp://127.0.0.2:3479"
+    ]  # fmt: skip
+    for endpoints, answers in [((primary,), False), ((primary, dtls), False), ((other,), True),
+                               ((tls,), True), *(((each,), False) for each in extra)]:  # fmt: skip
+        settings = settings_of(endpoints)
+        assert settings.answers_bindings is answers
+        assert settings.classic_bindings
+        assert settings.plain_udp is (endpoints[0].transport == "udp")
+        assert settings.dtls is (dtls in endpoints)
+    plain = assembly.settings_by_socket(config(""), None)((primary,))
+    assert (plain.answers_bindings, plain.classic_bindings) == (True, False)
+
+
+def test_quartets_of_the_core() -> None:
+    (quartet,) = assembly.quartets(
+        config("stun: {rfc5780: [127.0.0.1=192.0.2.1, 127.0.0.2], alternate_port: 9}")
+    )
+    assert quartet == Quartet(
+        (Host("127.0.0.1", "192.0.2.1"), Host("127.0.0.2", "127.0.0.2")),
+        (3478, 9),
+        frozenset({Transport.UDP, Transport.TCP}),
+    )
+    assert assembly.quartets(config("")) == ()
+    assert assembly.turn_settings(config("stun: {rfc3489: true}")).rfc3489

@@ -53,8 +53,13 @@ def endpoints(reports: list[tuple[str, dict[str, object]]]) -> Iterator[Endpoint
     engine.stop()
 
 
+def settings_of(endpoints: tuple[Endpoint, ...]) -> ListenerSettings:
+    transports = {each.transport for each in endpoints}
+    return replace(PLAIN, plain_udp="udp" in transports, dtls="dtls" in transports)
+
+
 def bind(endpoints: Endpoints, *wanted: Endpoint, inherited: Any = ()) -> None:
-    endpoints.bind(wanted, PLAIN, PLAIN, inherited)
+    endpoints.bind(wanted, settings_of, inherited)
 
 
 async def test_ports_are_resolved(endpoints: Endpoints) -> None:
@@ -68,20 +73,20 @@ async def test_ports_are_resolved(endpoints: Endpoints) -> None:
 async def test_plain_udp_and_dtls_of_one_port_are_one_listener(endpoints: Endpoints) -> None:
     with closed_port(socket.SOCK_DGRAM) as port:
         pass
-    tls = ListenerSettings(tls=tls_sides()[0])
+    tls = tls_sides()[0]
     wanted = [
         Endpoint("udp", "127.0.0.1", port),
         Endpoint("dtls", "127.0.0.2", port),
         Endpoint("dtls", "127.0.0.1", port),
     ]
-    endpoints.bind(wanted, PLAIN, tls, [])
+    endpoints.bind(wanted, lambda each: replace(settings_of(each), tls=tls), [])
     assert list(endpoints.by_listener.values()) == [(wanted[0], wanted[2]), (wanted[1],)]
     assert [str(endpoint) for endpoint, _ in endpoints.bound()] == [
         f"udp://127.0.0.1:{port}", f"dtls://127.0.0.1:{port}", f"dtls://127.0.0.2:{port}",
     ]  # fmt: skip
     settings = [listener.settings for listener in listeners(endpoints)]
     assert [(each.plain_udp, each.dtls) for each in settings] == [(True, True), (False, True)]
-    endpoints.configure(PLAIN, replace(tls, idle_timeout=7))
+    endpoints.configure(lambda each: replace(settings_of(each), tls=tls, idle_timeout=7))
     assert [listener.settings.idle_timeout for listener in listeners(endpoints)] == [7, 7]
 
 
@@ -93,7 +98,7 @@ def listeners(endpoints: Endpoints) -> list[UdpListener]:
 async def test_dtls_sessions_are_connections(endpoints: Endpoints) -> None:
     engine = FakeEngine(lambda: 0.0)
     made = Endpoints(engine, StreamCaps(total=1), AuthenticationDeadlines(60), endpoints.report)
-    made.bind([Endpoint("dtls", "127.0.0.1", 5349)], PLAIN, PLAIN, [])
+    made.bind([Endpoint("dtls", "127.0.0.1", 5349)], settings_of, [])
     (listener,) = made.by_listener
     legs = [
         engine.dtls_handshake(listener, TransportAddress("127.0.0.9", port)) for port in (1, 2, 3)

@@ -17,7 +17,7 @@ from tests.runtime.servers import ALICE, BOB, Running, heard, rest, running, wri
 from tests.waiting import eventually
 from turnd.client.client import TurnClient
 from turnd.client.errors import ClientError, StunError
-from turnd.config import compare
+from turnd.config import Endpoint, compare
 from turnd.engine.portable import PortableEngine
 from turnd.runtime.ending import Signals
 from turnd.stun.addresses import TransportAddress
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from turnd.engine.base import BucketId
 
 PEER = TransportAddress("127.0.0.1", 9)
+UDP = (Endpoint("udp", "127.0.0.1", 0),)
 
 
 async def is_let_in(run: Running, user: tuple[str, str], **where: Any) -> bool:
@@ -216,7 +217,7 @@ async def test_numbers_of_allocations_streams_and_nonces(tmp_path: Path) -> None
         assert run.server.turn.nonces.lifetime == 60
         assert run.server.turn.state.settings.strict_expiry
         assert run.server.endpoints.deadlines.patience == 5
-        assert run.server.listener_settings()[0].frame_timeout == 3
+        assert run.server.listener_settings()(UDP).frame_timeout == 3
         assert "turnd_user_allocations" in (await run.get("/metrics"))[1]
 
 

@@ -12,10 +12,13 @@ from tests.runtime.servers import REALM, running
 from tests.waiting import eventually
 from turnd import system
 from turnd.client.errors import StunError
+from turnd.config import Endpoint
 from turnd.engine.base import NonceKeys
 from turnd.engine.portable import PortableEngine
 from turnd.runtime import ticker
 from turnd.runtime.ticker import ADDRESSES_EVERY, CERTIFICATES_EVERY, Ticker
+
+TLS = (Endpoint("tls", "127.0.0.1", 0),)
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -54,7 +57,7 @@ async def test_changed_certificates(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     certificate, key = make_pair(tmp_path)
     tls = {"certificate": certificate, "key": key}
     async with running(tmp_path, listen=["tls://127.0.0.1:0"], tls=tls) as run:
-        before = run.server.listener_settings()[1]
+        before = run.server.listener_settings()(TLS)
         make_pair(tmp_path, days=(-1, 30))
         told: list[ListenerSettings] = []
         monkeypatch.setattr(
@@ -67,7 +70,7 @@ async def test_changed_certificates(tmp_path: Path, monkeypatch: pytest.MonkeyPa
         for _ in range(2 * CERTIFICATES_EVERY):
             own.tick(time.monotonic())
         assert len(run.logged("certificates_loaded")) == 1
-        after = run.server.listener_settings()[1]
+        after = run.server.listener_settings()(TLS)
         assert told == [after]
         assert after != before
 

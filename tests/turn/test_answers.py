@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from turnd.engine.base import Leg, ListenerId, ListenerSettings, Transport
@@ -21,6 +23,7 @@ from turnd.turn.request import Refused
 
 SIGNED_WITH = Integrity(b"key", IntegrityAlgorithm.SHA1)
 LONG = (a.REALM, "r" * 60)
+Values = list[tuple[a.Attribute[Any], Any]]
 
 
 def leg(transport: Transport = Transport.UDP, host: str = "203.0.113.5") -> Leg:
@@ -130,14 +133,15 @@ def test_a_signed_answer_keeps_its_phrase() -> None:
 
 
 def test_attributes_that_have_no_room_are_left_out_from_the_last_one_on() -> None:
-    addresses = [(a.XOR_MAPPED_ADDRESS, leg().client), (a.MAPPED_ADDRESS, leg().client)]
-    long = [*addresses, (a.PADDING, bytes(500)), (a.SOFTWARE, "x")]
+    client = leg().client
+    addresses: Values = [(a.XOR_MAPPED_ADDRESS, client), (a.MAPPED_ADDRESS, client)]
+    long: Values = [*addresses, (a.PADDING, bytes(500)), (a.SOFTWARE, "x")]
     assert list(fitting(long, request(), leg())) == addresses
     assert fitting(addresses, request(), leg()) == addresses
     assert fitting(long, request(), leg(Transport.TCP)) == long
     sealed = request(fingerprint=True)
     exactly = 2 * (28 + sealed.size) - 28 - 20 - 8 - 12
-    fits = [(a.XOR_MAPPED_ADDRESS, leg().client), (a.PADDING, bytes(exactly - 4))]
+    fits: Values = [(a.XOR_MAPPED_ADDRESS, client), (a.PADDING, bytes(exactly - 4))]
     assert fitting(fits, sealed, leg()) == fits
     assert len(fitting([fits[0], (a.PADDING, bytes(exactly))], sealed, leg())) == 1
 

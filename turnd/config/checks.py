@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import TYPE_CHECKING
 
+from turnd.config.discovery import problems
 from turnd.config.problems import Path, format_path
 
 if TYPE_CHECKING:
@@ -149,6 +150,11 @@ def _realms(config: Config) -> Iterator[Finding]:
             yield ("realms", name), message
 
 
+def _discovery(config: Config) -> Iterator[Finding]:
+    further = [endpoint for realm in config.all_realms()[1:] for endpoint in realm.endpoints]
+    yield from problems(config.stun, config.own_listen(), further)
+
+
 CHECKS = (
     Check((("tls",),), _certificates),
     Check((), _endpoints),
@@ -157,4 +163,5 @@ CHECKS = (
     Check((), _relay_addresses),
     Check((("relay", "lifetime"), ("relay", "max_lifetime")), _lifetimes),
     Check((("realm",), ("realms",)), _realms),
+    Check((("stun",), ("listen",)), _discovery),
 )

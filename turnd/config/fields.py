@@ -28,6 +28,7 @@ from pydantic import (
 
 from turnd.config import texts
 from turnd.config.alternates import Alternate, parse_alternate
+from turnd.config.discovery import StunAddress, parse_stun_address
 from turnd.config.relay_addresses import RelayAddress, parse_relay_address
 from turnd.config.values import (
     FASTEST,
@@ -162,6 +163,12 @@ RelayAddressField = Annotated[
     ),
     _AS_TEXT,
     _schema(_RELAY_ADDRESS),
+]
+StunAddressField = Annotated[
+    StunAddress,
+    _parsed(StunAddress, parse_stun_address, (str,), "an address is wanted: 192.0.2.1"),
+    _AS_TEXT,
+    _schema(r"^[0-9A-Fa-f:.]+( *= *[0-9A-Fa-f:.]+)?$"),
 ]
 PortRangeField = Annotated[
     PortRange,

@@ -74,6 +74,8 @@ FOREIGN = {
     "relay_max_port": "relay.ports",
     "relay_min_port": "relay.ports",
     "rest-api-separator": "auth.separator",
+    "rfc3489-compatibility": "stun.rfc3489",
+    "rfc5780": "stun.rfc5780",
     "secret": "auth.secrets",
     "simple-log": "log.format",
     "sock-buf-size": "sockets.receive_buffer",

@@ -13,6 +13,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BeforeValidator, Field
 
 from turnd.config import fields
+from turnd.config.discovery import QuartetPlan, missing, plan
 from turnd.config.fields import (
     EndpointField,
     FilePath,
@@ -40,6 +41,7 @@ from turnd.config.sections import (
     ShutdownSection,
     SocketsSection,
     StreamsSection,
+    StunSection,
 )
 from turnd.config.values import Endpoint
 
@@ -113,6 +115,7 @@ class Config(Section):
         False,
         "Whether an allocation may follow its client to another address or transport (RFC 8016).",
     )
+    stun: StunSection = section(StunSection, "Binding requests beyond the plain ones.")
     limits: LimitsSection = section(LimitsSection, "How much at the same time. 0: no limit.")
     redirect: RedirectSection = section(
         RedirectSection, "Other servers for clients that find no room here."
@@ -166,9 +169,9 @@ class Config(Section):
         """The server's own realm first, then the further ones, each with its endpoints.
 
         An endpoint that stands under a realm belongs to it, also when it stands at the top too.
+        Those that `stun.rfc5780` asks for beside `listen` are the server's own.
         """
-        taken = {endpoint for realm in self.realms.values() for endpoint in realm.listen}
-        own = _parts(endpoint for endpoint in self.listen if endpoint not in taken)
+        own = (*self.own_listen(), *missing(self.quartets(), self.own_listen()))
         first = Realm(self.realm, own, self.auth, self.peers, self.limits)
         further = (
             Realm(
@@ -181,3 +184,12 @@ class Config(Section):
             for name, realm in self.realms.items()
         )
         return (first, *further)
+
+    def quartets(self) -> tuple[QuartetPlan, ...]:
+        """The endpoints of `stun.rfc5780`, by address family."""
+        return plan(self.stun, self.own_listen())
+
+    def own_listen(self) -> tuple[Endpoint, ...]:
+        """The server's own endpoints as far as `listen` has them."""
+        taken = {endpoint for realm in self.realms.values() for endpoint in realm.listen}
+        return _parts(endpoint for endpoint in self.listen if endpoint not in taken)

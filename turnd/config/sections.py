@@ -25,6 +25,7 @@ from turnd.config.fields import (
     Secret,
     Section,
     Separator,
+    StunAddressField,
     User,
     WholeSeconds,
     live,
@@ -279,6 +280,25 @@ class RedirectSection(Section):
         "when this one is full or ends: by the client's address family, and to the port that it "
         "came to where none is named.",
         examples=[["203.0.113.8", "[2001:db8::8]:443"]],
+    )
+
+
+class StunSection(Section):
+    """What Binding requests are told beside their client's address."""
+
+    rfc5780: tuple[StunAddressField, ...] = restart(
+        (),
+        "Two addresses of this host, of each family at most, by which clients find out how their "
+        "NAT behaves (RFC 5780): at the port of a udp:// endpoint and at alternate_port, which are "
+        "bound for it. 10.0.0.5=203.0.113.7: bound and announced address behind 1:1 NAT. Binding "
+        "requests that come there are answered by Python.",
+        examples=[["192.0.2.1", "192.0.2.2"]],
+    )
+    alternate_port: Annotated[int, Field(ge=1, le=65535)] = restart(
+        3479, "The second port of rfc5780."
+    )
+    rfc3489: bool = restart(
+        False, "Whether Binding requests without magic cookie (RFC 3489) are answered too, by UDP."
     )
 
 

@@ -27,7 +27,7 @@ from turnd.auth.redis_store import RedisStore
 from turnd.auth.rest import RestSecrets
 from turnd.auth.static import StaticUsers
 from turnd.auth.store_cache import CacheLimits, StoreHooks
-from turnd.engine.base import ListenerSettings
+from turnd.engine.base import ListenerSettings, Transport
 from turnd.engine.choose import EngineOptions
 from turnd.listeners.certificates import Certificates
 from turnd.listeners.gate import FrontRules
@@ -35,6 +35,7 @@ from turnd.listeners.passthrough import Backend
 from turnd.stun.addresses import AddressFamily, TransportAddress
 from turnd.system import host_addresses
 from turnd.turn.bandwidth import BandwidthLimits
+from turnd.turn.behavior_discovery import Host, Quartet
 from turnd.turn.realm import Realm
 from turnd.turn.relay_addresses import RelayAddress
 from turnd.turn.settings import TurnSettings
@@ -43,7 +44,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
     from turnd import config as configuration
-    from turnd.config import Config
+    from turnd.config import Config, Endpoint
     from turnd.turn.relay_addresses import AddressPair
 
 NO_OPTIONS = RealmOptions()
@@ -91,6 +92,7 @@ def turn_settings(config: Config) -> TurnSettings:
         default_lifetime=config.relay.lifetime,
         max_lifetime=max(config.relay.lifetime, config.relay.max_lifetime),
         strict_expiry=config.auth.strict_expiry,
+        rfc3489=config.stun.rfc3489,
         default_family=_DEFAULT_FAMILIES[config.relay.default_family],
         mobility=config.mobility,
         software=config.software or "turnd",
@@ -137,6 +139,40 @@ def front_rules(config: Config, certificates: Certificates | None) -> FrontRules
         return rules
     backend = Backend(TransportAddress(behind.to.host, behind.to.port), behind.proxy_protocol)
     return dataclasses.replace(rules, backend=backend, is_ours=certificates.covers)
+
+
+def settings_by_socket(
+    config: Config, certificates: Certificates | None
+) -> Callable[[tuple[Endpoint, ...]], ListenerSettings]:
+    """What holds for each socket, by the endpoints that it serves."""
+    plain, tls = listener_settings(config), listener_settings(config, certificates)
+    quartets = config.quartets()
+
+    def settings_of(endpoints: tuple[Endpoint, ...]) -> ListenerSettings:
+        transports = {endpoint.transport for endpoint in endpoints}
+        discovers = any(each.is_served_by(one) for each in quartets for one in endpoints)
+        return dataclasses.replace(
+            tls if any(endpoint.needs_certificate for endpoint in endpoints) else plain,
+            plain_udp="udp" in transports,
+            dtls="dtls" in transports,
+            answers_bindings=not discovers,
+            classic_bindings=config.stun.rfc3489,
+        )
+
+    return settings_of
+
+
+def quartets(config: Config) -> tuple[Quartet, ...]:
+    """Where NAT behavior discovery is offered."""
+    return tuple(
+        Quartet(
+            hosts=(Host(first.bound, first.announced), Host(second.bound, second.announced)),
+            ports=each.ports,
+            transports=frozenset(Transport(transport) for transport in each.transports),
+        )
+        for each in config.quartets()
+        for first, second in [each.hosts]
+    )
 
 
 def certificates(config: Config) -> Certificates | None:

@@ -41,6 +41,7 @@ def build_turn(server: Server) -> TurnServer:
             realms=realms,
             report=server.pump.report,
             wall_clock=time.time,
+            quartets=assembly.quartets(config),
         ),
         nonces=assembly.nonces(config),
         waiting=WaitingRequests(),

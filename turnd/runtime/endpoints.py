@@ -6,7 +6,8 @@ import errno
 import os
 import socket
 from collections import Counter
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from turnd.engine.base import (
@@ -35,6 +36,10 @@ if TYPE_CHECKING:
 
 _NO_IPV6 = frozenset({errno.EAFNOSUPPORT, errno.EADDRNOTAVAIL})
 """What binding [::] says on a host without IPv6, where "every IPv6 address" is none."""
+
+
+SettingsOf = Callable[[tuple["Endpoint", ...]], ListenerSettings]
+"""What holds for one socket, by its endpoints."""
 
 
 class BindError(OSError):
@@ -66,8 +71,7 @@ class Endpoints:
     def bind(
         self,
         wanted: Iterable[Endpoint],
-        plain: ListenerSettings,
-        tls: ListenerSettings,
+        settings_of: SettingsOf,
         inherited: Iterable[InheritedSocket],
     ) -> None:
         """Bind all endpoints, on descriptors of the service manager where it gave fitting ones.
@@ -80,7 +84,7 @@ class Endpoints:
             endpoint = endpoints[0]
             fd = _take(spare, endpoint)
             try:
-                self._bind_one(endpoints, _settings(endpoints, plain, tls), fd)
+                self._bind_one(endpoints, settings_of(endpoints), fd)
             except OSError as error:
                 if endpoint.host == "::" and error.errno in _NO_IPV6:
                     self.report("ipv6_unavailable", endpoint=str(endpoint))
@@ -111,10 +115,10 @@ class Endpoints:
         stream = self.streams.get(listener)
         return self.udp[listener] if stream is None else stream.endpoint
 
-    def configure(self, plain: ListenerSettings, tls: ListenerSettings) -> None:
+    def configure(self, settings_of: SettingsOf) -> None:
         """New settings for all; connections that are open keep their TLS session."""
         for listener, endpoints in self.by_listener.items():
-            self.engine.configure(listener, _settings(endpoints, plain, tls))
+            self.engine.configure(listener, settings_of(endpoints))
 
     def follow(self, rules: FrontRules) -> None:
         """Whom to trust, and what to give to a web server, from now on."""
@@ -178,15 +182,6 @@ def _by_socket(wanted: Iterable[Endpoint]) -> list[tuple[Endpoint, ...]]:
         key = (endpoint.is_udp, endpoint.host, endpoint.port) if endpoint.port else index
         sockets[key] = (*sockets.get(key, ()), endpoint)
     return list(sockets.values())
-
-
-def _settings(
-    endpoints: tuple[Endpoint, ...], plain: ListenerSettings, tls: ListenerSettings
-) -> ListenerSettings:
-    """Those of one socket's endpoints."""
-    transports = {endpoint.transport for endpoint in endpoints}
-    settings = tls if any(endpoint.needs_certificate for endpoint in endpoints) else plain
-    return replace(settings, plain_udp="udp" in transports, dtls="dtls" in transports)
 
 
 def _take(spare: list[InheritedSocket], endpoint: Endpoint) -> int | None:

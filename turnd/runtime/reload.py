@@ -104,7 +104,7 @@ class Reloader:
         if certificates is None:
             return
         problems = _renew(certificates)
-        self._server.endpoints.configure(*self._server.listener_settings())
+        self._server.endpoints.configure(self._server.listener_settings())
         if not problems:
             log.info("certificates_loaded", paths=list(certificates.expiry()))
 
@@ -128,7 +128,7 @@ class Reloader:
         endpoints.caps.per_client = config.limits.connections_per_client
         endpoints.caps.total = config.limits.connections
         endpoints.deadlines.patience = config.streams.authentication_timeout
-        endpoints.configure(*server.listener_settings())
+        endpoints.configure(server.listener_settings())
         endpoints.follow(assembly.front_rules(config, server.certificates))
         server.log_pipe.set_level(config.log.level)
         server.log_pipe.set_lines(config.log.format, "full" if config.log.addresses else "masked")

@@ -21,7 +21,7 @@ from turnd.runtime.announce import announce
 from turnd.runtime.beside import Beside
 from turnd.runtime.core import build_turn
 from turnd.runtime.ending import Ending
-from turnd.runtime.endpoints import BindError, Endpoints
+from turnd.runtime.endpoints import BindError, Endpoints, SettingsOf
 from turnd.runtime.first_run import SECRET_FILE, own_secret
 from turnd.runtime.names import Names
 from turnd.runtime.protection import Protection
@@ -40,7 +40,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from turnd.config import Config
-    from turnd.engine.base import ListenerSettings
     from turnd.turn.server import TurnServer
     from turnd.turn.turn_allocation import TurnAllocation
 
@@ -110,7 +109,7 @@ class Server:
         """
         config = self.config
         wanted = [each for realm in config.all_realms() for each in realm.endpoints]
-        self.endpoints.bind(wanted, *self.listener_settings(), system.listen_fds())
+        self.endpoints.bind(wanted, self.listener_settings(), system.listen_fds())
         self.endpoints.follow(assembly.front_rules(config, self.certificates))
         await self._listen_for_admins()
         if any(assembly.needs_own_secret(realm.auth) for realm in config.all_realms()):
@@ -179,12 +178,9 @@ class Server:
             self._own_secret = own_secret(self._state_directory)
         return self._own_secret
 
-    def listener_settings(self) -> tuple[ListenerSettings, ListenerSettings]:
-        """For plain endpoints, and for those of TLS."""
-        return (
-            assembly.listener_settings(self.config),
-            assembly.listener_settings(self.config, self.certificates),
-        )
+    def listener_settings(self) -> SettingsOf:
+        """What holds for each socket now, by the endpoints that it serves."""
+        return assembly.settings_by_socket(self.config, self.certificates)
 
     def reload_beside(self) -> None:
         """Read the configuration again: the signal's handler."""

@@ -17,7 +17,9 @@ const NONCE_KEY: usize = 32;
 /// `turnd.engine.base.ListenerSettings`.
 pub(crate) fn listener(settings: &Bound<'_, PyAny>) -> Result<ListenerSettings> {
     if settings.getattr("dtls")?.extract()? {
-        return Err(std::io::Error::other("the native engine has no DTLS, engine: portable has").into());
+        return Err(
+            std::io::Error::other("the native engine has no DTLS, engine: portable has").into()
+        );
     }
     let tls = settings.getattr("tls")?;
     let mut identities = Vec::new();
