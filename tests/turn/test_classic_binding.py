@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from tests.turn.discovery import QUARTET, DiscoveryWorld
 from tests.turn.harness import Client, World
+from turnd.engine.base import Transport
 from turnd.stun import attributes as a
 from turnd.stun.addresses import TransportAddress
 from turnd.stun.classic import CHANGED_ADDRESS, SOURCE_ADDRESS
@@ -137,3 +138,11 @@ def test_any_bytes_behind_the_header_are_handled(rest: bytes) -> None:
     if sent is not None:
         assert isinstance(sent, bytes)
         assert 28 + len(sent) <= 2 * (28 + len(data))
+
+
+def test_over_dtls_there_is_no_stun_without_cookie() -> None:
+    world = switched_on(World())
+    client = world.client()
+    leg = client.leg._replace(transport=Transport.DTLS)
+    assert world.server.receive(leg, request(), world.now) is None
+    assert [each.reason for each in world.reported(MessageDropped)] == [Dropped.MALFORMED]

@@ -275,7 +275,7 @@ class FakeEngine(FakeNetwork):
         """Send a STUN message to a client."""
         self._note("send_to_client", leg, data, *(() if from_ is None else (from_,)))
         way: Leg | None = leg
-        if from_ is not None and not leg.transport.is_stream:
+        if from_ is not None and leg.transport is Transport.UDP:
             way = as_if_to(leg, from_, self._endpoints)
         if way is None or not self.is_open(way):
             return

@@ -229,7 +229,7 @@ class FakeNetwork:
         client = self._rules.clients.get(leg)
         settings = self._settings.get(leg.listener)
         forward: FromClient = self._forwarder.from_client
-        if settings is not None and settings.classic_bindings and not leg.transport.is_stream:
+        if settings is not None and settings.classic_bindings and leg.transport is Transport.UDP:
             forward = or_classic(forward)
         if not forward(client, data, self._clock()):
             self._hand_up.add(ClientMessage(leg, data), preferred=client is not None)

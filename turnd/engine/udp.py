@@ -86,7 +86,7 @@ class UdpListener:
         return self.sock.sendto, raw_address(leg.client)
 
     def answer(self, leg: Leg, data: bytes) -> None:
-        """Send a message of ours, in fragments where it is longer than the path's MTU.
+        """Send a message of ours.
 
         Raises:
             OSError: the socket does not take it.

@@ -46,7 +46,7 @@ def send_answer(engine: RelayEngine, leg: Leg, answer: Answer) -> None:
 
 def room_for(message: Message, leg: Leg) -> int:
     """How many bytes the answer to a request may have whose sender may be somebody else."""
-    if leg.transport.is_stream:
+    if leg.transport.is_connection:
         return HEADER_SIZE + 0xFFFF
     headers = _IP_AND_UDP[leg.client.family]
     return 2 * (headers + message.size) - headers

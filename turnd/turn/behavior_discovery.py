@@ -92,7 +92,7 @@ def quartet_of(quartets: Iterable[Quartet], leg: Leg) -> Quartet | None:
 
 def understood(quartet: Quartet | None, leg: Leg) -> frozenset[int]:
     """The comprehension-required attributes of a Binding request that are acted on or ignored."""
-    is_offered = quartet is not None and not leg.transport.is_stream
+    is_offered = quartet is not None and leg.transport is Transport.UDP
     return _UNDERSTOOD_BY_UDP if is_offered else UNDERSTOOD
 
 

@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from turnd.auth.credentials import NeedLookup, Outcome
+from turnd.engine.base import Transport
 from turnd.stun import attributes as a
 from turnd.stun.errors import DecodeError, ErrorCode
 from turnd.stun.message import (
@@ -160,7 +161,7 @@ class TurnServer:
         return self.realms.get(listener, self.default_realm)
 
     def _classic(self, message: Message, leg: Leg) -> Answer | None:
-        if message.method == Method.BINDING and not leg.transport.is_stream:
+        if message.method == Method.BINDING and leg.transport is Transport.UDP:
             if not self._within_budget(leg):
                 return None
             try:
