@@ -39,6 +39,7 @@ TOLD: dict[str, Any] = {
     "relay_addresses": {AddressLabels("10.0.0.5", "203.0.113.7"): 1},
     "relay_address_changes": 1,
     "relay_addresses_missing": 1,
+    "alternates": {"203.0.113.8:3478": True},
     "certificates": {"/etc/turnd/tls.pem": 1.0},
     "reload": Reload(successful=True, at=1.0),
     "streams_opened": {"tcp": 1},

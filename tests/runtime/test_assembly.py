@@ -106,11 +106,6 @@ def test_settings() -> None:
     for name, family in (("ipv4", 1), ("ipv6", 2), ("client", None)):
         relay = config(f"relay: {{default_family: {name}}}")
         assert assembly.turn_settings(relay).default_family == family
-    redirect = "redirect: {to: ['2001:db8::8', '203.0.113.8:443']}"
-    assert assembly.turn_settings(config(redirect)).alternates == (
-        TransportAddress("2001:db8::8", 0),
-        TransportAddress("203.0.113.8", 443),
-    )
     limits = assembly.allocation_limits(config("relay: {max_permissions: 3, max_channels: 2}"))
     assert (limits.max_permissions, limits.max_channels) == (3, 2)
     assert assembly.certificates(config("")) is None

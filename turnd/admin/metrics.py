@@ -321,6 +321,12 @@ def _passed(passed: Passed) -> Iterator[Metric]:
 
 def _environment(snapshot: Snapshot) -> Iterator[Metric]:
     yield _labelled_gauge(
+        "turnd_alternate_up",
+        "Whether another server, where clients may be sent to, answers a Binding request.",
+        ("server",),
+        {(server,): int(lives) for server, lives in snapshot.alternates.items()},
+    )
+    yield _labelled_gauge(
         "turnd_certificate_expiry_timestamp_seconds",
         "When a certificate that is being served ends.",
         ("certificate",),

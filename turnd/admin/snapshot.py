@@ -92,6 +92,8 @@ class Snapshot:
     relay_address_changes: int = 0
     relay_addresses_missing: int = 0
     """Entries of the configuration that give less than they should."""
+    alternates: Mapping[str, bool] = field(default_factory=dict)
+    """Whether other servers live, by address."""
     certificates: Mapping[str, float] = field(default_factory=dict)
     """Path of each certificate → unix second of its end."""
     reload: Reload | None = None

@@ -1,18 +1,20 @@
 """A TURN client (RFC 8656) over UDP, TCP or TLS: for `turnd check`, health probes and tests.
 
-It does what it is told and nothing by itself: refreshing in time is the caller's business. What
-peers send waits in a bounded queue until `receive` takes it.
+It does what it is told and nothing by itself: refreshing in time is the caller's business, and a
+redirect is followed where the options say so. What peers send waits in a bounded queue until
+`receive` takes it.
 """
 
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Self, TypedDict, Unpack
 
 from turnd.client.answers import read, read_all
 from turnd.client.credentials import LongTermCredentials
-from turnd.client.errors import ClientError
+from turnd.client.errors import ClientError, StunError
+from turnd.client.redirect import Elsewhere, elsewhere
 from turnd.client.session import ClientOptions, How, Session
 from turnd.client.uri import Server, Transport, parse_target
 from turnd.stun import attributes as a
@@ -95,11 +97,10 @@ class TurnClient:
         options: ClientOptions | None = None,
     ) -> None:
         self.server = server_of(server)
-        options = options or ClientOptions()
+        self._options = options or ClientOptions()
+        self._user = None if username is None else (username, password)
         self.credentials: LongTermCredentials | None = None
-        if username is not None:
-            self.credentials = LongTermCredentials(username, password, rfc5389=options.rfc5389)
-        self._session = Session(self.server, self.credentials, options)
+        self._session = self._new_session()
         self._channels: dict[PeerAddress, ChannelNumber] = {}
         self._allocated = False
 
@@ -163,7 +164,7 @@ class TurnClient:
         ]
         if wishes.get("dont_fragment"):
             attributes.append((a.DONT_FRAGMENT, True))
-        response = await self.request(Method.ALLOCATE, attributes)
+        response = await self._allocate(attributes)
         relayed = read_all(response, a.XOR_RELAYED_ADDRESS)
         if not relayed:
             raise ClientError("the answer has no XOR-RELAYED-ADDRESS")
@@ -255,6 +256,36 @@ class TurnClient:
     async def exchange(self, data: bytes) -> Message:
         """Send a request that is encoded already, and await whatever answers its transaction."""
         return await self._session.exchange(data)
+
+    def _new_session(self) -> Session:
+        """With nothing known of the server yet."""
+        if self._user is not None:
+            self.credentials = LongTermCredentials(*self._user, rfc5389=self._options.rfc5389)
+        return Session(self.server, self.credentials, self._options)
+
+    async def _allocate(self, attributes: Attributes) -> Message:
+        """Where the first server sends us, if we follow: once to each (RFC 8489 section 10)."""
+        asked: set[TransportAddress] = set()
+        while True:
+            here = self.connection.remote
+            try:
+                return await self.request(Method.ALLOCATE, attributes)
+            except StunError as error:
+                there = elsewhere(error, here.family) if self._options.follow_redirects else None
+                asked.add(here)
+                if there is None or there.address in asked:
+                    raise
+            await self._go(there)
+
+    async def _go(self, there: Elsewhere) -> None:
+        """To another server by the same transport, with the same user."""
+        await self._session.close()
+        connect = self._options.connect
+        name = there.domain or connect.server_name or self.server.host
+        self._options = replace(self._options, connect=replace(connect, server_name=name))
+        self.server = Server(*there.address, self.server.transport)
+        self._session = self._new_session()
+        await self._session.open()
 
     def _free_number(self) -> int:
         number = 0x4000

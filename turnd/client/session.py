@@ -44,6 +44,7 @@ class ClientOptions:
         timing: the retransmission schedule.
         rfc5389: MD5 and SHA-1 only, as clients from before RFC 8489 do.
         fingerprint: whether messages end with FINGERPRINT.
+        follow_redirects: whether an Allocate that is answered with 300 goes to the server named.
         queue: datagrams from peers that wait for `receive` at most.
         random_bytes: where transaction ids come from.
     """
@@ -52,6 +53,7 @@ class ClientOptions:
     timing: Timing = field(default_factory=Timing)
     rfc5389: bool = False
     fingerprint: bool = True
+    follow_redirects: bool = False
     queue: int = 4096
     random_bytes: Callable[[int], bytes] = os.urandom
 

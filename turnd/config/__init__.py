@@ -1,5 +1,6 @@
 """The configuration: the model, its loader with positions, and what a reload can change."""
 
+from turnd.config.alternates import Alternate
 from turnd.config.changes import Changes, compare, until_restart
 from turnd.config.loader import find_config_file, load, load_text
 from turnd.config.model import Config, Realm
@@ -12,10 +13,12 @@ from turnd.config.sections import (
     PeersSection,
     RealmLimits,
     RealmSection,
+    RedirectSection,
 )
 from turnd.config.values import Endpoint, HostPort, PortRange
 
 __all__ = [
+    "Alternate",
     "AuthSection",
     "CertificatePair",
     "Changes",
@@ -31,6 +34,7 @@ __all__ = [
     "Realm",
     "RealmLimits",
     "RealmSection",
+    "RedirectSection",
     "RelayAddress",
     "compare",
     "find_config_file",

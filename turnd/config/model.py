@@ -118,7 +118,7 @@ class Config(Section):
     stun: StunSection = section(StunSection, "Binding requests beyond the plain ones.")
     limits: LimitsSection = section(LimitsSection, "How much at the same time. 0: no limit.")
     redirect: RedirectSection = section(
-        RedirectSection, "Other servers for clients that find no room here."
+        RedirectSection, "Other servers for new clients, when this one is full, busy or ends."
     )
     passthrough: PassthroughSection | None = live(
         None,

@@ -271,15 +271,40 @@ class LogSection(Section):
     addresses: bool = live(True, "Whether lines show the addresses of clients.")
 
 
+class RedirectWhen(Section):
+    """When new allocations are redirected, beside those that there is no room for."""
+
+    allocations: Count = live(
+        0, "From so many allocations on. 0: not by their number.", examples=[1000]
+    )
+    bandwidth: BitRate = live(
+        0,
+        "While more bits of payload per second are relayed, in both directions together, measured "
+        "over 5 s. 0: not by that.",
+        examples=["5G"],
+    )
+    draining: bool = live(True, "Whether also while the server ends; else they get error 508.")
+
+
 class RedirectSection(Section):
-    """Other servers for clients that find no room here (300, Try Alternate)."""
+    """Other servers for new clients (300, Try Alternate)."""
 
     to: tuple[AlternateField, ...] = live(
         (),
-        "Addresses of servers with the same users that clients are sent to (300, Try Alternate) "
-        "when this one is full or ends: by the client's address family, and to the port that it "
-        "came to where none is named.",
-        examples=[["203.0.113.8", "[2001:db8::8]:443"]],
+        "Servers with the same users that clients are sent to when this one is full, ends, or has "
+        "as much to do as redirect.when says: addresses or names, by the client's address family, "
+        "in turn, and to the port that it came to where none is named. In front of an address may "
+        "stand the name in its certificate, for clients by TLS: turn2.example.org=203.0.113.8.",
+        examples=[["203.0.113.8", "[2001:db8::8]:443", "turn3.example.org"]],
+    )
+    when: RedirectWhen = section(
+        RedirectWhen, "When there is too much to do here; who cannot be sent elsewhere is served."
+    )
+    check_every: Seconds = live(
+        10.0,
+        "How often these are asked whether they live, with a Binding request; nobody is sent to "
+        "those that do not. 0: never.",
+        le=3600,
     )
 
 

@@ -37,6 +37,7 @@ from turnd.system import host_addresses
 from turnd.turn.bandwidth import BandwidthLimits
 from turnd.turn.behavior_discovery import Host, Quartet
 from turnd.turn.realm import Realm
+from turnd.turn.redirect import When
 from turnd.turn.relay_addresses import RelayAddress
 from turnd.turn.settings import TurnSettings
 
@@ -96,8 +97,13 @@ def turn_settings(config: Config) -> TurnSettings:
         default_family=_DEFAULT_FAMILIES[config.relay.default_family],
         mobility=config.mobility,
         software=config.software or "turnd",
-        alternates=tuple(TransportAddress(each.host, each.port) for each in config.redirect.to),
     )
+
+
+def redirect_when(section: configuration.RedirectSection) -> When:
+    """When clients are sent elsewhere that there would be room for."""
+    when = section.when
+    return When(when.allocations, when.bandwidth, when.draining)
 
 
 def nonces(config: Config) -> Nonces:

@@ -120,6 +120,7 @@ class Reloader:
             await server.sources.use(name, sources)
         server.sources.set_limits()
         state.settings = assembly.turn_settings(config)
+        server.alternates.configure()
         state.table.limits = assembly.allocation_limits(config)
         server.engine.budget(config.limits.unauthenticated_per_second)
         if server.turn.nonces.lifetime != config.auth.nonce_lifetime:

@@ -17,6 +17,7 @@ from turnd.engine.choose import choose_engine
 from turnd.listeners.caps import StreamCaps
 from turnd.listeners.deadlines import AuthenticationDeadlines
 from turnd.runtime import assembly
+from turnd.runtime.alternates import Alternates
 from turnd.runtime.announce import announce
 from turnd.runtime.beside import Beside
 from turnd.runtime.core import build_turn
@@ -80,6 +81,7 @@ class Server:
         numbers = RandomNumbers()
         self.relays = RelayAddresses(self.engine, (), numbers.below)
         self.relay_watch = RelayWatch(self, numbers.below)
+        self.alternates = Alternates(self)
         self.names = Names()
         self.table: AllocationTable[TurnAllocation] = AllocationTable(
             Quotas(total=config.limits.allocations),
@@ -127,6 +129,7 @@ class Server:
         self.sources.make()
         self.turn = build_turn(self)
         self.sources.set_limits()
+        self.alternates.configure()
         try:
             await self.admin.listen_unix(self._admin_socket)
         except OSError as error:

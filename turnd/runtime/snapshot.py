@@ -50,6 +50,7 @@ def take_snapshot(server: Server) -> Snapshot:
         relay_addresses={AddressLabels(*pair): 1 for pair in server.relays.pairs},
         relay_address_changes=server.relay_watch.changes,
         relay_addresses_missing=len(server.relay_watch.troubles),
+        alternates=server.alternates.living,
         certificates={} if server.certificates is None else server.certificates.expiry(),
         reload=server.last_reload,
         streams_opened=server.endpoints.opened(),

@@ -87,6 +87,9 @@ class Ticker:
             server.reloader.renew_certificates()
         if self._ticks % ADDRESSES_EVERY == 0:
             server.beside.run(server.protection.refresh())
+        server.alternates.measure(now)
+        if server.alternates.due(now):
+            server.beside.run(server.alternates.look())
         if server.relay_watch.due(now):
             server.beside.run(server.relay_watch.look())
         if self._watchdog is not None and now >= self._watchdog_due:

@@ -17,7 +17,6 @@ from turnd.stun.errors import DecodeError, ErrorCode
 from turnd.turn.events import AllocationCreated
 from turnd.turn.lifetime import desired_lifetime
 from turnd.turn.mobility import asks_for_ticket
-from turnd.turn.redirect import no_room
 from turnd.turn.relay_addresses import Serves
 from turnd.turn.request import Attributes, Refused, Request
 from turnd.turn.turn_allocation import TurnAllocation
@@ -119,7 +118,7 @@ def _default_family(state: ServerState, leg: Leg) -> AddressFamily:
 def _admit(state: ServerState, request: Request) -> None:
     """Steps 10 and 11: the server may always refuse or redirect."""
     if state.draining:
-        raise no_room(state.settings, request, ErrorCode.INSUFFICIENT_CAPACITY, "draining")
+        raise state.redirection.draining(request)
     realm, user, host = (
         request.realm.name,
         request.credential.quota_user,
@@ -130,9 +129,10 @@ def _admit(state: ServerState, request: Request) -> None:
     )
     code, why = ErrorCode.ALLOCATION_QUOTA_REACHED, f"quota: {refusal}"
     if refusal is QuotaRefusal.TOTAL:
-        raise no_room(state.settings, request, code, why)
+        raise state.redirection.no_room(request, code, why)
     if refusal is not None:
         raise Refused(code, why)
+    state.redirection.relieve(request, len(state.table))
 
 
 def _open(
@@ -171,7 +171,7 @@ def _open_pair(
         raise Refused(ErrorCode.INSUFFICIENT_CAPACITY, "too many reservations")
     pair = state.relays.open_pair(family, serves, request.now, request.now + reservations.lifetime)
     if isinstance(pair, RelayError):
-        raise no_room(state.settings, request, ErrorCode.INSUFFICIENT_CAPACITY, pair.value)
+        raise state.redirection.no_room(request, ErrorCode.INSUFFICIENT_CAPACITY, pair.value)
     first, second = pair
     reservation = reservations.add(
         realm, user, second.relay_id, second.bound, second.relayed, request.now
@@ -196,7 +196,7 @@ def _open_each(state: ServerState, request: Request, wanted: Wanted, serves: Ser
             relays.append(_relay(opened, serves.deadline))
     if not relays:
         why = reason or "no relay address"
-        raise no_room(state.settings, request, ErrorCode.INSUFFICIENT_CAPACITY, why)
+        raise state.redirection.no_room(request, ErrorCode.INSUFFICIENT_CAPACITY, why)
     return Outcome(tuple(relays), missing=missing[0] if missing else None)
 
 

@@ -1,45 +1,137 @@
-"""Try Alternate (300): where a client is sent that finds no room here (RFC 8489 section 10).
+"""Try Alternate (300): sending a client to where it is better served (RFC 8489 section 10).
 
-A redirect takes the place of an error that the server alone is to blame for: it ends, its total is
-reached, its ports or descriptors ran out. Who is over a limit of his own would be so elsewhere, and
-a reservation is nowhere else.
+Rules
+    1.  Only a new allocation is redirected, and only where the request is authenticated, so that
+        the answer is signed. What lives goes on here.
+    2.  Where there is no room, which the server alone is to blame for (it ends, its total is
+        reached, its ports or descriptors ran out), a redirect takes the place of the error. Where
+        there is too much to do (`When`), it takes the place of the allocation.
+    3.  Who is over a limit of his own would be so elsewhere, and a reservation is nowhere else.
+    4.  Who was redirected already, or for whom there is no alternate that lives and has an address
+        of the client's family, is served here, or gets the error.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, NamedTuple
 
+from turnd.engine.base import Transport
 from turnd.stun import attributes as a
 from turnd.stun.errors import ErrorCode
-from turnd.turn.request import Refused, Request
+from turnd.stun.integrity import IntegrityAlgorithm
+from turnd.turn.redirect_memory import RedirectMemory
+from turnd.turn.request import Attributes, Refused, Request
 
 if TYPE_CHECKING:
     from turnd.engine.base import Leg
-    from turnd.stun.addresses import TransportAddress
-    from turnd.turn.settings import TurnSettings
+    from turnd.stun.addresses import AddressFamily, TransportAddress
+
+_WITH_CERTIFICATE = (Transport.TLS, Transport.DTLS)
 
 
-def no_room(settings: TurnSettings, request: Request, code: ErrorCode, why: str) -> Refused:
-    """A redirect with `why`; the plain error where no alternate serves such a client."""
-    found = _alternates(settings, request.leg, request.message.transaction_id)
-    if not found or request.message.has(a.RESERVATION_TOKEN):
-        return Refused(code, why)
-    return Refused(
-        ErrorCode.TRY_ALTERNATE, why, tuple((a.ALTERNATE_SERVER, address) for address in found)
-    )
+class Alternate(NamedTuple):
+    """One address of another server."""
+
+    address: TransportAddress
+    """Port 0: the one that the client came to here."""
+    domain: str = ""
+    """The name in its certificate; empty: the same as ours."""
 
 
-def _alternates(
-    settings: TurnSettings, leg: Leg, transaction_id: bytes
-) -> tuple[TransportAddress, ...]:
-    """One of the client's address family, which there must be, then one of the other.
+class When(NamedTuple):
+    """When new allocations are redirected beside those that there is no room for."""
 
-    Among several the transaction ID, which is random, picks one: clients spread.
-    """
-    here = leg.local.port
-    everywhere = [each._replace(port=each.port or here) for each in settings.alternates]
-    same = [address for address in everywhere if address.family is leg.client.family]
-    other = [address for address in everywhere if address.family is not leg.client.family]
-    if not same:
-        return ()
-    return tuple(each[transaction_id[-1] % len(each)] for each in (same, other) if each)
+    allocations: int = 0
+    """From so many on; 0: whatever their number."""
+    bits_per_second: int = 0
+    """While more are relayed; 0: however many."""
+    draining: bool = True
+    """Whether who comes while the server ends is redirected, or refused."""
+
+
+@dataclass(slots=True)
+class Redirection:
+    """What is known of the other servers, and of how much there is to do here."""
+
+    alternates: tuple[Alternate, ...] = ()
+    """Those that live."""
+    when: When = field(default_factory=When)
+    bits_per_second: float = 0
+    """What is being relayed."""
+    memory: RedirectMemory = field(default_factory=RedirectMemory)
+    _turns: dict[AddressFamily, int] = field(default_factory=dict)
+
+    def overload(self, allocations: int) -> str:
+        """Why a new allocation is better made elsewhere; empty: it is not."""
+        when = self.when
+        if when.allocations and allocations >= when.allocations:
+            return f"redirect.when: {allocations} allocations"
+        if when.bits_per_second and self.bits_per_second > when.bits_per_second:
+            return f"redirect.when: {round(self.bits_per_second)} bit/s"
+        return ""
+
+    def relieve(self, request: Request, allocations: int) -> None:
+        """Redirect a new allocation where there is too much to do already.
+
+        Raises:
+            Refused: with 300.
+        """
+        why = self.overload(allocations)
+        attributes = self._choose(request) if why else None
+        if attributes is not None:
+            raise Refused(ErrorCode.TRY_ALTERNATE, why, attributes)
+
+    def no_room(self, request: Request, code: ErrorCode, why: str) -> Refused:
+        """A redirect with `why`, or the plain error."""
+        attributes = self._choose(request)
+        if attributes is None:
+            return Refused(code, why)
+        return Refused(ErrorCode.TRY_ALTERNATE, why, attributes)
+
+    def draining(self, request: Request) -> Refused:
+        """What a new client gets while the server ends."""
+        code, why = ErrorCode.INSUFFICIENT_CAPACITY, "draining"
+        return self.no_room(request, code, why) if self.when.draining else Refused(code, why)
+
+    def _choose(self, request: Request) -> Attributes | None:
+        """Where to send the client; None: nowhere."""
+        if not self.alternates or request.message.has(a.RESERVATION_TOKEN):
+            return None
+        sent = self.memory.of(request)
+        if sent is not None:
+            same = sent.transaction_id == request.message.transaction_id
+            return sent.attributes if same else None
+        attributes = self._attributes(request) if self.memory.admits(request) else None
+        if attributes is not None:
+            self.memory.add(request, attributes)
+        return attributes
+
+    def _attributes(self, request: Request) -> Attributes | None:
+        """An address of the client's family, which there must be, then one of the other."""
+        leg = request.leg
+        family = leg.client.family
+        same = [each for each in self.alternates if each.address.family is family]
+        if not same:
+            return None
+        turn = self._turns[family] = self._turns.get(family, -1) + 1
+        first = same[turn % len(same)]
+        # Both belong to one server: there is one ALTERNATE-DOMAIN for them.
+        other = [
+            each
+            for each in self.alternates
+            if each.address.family is not family and each.domain == first.domain
+        ]
+        chosen = [first, *(other[turn % len(other)] for _ in other[:1])]
+        attributes: list[tuple[a.Attribute[Any], Any]] = [
+            (a.ALTERNATE_SERVER, _address(each, leg)) for each in chosen
+        ]
+        understood = request.integrity.algorithm is IntegrityAlgorithm.SHA256
+        if first.domain and understood and leg.transport in _WITH_CERTIFICATE:
+            attributes.append((a.ALTERNATE_DOMAIN, first.domain))
+        return tuple(attributes)
+
+
+def _address(alternate: Alternate, leg: Leg) -> TransportAddress:
+    address = alternate.address
+    return address._replace(port=address.port or leg.local.port)

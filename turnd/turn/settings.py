@@ -3,12 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 from turnd.stun.addresses import AddressFamily
-
-if TYPE_CHECKING:
-    from turnd.stun.addresses import TransportAddress
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,5 +25,3 @@ class TurnSettings:
     """Whether Binding requests without magic cookie are answered."""
     software: str = "turnd"
     """SOFTWARE of authenticated answers; the others carry none."""
-    alternates: tuple[TransportAddress, ...] = ()
-    """Where clients are sent that find no room here; port 0: the one that they came to."""

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
+
+from turnd.turn.redirect import Redirection
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -37,5 +39,6 @@ class ServerState:
     wall_clock: WallClock
     quartets: tuple[Quartet, ...] = ()
     """Where NAT behavior discovery is offered."""
+    redirection: Redirection = field(default_factory=Redirection)
     draining: bool = False
     """Refuse new allocations: the process is about to end."""
