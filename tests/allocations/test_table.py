@@ -19,6 +19,7 @@ from tests.allocations.builders import (
 )
 from turnd.allocations.allocation import Allocation, AllocationLimits, BindRefusal, PermitRefusal
 from turnd.allocations.quotas import QuotaRefusal, Quotas
+from turnd.allocations.reservations import Holder
 from turnd.allocations.table import (
     AllocationEnded,
     AllocationTable,
@@ -231,7 +232,8 @@ def test_what_belongs_to_a_relay_ends_with_it_silently() -> None:
 def test_a_reservation_ends_on_its_second() -> None:
     table = table_of()
     bound = TransportAddress(IPV4_HOST, 50001)
-    made = table.reservations.add(REALM, "alice", 7, bound, RelayedAddress(bound), 10.0)
+    holder = Holder(REALM, "alice", "alice")
+    made = table.reservations.add(holder, 7, bound, RelayedAddress(bound), 10.0)
     assert table.next_deadline() == 40.0
     assert table.expire(39.999) == []
     assert table.expire(40.0) == [ReservationEnded(made)]

@@ -4,18 +4,23 @@ from dataclasses import dataclass, field
 
 import pytest
 
+from tests.tokens import KEY_TEXT, SERVER_NAME
+from turnd.auth.access_token import TokenKey
 from turnd.auth.chain import CredentialChain
 from turnd.auth.credentials import (
     Credential,
     Found,
-    Name,
+    FoundKey,
+    KeyQuery,
     NeedLookup,
     Outcome,
+    Query,
     Unavailable,
     Unknown,
     UserhashQuery,
     UsernameQuery,
 )
+from turnd.auth.oauth import ThirdParty
 from turnd.auth.rest import RestSecrets, Secret
 from turnd.auth.static import StaticUsers
 from turnd.stun.keys import PasswordAlgorithm, userhash
@@ -29,9 +34,9 @@ REDIS_USER = Credential(user="1:bob", quota_user="1:bob", keys={}, source="redis
 class Store:
     algorithms: frozenset[PasswordAlgorithm] = frozenset({MD5, SHA256})
     username_anonymity: bool = True
-    answers: dict[Name, Outcome] = field(default_factory=dict)
+    answers: dict[Query, Outcome] = field(default_factory=dict)
 
-    def cached(self, name: Name, now: float) -> Outcome | None:  # noqa: ARG002 - the protocol
+    def cached(self, name: Query, now: float) -> Outcome | None:  # noqa: ARG002 - the protocol
         return self.answers.get(name)
 
 
@@ -121,3 +126,34 @@ def test_users_who_cannot_be_challenged_alike_are_refused() -> None:
         make({"a": "md5:" + "0" * 32, "b": "sha256:" + "0" * 64})
     with pytest.raises(ValueError, match=r"realm 'example\.org'"):
         make({"b": "sha256:" + "0" * 64}, store=Store(frozenset({MD5})))
+
+
+KEY = TokenKey.of(KEY_TEXT, "A256GCM")
+
+
+def with_tokens(users: dict[str, str], store: Store | None = None) -> CredentialChain:
+    third_party = ThirdParty(SERVER_NAME, {"north": KEY}, lambda: 0.0)
+    rest = RestSecrets(REALM, (), lambda: 0.0)
+    return CredentialChain(REALM, StaticUsers(REALM, users), rest, store, third_party)
+
+
+def test_keys_of_tokens_are_those_of_the_configuration_then_the_stores() -> None:
+    other = TokenKey.of(KEY_TEXT, "A128GCM")
+    store = Store(answers={KeyQuery("north"): FoundKey(other), KeyQuery("east"): FoundKey(other)})
+    chain = with_tokens({}, store)
+    assert chain.lookup(KeyQuery("north"), 0.0) == FoundKey(KEY)
+    assert chain.lookup(KeyQuery("east"), 0.0) == FoundKey(other)
+    assert chain.lookup(KeyQuery("west"), 0.0) == NeedLookup(KeyQuery("west"))
+    assert with_tokens({}).lookup(KeyQuery("east"), 0.0) == Unknown()
+
+
+def test_without_third_parties_no_key_is_looked_for() -> None:
+    chain, _ = make(store=Store())
+    assert chain.lookup(KeyQuery("north"), 0.0) == Unknown()
+    assert chain.third_party is None
+
+
+def test_with_third_parties_alone_no_password_algorithm_is_offered() -> None:
+    assert with_tokens({}).offers == ((), False)
+    assert with_tokens({"alice": "pw"}).offers.algorithms == (SHA256, MD5)
+    assert with_tokens({}, Store()).offers.algorithms == (SHA256, MD5)

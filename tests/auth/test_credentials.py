@@ -1,9 +1,11 @@
 from __future__ import annotations
 
 import hashlib
+from math import inf
 
 import pytest
 
+from turnd.auth.access_token import AccessToken
 from turnd.auth.credentials import (
     Credential,
     DerivedKeys,
@@ -12,6 +14,7 @@ from turnd.auth.credentials import (
     UsernameQuery,
     decoy_keys,
 )
+from turnd.stun.integrity import Integrity, IntegrityAlgorithm
 from turnd.stun.keys import PasswordAlgorithm
 from turnd.stun.nonce_cookie import SecurityFeature
 
@@ -49,6 +52,29 @@ def test_a_dated_credential_is_valid_through_its_last_second() -> None:
     assert not Credential(user="a", quota_user="a", keys={}).expired(1e12)
 
 
+def test_a_password_signs_as_the_client_chose() -> None:
+    credential = Credential(user="a", quota_user="a", keys={MD5: b"md5"}, expires_at=9.0)
+    assert credential.owner == "a"
+    assert credential.integrity(MD5, IntegrityAlgorithm.SHA256) == (
+        b"md5",
+        IntegrityAlgorithm.SHA256,
+    )
+    assert credential.integrity(SHA256, IntegrityAlgorithm.SHA256) is None
+    assert credential.longest_lifetime(1e12) == inf
+
+
+def test_a_token_signs_and_ends_by_itself() -> None:
+    integrity = Integrity(bytes(20), IntegrityAlgorithm.SHA1)
+    access = AccessToken(b"token", integrity, timestamp=1000.0, lifetime=60)
+    credential = Credential(user="kid", quota_user="kid 1", keys={}, access=access)
+    assert credential.owner == ""
+    assert credential.integrity(SHA256, IntegrityAlgorithm.SHA256) == integrity
+    assert not credential.expired(1064.0)
+    assert credential.expired(1065.0)
+    assert credential.longest_lifetime(1000.0) == 65
+    assert "token" not in repr(credential)
+
+
 def test_names_and_hashes_are_told_apart_as_keys_of_a_table() -> None:
     table: dict[object, int] = {UsernameQuery("a"): 1, UserhashQuery(b"a"): 2}
     assert table[UsernameQuery("a")] == 1
@@ -57,6 +83,7 @@ def test_names_and_hashes_are_told_apart_as_keys_of_a_table() -> None:
 
 def test_the_cookie_bits_follow_the_offers() -> None:
     assert Offers((MD5,), username_anonymity=False).features == SecurityFeature.PASSWORD_ALGORITHMS
+    assert Offers((), username_anonymity=False).features == SecurityFeature(0)
     assert Offers((SHA256, MD5), username_anonymity=True).features == (
         SecurityFeature.PASSWORD_ALGORITHMS | SecurityFeature.USERNAME_ANONYMITY
     )

@@ -153,3 +153,29 @@ def test_bad_settings_are_refused(lifetime: float, mac_length: int) -> None:
 )
 def test_the_hmac_is_as_long_as_the_challenge_may_be(realm: str, length: int) -> None:
     assert mac_length_for(realm) == length
+
+
+@pytest.mark.parametrize(
+    ("realm", "server_name", "passwords", "length"),
+    [
+        ("turnd", None, False, 16),
+        ("turnd", "turn.test", False, 10),
+        ("test", "turn", True, 10),
+        ("turnd", "turn.test", True, 14),  # it has no room, whatever the HMAC's length
+        ("turn.example.org", "turn.example.org", False, 16),  # as above
+        ("turn.example", "turn.example", False, 6),
+    ],
+)
+def test_third_parties_are_told_of_where_the_hmac_can_be_short_enough(
+    realm: str, server_name: str | None, passwords: bool, length: int
+) -> None:
+    assert mac_length_for(realm, server_name, passwords=passwords) == length
+
+
+def test_a_challenge_without_passwords_has_nonces_too() -> None:
+    nonces = make_nonces()
+    nothing = Offers((), username_anonymity=False)
+    nonce = nonces.mint(CLIENT, nothing, 0.0)
+    assert nonce.startswith("obMatJos2AAAA")
+    assert nonces.check(nonce, CLIENT, 0.0) == (True, nothing)
+    assert not nonces.check("obMatJos2gAAA" + nonce[COOKIE_LENGTH:], CLIENT, 0.0).valid

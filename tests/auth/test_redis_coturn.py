@@ -5,7 +5,8 @@ import hashlib
 import pytest
 
 from tests.auth.records import Records
-from turnd.auth.credentials import UserhashQuery, UsernameQuery
+from turnd.auth.access_token import TokenAlgorithm, TokenKey
+from turnd.auth.credentials import KeyQuery, UserhashQuery, UsernameQuery
 from turnd.auth.redis_coturn import CoturnSchema
 from turnd.auth.redis_schema import BadRecordError, Change, RealmOptions, names_of
 from turnd.auth.rest import MAX_SECRETS
@@ -91,3 +92,26 @@ def test_what_a_changed_key_bears_on() -> None:
         assert SCHEMA.change(b"turn/realm/north.gov/" + tail) == Change(realm=True)
     for tail in (b"max-bps", b"user/ninefingers/allocation/000000000000000001/status"):
         assert SCHEMA.change(b"turn/realm/north.gov/" + tail) == Change()
+
+
+TOKEN_KEY = b"turn/oauth/kid/union"
+# As coturn's testredisdbsetup.sh sets it.
+UNION = {b"ikm_key": b"MTIzNDU2Nzg5MDEyMzQ1Ngo=", b"as_rs_alg": b"A128GCM", b"realm": b"north.gov"}
+
+
+async def test_keys_of_tokens_as_coturn_writes_them() -> None:
+    records = Records(hashes={TOKEN_KEY: UNION})
+    expected = TokenKey(TokenAlgorithm.A128GCM, b"1234567890123456")
+    assert await SCHEMA.read_key(records.execute, "union") == expected
+    assert await CoturnSchema("crinna.org").read_key(records.execute, "union") is None
+    assert await SCHEMA.read_key(records.execute, "north") is None
+    ends = UNION | {b"realm": b"", b"timestamp": b"1700000000", b"lifetime": b"60"}
+    records = Records(hashes={TOKEN_KEY: ends})
+    key = await CoturnSchema("crinna.org").read_key(records.execute, "union")
+    assert key is not None
+    assert key.not_after == 1_700_000_060
+
+
+def test_keys_of_tokens_lie_beside_the_realms() -> None:
+    assert SCHEMA.prefixes == (b"turn/realm/north.gov/", b"turn/oauth/kid/")
+    assert SCHEMA.change(TOKEN_KEY) == Change(names=(KeyQuery("union"),))

@@ -3,7 +3,9 @@ from __future__ import annotations
 import pytest
 
 from tests.auth.records import Records
-from turnd.auth.credentials import Name, UserhashQuery, UsernameQuery
+from tests.tokens import KEY, KEY_TEXT
+from turnd.auth.access_token import TokenAlgorithm, TokenKey
+from turnd.auth.credentials import KeyQuery, Name, UserhashQuery, UsernameQuery
 from turnd.auth.redis_schema import (
     BadRecordError,
     Change,
@@ -104,7 +106,7 @@ async def test_a_name_is_only_ever_the_tail_of_its_key(user: str) -> None:
 
 
 def test_the_realm_is_the_hash_tag_whatever_it_holds() -> None:
-    assert TurndSchema("a}b{c%").prefix == b"turnd:{a%7Db%7Bc%25}:"
+    assert TurndSchema("a}b{c%").prefixes == (b"turnd:{a%7Db%7Bc%25}:",)
 
 
 async def test_secrets_the_newest_first() -> None:
@@ -161,3 +163,41 @@ def test_numbers() -> None:
     assert number_of(b"0", "x") == 0
     with pytest.raises(BadRecordError, match="the quota is no number"):
         number_of(b"", "the quota")
+
+
+TOKEN_KEY = b"turnd:{example.org}:oauth:north"
+
+
+async def test_keys_of_tokens() -> None:
+    record = {
+        b"key": KEY_TEXT.encode(),
+        b"algorithm": b"A128GCM",
+        b"timestamp": b"1700000000",
+        b"lifetime": b"3600",
+    }
+    key = await SCHEMA.read_key(Records(hashes={TOKEN_KEY: record}).execute, "north")
+    assert key == TokenKey(TokenAlgorithm.A128GCM, KEY[:16], 1_700_003_600)
+    bare = Records(hashes={TOKEN_KEY: {b"key": KEY_TEXT.encode()}})
+    assert await SCHEMA.read_key(bare.execute, "north") == TokenKey(TokenAlgorithm.A256GCM, KEY)
+    assert await SCHEMA.read_key(bare.execute, "south") is None
+
+
+@pytest.mark.parametrize(
+    "record",
+    [
+        {b"algorithm": b"A256GCM"},
+        {b"key": b"zz"},
+        {b"key": KEY_TEXT.encode(), b"algorithm": b"ROT13"},
+        {b"key": b"\xff"},
+        {b"key": KEY_TEXT.encode(), b"timestamp": b"today"},
+        {b"key": KEY_TEXT.encode(), b"lifetime": b"-1"},
+    ],
+)
+async def test_a_malformed_key_of_tokens_is_said_to_be_so(record: dict[bytes, bytes]) -> None:
+    with pytest.raises(BadRecordError) as caught:
+        await SCHEMA.read_key(Records(hashes={TOKEN_KEY: record}).execute, "north")
+    assert KEY_TEXT not in str(caught.value)
+
+
+def test_a_changed_key_of_tokens_is_a_name_to_forget() -> None:
+    assert SCHEMA.change(TOKEN_KEY) == Change(names=(KeyQuery("north"),))

@@ -9,12 +9,17 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.tokens import KEY, KEY_TEXT
 from tests.waiting import LIMIT, eventually
 from turnd.auth import redis_store, redis_watch
+from turnd.auth.access_token import TokenAlgorithm, TokenKey
 from turnd.auth.credentials import (
     Found,
+    FoundKey,
+    KeyQuery,
     Name,
     Outcome,
+    Query,
     Unavailable,
     Unknown,
     UserhashQuery,
@@ -70,7 +75,7 @@ class Told:
     async def is_back(self) -> bool:
         return self.store.away is None
 
-    def forgot(self, name: Name) -> bool:
+    def forgot(self, name: Query) -> bool:
         return self.store.cached(name, 0.0) is None
 
     async def knows(self, name: Name) -> bool:
@@ -481,3 +486,36 @@ async def test_closing_ends_what_waits(redis_server: RedisServer) -> None:
         await told.store.close()
         await asyncio.wait({question}, timeout=LIMIT)
         assert question.cancelled()
+
+
+async def test_keys_of_tokens_are_kept_and_changes_show_at_once(redis_server: RedisServer) -> None:
+    schemas: dict[Schema, tuple[str, str]] = {
+        TurndSchema(REALM): (f"turnd:{{{REALM}}}:oauth:north", "key"),
+        CoturnSchema(REALM): ("turn/oauth/kid/north", "ikm_key"),
+    }
+    north = KeyQuery("north")
+    for schema, (record, field_name) in schemas.items():
+        redis_server.command("HSET", record, field_name, KEY_TEXT)
+        async with opened(redis_server.url, schema=schema) as told:
+            found = FoundKey(TokenKey(TokenAlgorithm.A256GCM, KEY))
+            assert await told.store.fetch(north) == found
+            assert told.store.cached(north, time.monotonic()) == found
+            assert await told.store.fetch(KeyQuery("south")) == Unknown()
+            assert await told.store.fetch(KeyQuery("k" * 600)) == Unknown()
+            redis_server.command("DEL", record)
+            await eventually(partial(told.forgot, north))
+            assert await told.store.fetch(north) == Unknown()
+            redis_server.command("HSET", record, field_name, "no base64")
+            await eventually(partial(told.forgot, north))
+            assert await told.store.fetch(north) == Unknown()
+            assert told.events() == ["redis_bad_record"]
+
+
+async def test_a_key_of_tokens_stays_good_while_redis_is_away(redis_server: RedisServer) -> None:
+    redis_server.command("HSET", f"turnd:{{{REALM}}}:oauth:north", "key", KEY_TEXT)
+    async with opened(redis_server.url) as told:
+        found = await told.store.fetch(KeyQuery("north"))
+        redis_server.kill()
+        await eventually(told.is_away)
+        assert told.store.cached(KeyQuery("north"), time.monotonic() + 1e6) == found
+        assert isinstance(await told.store.fetch(KeyQuery("south")), Unavailable)

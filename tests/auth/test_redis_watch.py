@@ -48,7 +48,7 @@ async def forever() -> None:
 async def listening(address: str) -> AsyncIterator[Listener]:
     link = RedisLink(parse_redis_address(address), LIMIT)
     listener = Listener()
-    listener.watch = Watch(link, b"turnd:", listener.changed.append, listener.refused.append)
+    listener.watch = Watch(link, [b"turnd:"], listener.changed.append, listener.refused.append)
     listener.run = asyncio.ensure_future(listener.watch.run(listener.started, forever))
     async with asyncio.timeout(LIMIT):
         await listener.listening.wait()
@@ -128,7 +128,7 @@ async def test_every_server_of_a_cluster_is_listened_to(cluster: list[RedisServe
 
 async def test_what_runs_beside_it_ends_it(redis_server: RedisServer) -> None:
     link = RedisLink(parse_redis_address(redis_server.url))
-    watch = Watch(link, b"turnd:", lambda _: None, lambda _: None)
+    watch = Watch(link, [b"turnd:"], lambda _: None, lambda _: None)
 
     async def listening() -> None:
         assert watch.servers

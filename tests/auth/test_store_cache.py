@@ -1,6 +1,14 @@
 from __future__ import annotations
 
-from turnd.auth.credentials import Credential, Found, Unknown, UsernameQuery
+from turnd.auth.access_token import TokenAlgorithm, TokenKey
+from turnd.auth.credentials import (
+    Credential,
+    Found,
+    FoundKey,
+    KeyQuery,
+    Unknown,
+    UsernameQuery,
+)
 from turnd.auth.store_cache import CacheLimits, StoreCache
 
 LIMITS = CacheLimits(ttl=60.0, negative_ttl=2.0, entries=3, negative_entries=3)
@@ -90,3 +98,14 @@ def test_after_missed_changes_all_are_asked_for_again_but_kept() -> None:
     assert cache.fresh(carol, 0.0) is None
     cache.put(carol, found("carol"), 0.0, before)
     assert cache.fresh(carol, 0.0) is None
+
+
+def test_keys_of_tokens_are_kept_like_users() -> None:
+    cache = StoreCache()
+    key = FoundKey(TokenKey(TokenAlgorithm.A128GCM, bytes(16)))
+    cache.put(KeyQuery("alice"), key, 0.0, cache.generation)
+    assert cache.fresh(KeyQuery("alice"), 0.0) == key
+    assert cache.stale(KeyQuery("alice")) == key
+    assert cache.fresh(UsernameQuery("alice"), 0.0) is None
+    cache.forget(KeyQuery("alice"))
+    assert cache.stale(KeyQuery("alice")) is None

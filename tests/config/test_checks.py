@@ -199,5 +199,24 @@ def test_realms_have_names_and_credentials_of_their_own() -> None:
     text = "realm: b\nrealms:\n  b: {listen: [udp://127.0.0.1]}"
     assert problems(text) == [
         "f:3:6: realms.b: is the name of the server's own realm",
-        "f:3:6: realms.b: nobody could use this realm: users, secrets or redis are wanted",
+        "f:3:6: realms.b: nobody could use this realm: users, secrets, redis or oauth are wanted",
     ]
+
+
+def test_keys_of_tokens_are_there_long_enough_and_count_from_something() -> None:
+    short, long = "MTIzNDU2Nzg5MDEyMzQ1Ng==", "MTIzNDU2Nzg5MDEyMzQ1Njc4OTAxMjM0NTY3ODkwMTI="
+    keys = f"{{north: {{key: {long}}}, south: {{key: {short}, algorithm: A128GCM}}}}"
+    load_text(f"auth: {{oauth: {{keys: {keys}}}}}", "f", {})
+    load_text("auth: {oauth: {server_name: x}, redis: 'redis://127.0.0.1'}", "f", {})
+    assert problems(f"auth: {{oauth: {{keys: {{north: {{key: {short}, lifetime: 60}}}}}}}}") == [
+        "f:1:36: auth.oauth.keys.north.key: A256GCM takes 32 bytes, in base64, and these are 16",
+        "f:1:72: auth.oauth.keys.north.lifetime: counts from timestamp, which is wanted as well",
+    ]
+    realm = "{listen: [udp://127.0.0.1], auth: {oauth: {server_name: x}}}"
+    (line,) = problems(f"realms: {{b: {realm}}}")
+    assert line == (
+        "f:1:69: realms.b.auth.oauth.server_name: no token could be opened: "
+        "keys are wanted, here or in redis"
+    )
+    nobody = "{listen: [udp://127.0.0.1], auth: {oauth: {}}}"
+    assert "nobody could use this realm" in problems(f"realms: {{b: {nobody}}}")[0]

@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, BinaryIO, cast
 from tests.turn.harness import World
 from turnd.auth.credentials import ALGORITHMS, Offers, Unknown
 from turnd.auth.nonce import Nonces
+from turnd.auth.oauth import ThirdParty
 from turnd.engine.base import Drop, Leg, ListenerId, RelayId, Transport
 from turnd.engine.forwarding import Forwarder
 from turnd.engine.frames import FrameReader
@@ -41,10 +42,10 @@ from turnd.stun.message import MessageClass, decode_untrusted
 from turnd.turn.events import Challenged
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping
 
     from turnd.auth.chain import CredentialChain
-    from turnd.auth.credentials import Lookup, Name
+    from turnd.auth.credentials import Lookup, Query
 
 _SIZE = Struct("!I")
 _ADDRESS = Struct("!16sBHI")
@@ -52,7 +53,7 @@ _ADDRESS = Struct("!16sBHI")
 _FRAMING = Struct("!BH")
 _MINTING = Struct("!dBdBB")
 _TIME = Struct("!d")
-_CHALLENGING = Struct("!d?B?B")
+_CHALLENGING = Struct("!d?B?BB")
 _ICMP = Struct("!BBI")
 _SERVER = ServerAddress(TransportAddress("192.0.2.1", 3478))
 _FRAME_TIMEOUT = 10.0
@@ -67,9 +68,18 @@ def take_address(question: bytes) -> tuple[TransportAddress, bytes]:
     return shown_address((socket.inet_ntop(socket.AF_INET6, packed), port, 0, scope)), rest
 
 
+def take_texts(rest: bytes, sizes: Iterable[int]) -> Iterator[bytes]:
+    """Texts of so many bytes each at the beginning of a question, then what is left of it."""
+    for size in sizes:
+        yield rest[:size]
+        rest = rest[size:]
+    yield rest
+
+
 def _offers(algorithms: int, anonymity: int) -> Offers:
-    choices = (ALGORITHMS, *((one,) for one in ALGORITHMS))
-    return Offers(choices[algorithms], username_anonymity=bool(anonymity))
+    choices = (ALGORITHMS, *((one,) for one in ALGORITHMS), ())
+    offered = choices[algorithms]
+    return Offers(offered, username_anonymity=bool(anonymity and offered))
 
 
 @dataclass
@@ -77,8 +87,9 @@ class Offering:
     """Of a chain of credentials what is offered, and nobody whom it knows."""
 
     offers: Offers
+    third_party: ThirdParty | None
 
-    def lookup(self, _name: Name, _now: float) -> Lookup:
+    def lookup(self, _name: Query, _now: float) -> Lookup:
         return Unknown()
 
 
@@ -206,24 +217,28 @@ class Oracle:
 
     def challenge(self, question: bytes) -> str:
         """The challenge that a message gets with the nonces of before, if it is one's; and what
-        challenges are made of."""
+        challenges are made of. No name, no third party."""
         client, rest = take_address(question)
-        now, by_stream, algorithms, anonymity, size = _CHALLENGING.unpack_from(rest)
-        rest = rest[_CHALLENGING.size :]
+        now, by_stream, algorithms, anonymity, *sizes = _CHALLENGING.unpack_from(rest)
+        names = take_texts(rest[_CHALLENGING.size :], sizes)
+        realm, server_name, data = next(names), next(names), next(names)
+        third_party = ThirdParty(server_name.decode(), {}, lambda: 0.0) if server_name else None
+        offers = _offers(algorithms, anonymity)
         transport, stream = (Transport.TCP, 1) if by_stream else (Transport.UDP, 0)
         leg = Leg(ListenerId(1), transport, _SERVER, ClientAddress(client), stream)
         world = self._challenger
-        world.realm.name = rest[:size].decode()
-        world.realm.credentials = cast("CredentialChain", Offering(_offers(algorithms, anonymity)))
+        world.realm.name = realm.decode()
+        world.realm.credentials = cast("CredentialChain", Offering(offers, third_party))
         world.server.nonces = self._nonces
         world.events.clear()
-        answer = world.server.receive(leg, rest[size:], now)
+        answer = world.server.receive(leg, data, now)
         if not world.reported(Challenged):
             answer = b""
         assert isinstance(answer, bytes)
         told = world.server.challenge_by(leg.listener)
-        parts = answer, told.realm, told.cookie, bytes([told.flags]), told.password_algorithms
-        return " ".join(part.hex() for part in parts)
+        parts = answer, told.realm, told.cookie, bytes([told.flags])
+        values = told.password_algorithms, told.third_party_authorization
+        return " ".join(part.hex() for part in (*parts, *values))
 
     def data_indication(self, question: bytes) -> str:
         """A Data indication from a peer."""

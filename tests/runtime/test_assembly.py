@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import time
+
 import pytest
 
 from turnd.allocations.policy import Refusal
+from turnd.auth.access_token import TokenAlgorithm, TokenKey
 from turnd.auth.credentials import Found, UsernameQuery
+from turnd.auth.oauth import ThirdParty
 from turnd.auth.redis_schema import RealmOptions
 from turnd.auth.rest import rest_password
 from turnd.auth.store_cache import StoreHooks
@@ -216,3 +220,32 @@ def test_quartets_of_the_core() -> None:
     )
     assert assembly.quartets(config("")) == ()
     assert assembly.turn_settings(config("stun: {rfc3489: true}")).rfc3489
+
+
+KEY = "{key: MTIzNDU2Nzg5MDEyMzQ1Ng==, algorithm: A128GCM, timestamp: 5, lifetime: 9}"
+KEYS = f"keys: {{north: {KEY}}}"
+
+
+def test_third_parties_know_the_server_by_its_realm_or_another_name() -> None:
+    (realm,) = config(f"auth: {{oauth: {{{KEYS}}}}}").all_realms()
+    made = assembly.third_party(realm)
+    assert made is not None
+    assert made.server_name == "turnd"
+    assert made.keys == {"north": TokenKey(TokenAlgorithm.A128GCM, b"1234567890123456", 14)}
+    (realm,) = config(f"auth: {{oauth: {{server_name: turn.test, {KEYS}}}}}").all_realms()
+    assert assembly.third_party(realm) == ThirdParty("turn.test", made.keys, time.time)
+    assert not assembly.needs_own_secret(realm.auth)
+    (realm,) = config("realm: x").all_realms()
+    assert assembly.third_party(realm) is None
+
+
+def test_nonces_leave_room_for_third_parties_where_they_can() -> None:
+    def length(auth: str) -> int:
+        return assembly.nonces(config(f"auth: {{{auth}}}")).mac_length
+
+    tokens = f"oauth: {{server_name: turn.test, {KEYS}}}"
+    assert (length("users: {a: b}"), length(tokens), length(f"{tokens}, users: {{a: b}}")) == (
+        14,
+        10,
+        14,
+    )

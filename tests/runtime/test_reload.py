@@ -14,7 +14,9 @@ from cryptography import x509
 
 from tests.listeners.pems import make_pair
 from tests.runtime.servers import ALICE, BOB, Running, heard, rest, running, write_config
+from tests.tokens import KEY_TEXT
 from tests.waiting import eventually
+from turnd.auth.credentials import FoundKey, KeyQuery, Unknown
 from turnd.client.client import TurnClient
 from turnd.client.errors import ClientError, StunError
 from turnd.config import Endpoint, compare
@@ -226,6 +228,19 @@ async def test_an_unchanged_nonce_lifetime_keeps_nonces_good(tmp_path: Path) -> 
         nonces = run.server.turn.nonces
         await run.reload(limits={"allocations": 5})
         assert run.server.turn.nonces is nonces
+
+
+async def test_keys_of_tokens_come_and_go(tmp_path: Path) -> None:
+    async with running(tmp_path) as run:
+        turn = run.server.turn
+        listener = next(iter(run.server.endpoints.udp))
+        auth, names = run.values["auth"], []
+        for oauth in ({"keys": {"north": {"key": KEY_TEXT}}}, {}):
+            assert (await run.reload(auth=auth | {"oauth": oauth}))["restart"] == []
+            names.append(turn.challenge_by(listener).third_party_authorization.decode())
+            found = turn.default_realm.credentials.lookup(KeyQuery("north"), 0.0)
+            assert isinstance(found, FoundKey if oauth else Unknown)
+        assert names == [run.server.config.realm, ""]
 
 
 async def test_permissions_that_a_new_policy_refuses_are_taken_back(tmp_path: Path) -> None:

@@ -56,7 +56,8 @@ from turnd.turn.state import ServerState
 from turnd.turn.waiting import NeedKey, WaitingRequests
 
 if TYPE_CHECKING:
-    from turnd.auth.credentials import Name, Outcome
+    from turnd.auth.credentials import Outcome, Query
+    from turnd.auth.oauth import ThirdParty
     from turnd.turn.events import Event
 
 REALM = "example.org"
@@ -74,11 +75,11 @@ Attributes = Sequence[tuple[a.Attribute[Any], Any]]
 class StoreOfTests:
     """A credential store whose answers the test decides."""
 
-    known: dict[Name, Outcome] = field(default_factory=dict)
+    known: dict[Query, Outcome] = field(default_factory=dict)
     algorithms: frozenset[PasswordAlgorithm] = frozenset(PasswordAlgorithm)
     username_anonymity: bool = True
 
-    def cached(self, name: Name, now: float) -> Outcome | None:
+    def cached(self, name: Query, now: float) -> Outcome | None:
         del now
         return self.known.get(name)
 
@@ -102,6 +103,7 @@ class World:
         waiting: WaitingRequests | None = None,
         nonce_lifetime: float = 3600,
         realm: str = REALM,
+        third_party: ThirdParty | None = None,
     ) -> None:
         self.now = 1000.0
         self.wall = 1_800_000_000.0
@@ -115,7 +117,7 @@ class World:
         pairs = addresses or {"192.0.2.1": "192.0.2.1", "2001:db8::1": "2001:db8::1"}
         self.relays = self._relays(pairs, ports)
         rest = RestSecrets(realm, secrets, lambda: self.wall)
-        chain = CredentialChain(realm, StaticUsers(realm, users), rest, store)
+        chain = CredentialChain(realm, StaticUsers(realm, users), rest, store, third_party)
         own = {announced: bound for bound, announced in pairs.items()}
         policy = PeerPolicy.build(deny, ()).with_own([SERVER], own, ["192.0.2.1"])
         self.realm = Realm(realm, chain, policy, quotas or Quotas())

@@ -112,6 +112,21 @@ def test_a_request_too_small_for_a_challenge_gets_the_bare_code(fingerprint: boo
     assert answered(data)[0].has(a.REALM)
 
 
+def test_third_parties_are_left_out_where_a_stranger_would_get_too_much() -> None:
+    def told(size: int, integrity: Integrity | None = None) -> tuple[bool, str]:
+        attributes = ((a.REALM, "r" * size), (a.THIRD_PARTY_AUTHORIZATION, "turn.test"))
+        refused = Refused(ErrorCode.UNAUTHENTICATED, "", attributes, integrity)
+        answer, error = answered(error_response(request(), leg(), refused))
+        assert answer.get(a.REALM) == "r" * size
+        return answer.has(a.THIRD_PARTY_AUTHORIZATION), error.reason
+
+    # Of 84 bytes: header and code 28, the realm's header 4, the other attribute 16, the phrase 16.
+    assert told(20) == (True, "Unauthenticated")
+    assert told(24) == told(36) == (True, "")
+    assert told(40) == told(60) == (False, "")
+    assert told(60, SIGNED_WITH) == (True, "Unauthenticated")
+
+
 def test_headers_of_ipv6_leave_more_room() -> None:
     # 28 bytes of request: 112 bytes may go out by IPv4, 152 by IPv6, headers included.
     refused = Refused(ErrorCode.UNAUTHENTICATED, "", ((a.REALM, "r" * 44),))

@@ -16,8 +16,18 @@ from tests.turn.harness import (
     World,
     code_of,
 )
+from tests.turn.tokens import KEY, TokenClient, token_client, token_world
 from turnd.auth.chain import CredentialChain
-from turnd.auth.credentials import Credential, DerivedKeys, Found, Unavailable, UsernameQuery
+from turnd.auth.credentials import (
+    Credential,
+    DerivedKeys,
+    Found,
+    FoundKey,
+    KeyQuery,
+    Unavailable,
+    Unknown,
+    UsernameQuery,
+)
 from turnd.auth.rest import RestSecrets, rest_password
 from turnd.auth.static import StaticUsers
 from turnd.stun import attributes as a
@@ -32,7 +42,6 @@ from turnd.stun.message import (
     encode_message,
 )
 from turnd.stun.nonce_cookie import SecurityFeature, features_of
-from turnd.turn.authenticate import challenge_of
 from turnd.turn.events import (
     AuthenticationFailed,
     Challenged,
@@ -116,17 +125,6 @@ def test_the_nonce_announces_what_is_offered() -> None:
     both = SecurityFeature.PASSWORD_ALGORITHMS | SecurityFeature.USERNAME_ANONYMITY
     answer = World().client().challenge()
     assert features_of(str(answer.get(a.NONCE))) == both
-
-
-@pytest.mark.parametrize("secrets", [[], [SECRET]])
-def test_an_engine_is_told_what_a_first_request_gets(secrets: list[str]) -> None:
-    world = World(secrets=secrets)
-    answer = world.client().challenge()
-    told = challenge_of(world.realm)
-    assert told.realm == REALM.encode()
-    assert a.PASSWORD_ALGORITHMS.decode(told.password_algorithms, bytes(12)) == BOTH_ALGORITHMS
-    assert str(answer.get(a.NONCE)).startswith(told.cookie.decode())
-    assert bool(told.flags & 0x80) is (not secrets)  # anonymity
 
 
 def test_anonymity_is_not_offered_with_rest_secrets() -> None:
@@ -627,3 +625,161 @@ def test_without_a_valid_nonce_answers_are_drawn_from_the_budget() -> None:
     client.nonce = valid
     assert code_of(client.refresh()) == 437
     assert code_of(decode_untrusted(client.send(client.signed(Method.REFRESH))[0])) == 437
+
+
+# The same rungs with an access token (RFC 7635 section 7).
+
+
+def test_a_token_lets_in_and_its_key_signs_the_answer() -> None:
+    for mac_key in (b"a key of twenty byte", bytes(range(32))):
+        client = token_client(token_world(), mac_key=mac_key)
+        answer = client.allocate()
+        assert code_of(answer) is None
+        assert answer.verify_integrity(*client.integrity())
+
+
+def test_a_binding_may_be_signed_with_a_token() -> None:
+    client = token_client(token_world())
+    answer = client.request(Method.BINDING)
+    assert code_of(answer) is None
+    assert answer.verify_integrity(*client.integrity())
+
+
+def test_users_and_tokens_come_side_by_side() -> None:
+    world = token_world()
+    assert code_of(world.client(port=1).allocate()) is None
+    assert code_of(token_client(world, port=2).allocate()) is None
+
+
+def refused_token(client: TokenClient, reason: FailureReason) -> None:
+    answer = client.allocate()
+    assert is_challenge(answer, 401)
+    assert not any((answer.has_integrity, answer.has_integrity_sha256))
+    assert failures(client.world) == [(client.user, reason)]
+    assert not list(client.world.state.table)
+
+
+def test_a_kid_that_nobody_knows_is_401() -> None:
+    client = token_client(token_world())
+    client.user = "west"
+    refused_token(client, FailureReason.UNKNOWN_USER)
+
+
+@pytest.mark.parametrize("token", [b"", b"garbage", bytes(64), bytes(2000)])
+def test_a_token_that_does_not_open_is_401(token: bytes) -> None:
+    client = token_client(token_world())
+    client.token = token
+    refused_token(client, FailureReason.BAD_TOKEN)
+
+
+def test_another_key_than_the_tokens_is_401() -> None:
+    client = token_client(token_world())
+    client.mac_key = bytes(20)
+    refused_token(client, FailureReason.BAD_INTEGRITY)
+
+
+def test_the_hmac_is_that_of_the_keys_length() -> None:
+    client = token_client(token_world(), mac_key=bytes(32))
+    message = client.signed(Method.ALLOCATE, (TRANSPORT,))
+    sha1 = encode_message(
+        Method.ALLOCATE,
+        MessageClass.REQUEST,
+        decode_untrusted(message).transaction_id,
+        (TRANSPORT, *client.credentials()),
+        integrity=Integrity(bytes(32), SHA1),
+    )
+    assert code_of(client.ask(sha1)) == 401
+    assert code_of(client.ask(message)) is None
+
+
+def test_a_token_behind_the_integrity_counts_for_nothing() -> None:
+    client = token_client(token_world())
+    client.shows = False
+    message = client.signed(Method.ALLOCATE, (TRANSPORT,))
+    value = client.token
+    late = a.ACCESS_TOKEN.number.to_bytes(2) + len(value).to_bytes(2) + value
+    size = int.from_bytes(message[2:4]) + len(late)
+    assert code_of(client.ask(message[:2] + size.to_bytes(2) + message[4:] + late)) == 401
+
+
+def test_a_token_needs_the_name_of_its_key() -> None:
+    client = token_client(token_world())
+    credentials = [(a.USERHASH, bytes(32)), *client.credentials(without=[a.USERNAME])]
+    answer = client.request(Method.ALLOCATE, (TRANSPORT,), credentials=credentials)
+    assert code_of(answer) == 400
+
+
+def test_the_key_of_a_token_may_come_from_the_store() -> None:
+    store = StoreOfTests()
+    world = token_world(store=store)
+    client = token_client(world)
+    client.user = "west"
+    message = client.signed(Method.ALLOCATE, (TRANSPORT,))
+    assert client.send(message) == []
+    assert [need.query for need in world.pending] == [KeyQuery("west")]
+    answer = world.resume(FoundKey(KEY))
+    assert answer is not None
+    assert code_of(decode_untrusted(answer)) is None
+    store.known[KeyQuery("east")] = Unknown()
+    other = token_client(world, port=2)
+    other.user = "east"
+    assert code_of(other.allocate()) == 401
+    store.known[KeyQuery("east")] = Unavailable("down")
+    assert code_of(other.allocate()) == 500
+
+
+def test_whoever_holds_an_allocations_token_key_needs_to_show_it_no_more() -> None:
+    world = token_world()
+    client = token_client(world)
+    client.allocated()
+    client.shows = False
+    assert code_of(client.request(Method.CREATE_PERMISSION, ((a.XOR_PEER_ADDRESS, PEER),))) is None
+    assert code_of(client.request(Method.REFRESH)) is None
+
+
+def test_an_allocations_own_token_is_good_without_its_key() -> None:
+    store = StoreOfTests()
+    world = token_world(store=store)
+    client = token_client(world)
+    client.user = "west"
+    client.send(client.signed(Method.ALLOCATE, (TRANSPORT,)))
+    world.resume(FoundKey(KEY))
+    store.known[KeyQuery("west")] = Unknown()
+    assert code_of(client.request(Method.REFRESH)) is None
+    assert code_of(client.renewed().request(Method.REFRESH)) == 401
+
+
+def test_a_token_with_the_allocations_key_but_another_is_looked_at() -> None:
+    client = token_client(token_world())
+    client.allocated()
+    client.token = b"garbage"
+    assert code_of(client.request(Method.REFRESH)) == 401
+    user = token_world().client()
+    user.allocated()
+    credentials = [(a.ACCESS_TOKEN, b"garbage"), *user.credentials()]
+    assert code_of(user.request(Method.REFRESH, credentials=credentials)) == 401
+
+
+def test_a_token_that_no_challenge_asked_for_is_420() -> None:
+    client = token_client(World())
+    client.challenge()
+    answer = client.allocate()
+    assert (code_of(answer), answer.get(a.UNKNOWN_ATTRIBUTES)) == (420, (a.ACCESS_TOKEN.number,))
+    assert not answer.has_integrity
+    user = client.world.client()
+    credentials = [(a.ACCESS_TOKEN, client.token), *user.credentials()]
+    answer = user.request(Method.ALLOCATE, (TRANSPORT,), credentials=credentials)
+    assert (code_of(answer), answer.get(a.UNKNOWN_ATTRIBUTES)) == (420, (a.ACCESS_TOKEN.number,))
+    assert answer.verify_integrity(*user.integrity())
+
+
+def test_a_client_of_coturns_reading_is_answered_in_kind() -> None:
+    client = token_client(token_world())
+    client.mac_key = client.mac_key[:16]
+    assert code_of(client.allocate()) is None
+    client.shows = False
+    answer = client.request(Method.CREATE_PERMISSION, ((a.XOR_PEER_ADDRESS, PEER),))
+    assert code_of(answer) is None
+    assert answer.verify_integrity(*client.integrity())
+    client.mac_key = client.mac_key[:15]
+    assert code_of(client.request(Method.REFRESH)) == 401

@@ -34,6 +34,12 @@ def test_a_maximum_below_the_default_leaves_the_default() -> None:
     assert desired_lifetime(refresh((a.LIFETIME, 900)), settings) == 600
 
 
+@pytest.mark.parametrize(("asked", "granted"), [(0, 45.5), (3600, 45.5)])
+def test_never_more_than_the_credential_allows(asked: int, granted: float) -> None:
+    assert desired_lifetime(refresh((a.LIFETIME, asked)), SETTINGS, 45.5) == granted
+    assert desired_lifetime(refresh((a.LIFETIME, asked)), SETTINGS, 9999) == max(asked, 600)
+
+
 def test_a_malformed_lifetime_is_no_lifetime() -> None:
     with pytest.raises(DecodeError):
         desired_lifetime(refresh((a.raw(a.LIFETIME.number), b"\x01")), SETTINGS)

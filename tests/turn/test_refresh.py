@@ -3,12 +3,14 @@ from __future__ import annotations
 import pytest
 
 from tests.turn.harness import PEER, PEER6, World, code_of
+from tests.turn.tokens import token_client, token_world
 from turnd.stun import attributes as a
 from turnd.stun.addresses import AddressFamily
 from turnd.stun.message import IntegrityAlgorithm, Method
 from turnd.turn.events import AllocationEnded, EndReason
 from turnd.turn.settings import TurnSettings
 
+CHANNEL = ((a.CHANNEL_NUMBER, 0x4000), (a.XOR_PEER_ADDRESS, PEER))
 DUAL = (a.ADDITIONAL_ADDRESS_FAMILY, AddressFamily.IPV6)
 
 
@@ -141,3 +143,44 @@ class TestWithATicket:
         answer = elsewhere.request(Method.REFRESH, attributes)
         assert answer.get(a.MOBILITY_TICKET) is None
         assert len(world.state.table) == 0
+
+
+def test_a_newer_token_takes_the_place_of_the_allocations() -> None:
+    world = token_world()
+    client = token_client(world, lifetime=300)
+    answer = client.allocate()
+    assert answer.get(a.LIFETIME) == 305
+    (allocation,) = world.state.table
+    quota_user = allocation.quota_user
+    world.pass_time(200)
+    newer = client.renewed(user="south")
+    assert newer.request(Method.REFRESH, ((a.LIFETIME, 900),)).get(a.LIFETIME) == 900
+    assert allocation.quota_user == quota_user
+    newer.shows = False
+    client.shows = False
+    assert code_of(newer.request(Method.CHANNEL_BIND, CHANNEL)) is None
+    assert code_of(client.request(Method.CHANNEL_BIND, CHANNEL)) == 401
+
+
+def test_without_a_token_the_lifetime_is_what_is_left_of_the_last_one() -> None:
+    world = token_world()
+    client = token_client(world, lifetime=700)
+    client.allocated()
+    client.shows = False
+    world.pass_time(500)
+    assert client.request(Method.REFRESH).get(a.LIFETIME) == 205
+    world.pass_time(204.5)
+    answer = client.request(Method.REFRESH)
+    assert code_of(answer) == 401
+    assert answer.verify_integrity(*client.integrity())
+    assert client.request(Method.REFRESH, ((a.LIFETIME, 0),)).get(a.LIFETIME) == 0
+
+
+def test_a_password_keeps_its_place_when_it_refreshes() -> None:
+    world = World()
+    client = world.client()
+    client.allocated()
+    (allocation,) = world.state.table
+    before = allocation.credential
+    assert code_of(client.request(Method.REFRESH)) is None
+    assert allocation.credential is before

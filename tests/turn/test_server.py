@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tests.tokens import seal
 from tests.turn.discovery import DiscoveryWorld
 from tests.turn.harness import (
     BOTH_ALGORITHMS,
@@ -20,7 +21,9 @@ from tests.turn.harness import (
     code_of,
     from_peer,
 )
+from tests.turn.tokens import token_client, token_world
 from turnd.allocations.policy import PeerPolicy
+from turnd.allocations.quotas import Quotas
 from turnd.auth.credentials import Credential, DerivedKeys, Found
 from turnd.stun import attributes as a
 from turnd.stun.addresses import AddressFamily, TransportAddress
@@ -686,3 +689,60 @@ class TestBindingElsewhere:
         assert receive(client, malformed) is None
         over, *rest = [Dropped.OVER_BUDGET, *[Dropped.MALFORMED] * 3]
         assert dropped(world) == [Dropped.MALFORMED, over, *rest]
+
+
+def test_a_token_whose_time_is_over_is_401_signed_but_may_end_what_it_began() -> None:
+    world = token_world()
+    early, late = token_client(world, lifetime=3000, port=1), token_client(world, port=2)
+    early.allocated()
+    late.token = seal(world.wall - 3605, 3600)
+    answer = late.allocate()
+    assert code_of(answer) == 401
+    assert answer.has(a.THIRD_PARTY_AUTHORIZATION)
+    assert answer.verify_integrity(*late.integrity())
+    assert [each.reason for each in world.reported(AuthenticationFailed)] == [FailureReason.EXPIRED]
+    early.token = seal(world.wall - 3605, 3600)
+    assert code_of(early.request(Method.CREATE_PERMISSION, ((a.XOR_PEER_ADDRESS, PEER),))) == 401
+    assert code_of(early.request(Method.REFRESH)) == 401
+    assert code_of(early.request(Method.REFRESH, ((a.LIFETIME, 0),))) is None
+    assert not list(world.state.table)
+
+
+def test_a_retransmission_is_answered_alike_after_the_tokens_end() -> None:
+    world = token_world()
+    client = token_client(world, lifetime=600)
+    data = client.signed(Method.ALLOCATE, (TRANSPORT,))
+    first = client.send(data)
+    world.wall += 605
+    assert client.send(data) == first
+
+
+def test_an_allocation_ends_with_its_token() -> None:
+    world = token_world()
+    client = token_client(world, lifetime=60)
+    assert client.allocate((a.LIFETIME, 3600)).get(a.LIFETIME) == 65
+    world.pass_time(64)
+    assert len(world.state.table) == 1
+    world.pass_time(1)
+    assert not list(world.state.table)
+
+
+def test_quotas_count_for_each_token_by_itself() -> None:
+    world = token_world(quotas=Quotas(per_user=1))
+    one, same = token_client(world, port=1), token_client(world, port=2)
+    other = token_client(world, port=3).renewed()
+    assert code_of(one.allocate()) is None
+    assert code_of(same.allocate()) == 486
+    assert code_of(other.allocate()) is None
+    assert code_of(one.request(Method.REFRESH, ((a.LIFETIME, 0),))) is None
+    assert code_of(same.allocate()) is None
+
+
+def test_whoever_has_a_token_may_claim_a_reservation_and_no_user() -> None:
+    world = token_world()
+    one, other = token_client(world, port=1), token_client(world, port=3).renewed(user="south")
+    reserved = one.allocate((a.EVEN_PORT, True)).get(a.RESERVATION_TOKEN)
+    assert reserved is not None
+    user = world.client(port=2)
+    assert code_of(user.allocate((a.RESERVATION_TOKEN, reserved))) == 508
+    assert code_of(other.allocate((a.RESERVATION_TOKEN, reserved))) is None

@@ -3,12 +3,13 @@ from __future__ import annotations
 import pytest
 
 from tests.turn.harness import World, code_of
+from tests.turn.tokens import token_client, token_world
 from turnd.stun import attributes as a
-from turnd.turn.understood import UNDERSTOOD
+from turnd.turn.understood import UNDERSTOOD, UNDERSTOOD_WITH_TOKENS
 
 
 def test_all_are_in_the_registry_and_comprehension_required() -> None:
-    for number in UNDERSTOOD:
+    for number in UNDERSTOOD_WITH_TOKENS:
         assert a.ATTRIBUTES[number].comprehension_required
 
 
@@ -29,6 +30,11 @@ def test_what_the_server_does_not_act_on_is_420(attribute: a.Attribute[object]) 
     answer = client.allocate((a.raw(attribute.number), b""))
     assert code_of(answer) == 420
     assert answer.get(a.UNKNOWN_ATTRIBUTES) == (attribute.number,)
+
+
+def test_where_tokens_let_in_they_are_understood() -> None:
+    assert {a.ACCESS_TOKEN.number} == UNDERSTOOD_WITH_TOKENS - UNDERSTOOD
+    assert code_of(token_client(token_world()).allocate()) is None
 
 
 @pytest.mark.parametrize("attribute", [a.DONT_FRAGMENT, a.XOR_RELAYED_ADDRESS, a.DATA])

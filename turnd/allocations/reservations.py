@@ -1,6 +1,6 @@
 """Relayed transport addresses held in reserve (EVEN-PORT with R, RFC 8656 section 7.2).
 
-A token is good once, for 30 s, and only for the user who got it. Reservations are capped per user
+A token is good once, for 30 s, and only for whom it was given to. Reservations are capped per user
 and in total, since each holds a port and a socket of nobody's allocation.
 """
 
@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from math import inf
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -18,13 +18,22 @@ if TYPE_CHECKING:
 TOKEN_LENGTH = 8
 
 
+class Holder(NamedTuple):
+    """Whom a reservation is for."""
+
+    realm: str
+    owner: str
+    """Who may claim it, as allocations are owned."""
+    quota_user: str
+    """Whom it counts for."""
+
+
 @dataclass(frozen=True, slots=True)
 class Reservation:
     """A relay without an allocation."""
 
     token: bytes
-    realm: str
-    user: str
+    holder: Holder
     relay_id: int
     bound: TransportAddress
     announced: RelayedAddress
@@ -37,7 +46,7 @@ class Reservations:
     Args:
         random_bytes: so many bytes nobody can guess.
         lifetime: seconds that a token is good for.
-        per_user: cap for one user of a realm.
+        per_user: cap for one `quota_user` of a realm.
         total: cap for all.
     """
 
@@ -59,45 +68,40 @@ class Reservations:
     def __len__(self) -> int:
         return len(self._by_token)
 
-    def has_room(self, realm: str, user: str) -> bool:
-        """Whether the user may reserve one more; if not, 508."""
-        return (
-            len(self._by_token) < self.total and self._of_user.get((realm, user), 0) < self.per_user
-        )
+    def has_room(self, holder: Holder) -> bool:
+        """Whether one more may be reserved; if not, 508."""
+        reserved = self._of_user.get((holder.realm, holder.quota_user), 0)
+        return len(self._by_token) < self.total and reserved < self.per_user
 
     def add(
         self,
-        realm: str,
-        user: str,
+        holder: Holder,
         relay_id: int,
         bound: TransportAddress,
         announced: RelayedAddress,
         now: float,
     ) -> Reservation:
-        """Keep a relay in reserve. Ask `has_room` before the relay is opened.
-
-        `user` is the credential's: whoever claims the token has to be the same.
-        """
+        """Keep a relay in reserve. Ask `has_room` before the relay is opened."""
         token = self._random_bytes(TOKEN_LENGTH)
         while token in self._by_token:
             token = self._random_bytes(TOKEN_LENGTH)
-        reservation = Reservation(
-            token, realm, user, relay_id, bound, announced, now + self.lifetime
-        )
+        reservation = Reservation(token, holder, relay_id, bound, announced, now + self.lifetime)
         self._by_token[token] = reservation
-        self._of_user[realm, user] = self._of_user.get((realm, user), 0) + 1
+        user = holder.realm, holder.quota_user
+        self._of_user[user] = self._of_user.get(user, 0) + 1
         return reservation
 
-    def find(self, token: bytes, realm: str, user: str, now: float) -> Reservation | None:
+    def find(self, token: bytes, holder: Holder, now: float) -> Reservation | None:
         """What a token stands for; None (508) when it is unknown, used, late or another's."""
         found = self._by_token.get(token)
-        if found is None or found.deadline <= now or (found.realm, found.user) != (realm, user):
+        if found is None or found.deadline <= now:
             return None
-        return found
+        owner = found.holder.realm, found.holder.owner
+        return found if owner == (holder.realm, holder.owner) else None
 
-    def claim(self, token: bytes, realm: str, user: str, now: float) -> Reservation | None:
+    def claim(self, token: bytes, holder: Holder, now: float) -> Reservation | None:
         """As `find`, and the token is used up. The relay is the caller's from now on."""
-        found = self.find(token, realm, user, now)
+        found = self.find(token, holder, now)
         if found is not None:
             self._forget(found)
         return found
@@ -119,7 +123,7 @@ class Reservations:
 
     def _forget(self, reservation: Reservation) -> None:
         del self._by_token[reservation.token]
-        owner = (reservation.realm, reservation.user)
-        self._of_user[owner] -= 1
-        if not self._of_user[owner]:
-            del self._of_user[owner]
+        user = reservation.holder.realm, reservation.holder.quota_user
+        self._of_user[user] -= 1
+        if not self._of_user[user]:
+            del self._of_user[user]

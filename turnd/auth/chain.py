@@ -2,7 +2,8 @@
 
 Nothing here waits. What the store does not know at once becomes `NeedLookup`. A static user beats
 the other sources. A name of a REST shape belongs to the secrets where there are any; a user of the
-store with such a name is a further candidate once the store's cache holds it.
+store with such a name is a further candidate once the store's cache holds it. Keys of access tokens
+are asked for by their kid, of the configuration first.
 """
 
 from __future__ import annotations
@@ -12,16 +13,19 @@ from typing import TYPE_CHECKING, Protocol
 from turnd.auth.credentials import (
     ALGORITHMS,
     Found,
+    FoundKey,
+    KeyQuery,
     Lookup,
-    Name,
     NeedLookup,
     Offers,
     Outcome,
+    Query,
     Unknown,
     UsernameQuery,
 )
 
 if TYPE_CHECKING:
+    from turnd.auth.oauth import ThirdParty
     from turnd.auth.rest import RestSecrets
     from turnd.auth.static import StaticUsers
     from turnd.stun.keys import PasswordAlgorithm
@@ -38,12 +42,15 @@ class CredentialStore(Protocol):
     def username_anonymity(self) -> bool:
         """Whether every user of the store can be found by the hash of the name."""
 
-    def cached(self, name: Name, now: float) -> Outcome | None:
+    def cached(self, name: Query, now: float) -> Outcome | None:
         """What is known without asking; None: it has to be asked."""
 
 
 class CredentialChain:
     """Looks credentials up for one realm.
+
+    `third_party`: authorization servers that let clients in as well; the challenge says so. With
+    them alone there are no passwords, and no password algorithm is offered.
 
     Raises:
         ValueError: no password algorithm would work for the users of every source.
@@ -55,24 +62,31 @@ class CredentialChain:
         static: StaticUsers,
         rest: RestSecrets,
         store: CredentialStore | None = None,
+        third_party: ThirdParty | None = None,
     ) -> None:
         self.realm = realm
+        self.third_party = third_party
         self._static = static
         self._rest = rest
         self._store = store
-        algorithms = _common(static, store)
-        if not algorithms:
+        tokens_alone = third_party is not None and not (
+            len(static) or len(rest) or store is not None
+        )
+        algorithms = () if tokens_alone else _common(static, store)
+        if not (algorithms or tokens_alone):
             raise ValueError(
                 f"no password algorithm serves every user of realm '{realm}': users with only an"
                 " md5: key and users with only a sha256: key cannot be challenged alike"
             )
         self._offers = {
-            anonymity: Offers(algorithms, username_anonymity=anonymity)
+            anonymity: Offers(algorithms, username_anonymity=anonymity and not tokens_alone)
             for anonymity in (False, True)
         }
 
-    def lookup(self, name: Name, now: float) -> Lookup:
-        """Who the name can be, without waiting; `now`: monotonic seconds."""
+    def lookup(self, name: Query, now: float) -> Lookup:
+        """Who the name can be, or the key of a kid, without waiting; `now`: monotonic seconds."""
+        if isinstance(name, KeyQuery):
+            return self._key(name, now)
         static = self._static.find(name)
         if static is not None:
             return Found((static,))
@@ -82,6 +96,15 @@ class CredentialChain:
             more = known.candidates if isinstance(known, Found) else ()
             return Found((*candidates, *more))
         return NeedLookup(name) if known is None else known
+
+    def _key(self, query: KeyQuery, now: float) -> Lookup:
+        if self.third_party is None:
+            return Unknown()
+        configured = self.third_party.keys.get(query.kid)
+        if configured is not None:
+            return FoundKey(configured)
+        known = self._store.cached(query, now) if self._store is not None else Unknown()
+        return NeedLookup(query) if known is None else known
 
     @property
     def offers(self) -> Offers:

@@ -1,8 +1,8 @@
 """Long-term credentials and what a look-up of one can answer (RFC 8489 section 9.2).
 
-A look-up has four outcomes, each its own type: `Found`, `Unknown`, `Unavailable` (the store is
-away: answer 500, never let in) and `NeedLookup` (ask the store, then come back). Keys never show
-in a `repr`, so that no log line can hold one.
+A look-up has four outcomes, each its own type: `Found` (of a token's key: `FoundKey`), `Unknown`,
+`Unavailable` (the store is away: answer 500, never let in) and `NeedLookup` (ask the store, then
+come back). Keys never show in a `repr`, so that no log line can hold one.
 """
 
 from __future__ import annotations
@@ -10,10 +10,15 @@ from __future__ import annotations
 import hmac
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from math import inf
+from typing import TYPE_CHECKING, NamedTuple
 
+from turnd.stun.integrity import Integrity, IntegrityAlgorithm
 from turnd.stun.keys import PasswordAlgorithm, long_term_key
 from turnd.stun.nonce_cookie import SecurityFeature
+
+if TYPE_CHECKING:
+    from turnd.auth.access_token import AccessToken, TokenKey
 
 ALGORITHMS = (PasswordAlgorithm.SHA256, PasswordAlgorithm.MD5)
 """Every algorithm the server knows, in the order it prefers (RFC 8489 section 9.2.4)."""
@@ -36,7 +41,15 @@ class UserhashQuery:
     userhash: bytes = field(repr=False)
 
 
+@dataclass(frozen=True, slots=True)
+class KeyQuery:
+    """The key of an access token, asked for by its kid (RFC 7635 section 7)."""
+
+    kid: str
+
+
 Name = UsernameQuery | UserhashQuery
+Query = Name | KeyQuery
 
 
 class DerivedKeys(Mapping[PasswordAlgorithm, bytes]):
@@ -83,14 +96,43 @@ class Credential:
     quota: int | None = None
     """Allocations that the user may have; 0: no limit; None: as configured for all."""
     source: str = ""
-    """Which source knew it, for logs: `static`, `secret 2`, `redis`, `redis secret …`."""
+    """Which source knew it, for logs: `static`, `secret 2`, `redis`, `redis secret …`, `token`."""
+    access: AccessToken | None = None
+    """The token that is the credential, where a third party has authorized the client."""
+
+    @property
+    def owner(self) -> str:
+        """Whom allocations and reservations belong to within a realm.
+
+        No user has an empty name: it stands for all whom a third party has authorized, since their
+        tokens and kids change while an allocation lives, and name nobody.
+        """
+        return self.user if self.access is None else ""
+
+    def integrity(
+        self, algorithm: PasswordAlgorithm, signs_with: IntegrityAlgorithm
+    ) -> Integrity | None:
+        """What messages are signed with; None: there is no key for this password algorithm.
+
+        A token brings a key and the HMAC that it is for (RFC 7635 section 5).
+        """
+        if self.access is not None:
+            return self.access.integrity
+        key = self.keys.get(algorithm)
+        return None if key is None else Integrity(key, signs_with)
 
     def expired(self, wall_now: float) -> bool:
         """Whether a dated credential is void at `wall_now`, UNIX seconds.
 
         It is valid while its expiry is now or later (draft-uberti-rtcweb-turn-rest section 2.2).
         """
+        if self.access is not None:
+            return self.access.expired(wall_now)
         return self.expires_at is not None and self.expires_at < wall_now
+
+    def longest_lifetime(self, wall_now: float) -> float:
+        """Seconds for which an allocation may be granted: those that are left of a token."""
+        return inf if self.access is None else self.access.remaining(wall_now)
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,8 +146,15 @@ class Found:
 
 
 @dataclass(frozen=True, slots=True)
+class FoundKey:
+    """The key that tokens of a kid are opened with."""
+
+    key: TokenKey
+
+
+@dataclass(frozen=True, slots=True)
 class Unknown:
-    """No source has such a user, or the user is disabled: the same to a client."""
+    """No source has such a user or key, or the user is disabled: the same to a client."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,10 +168,10 @@ class Unavailable:
 class NeedLookup:
     """Only the store knows: ask it with this query, outside the core."""
 
-    query: Name
+    query: Query
 
 
-Outcome = Found | Unknown | Unavailable
+Outcome = Found | FoundKey | Unknown | Unavailable
 Lookup = Outcome | NeedLookup
 
 
@@ -130,12 +179,15 @@ class Offers(NamedTuple):
     """What a challenge offers: only what every credential source of the realm can serve."""
 
     algorithms: tuple[PasswordAlgorithm, ...]
+    """None: there are no passwords, a third party alone lets clients in."""
     username_anonymity: bool
 
     @property
     def features(self) -> SecurityFeature:
-        """The bits of the nonce cookie; algorithms are always listed (RFC 8489 section 9.2.4)."""
-        features = SecurityFeature.PASSWORD_ALGORITHMS
+        """The bits of the nonce cookie; algorithms are listed if any (RFC 8489 section 9.2.4)."""
+        features = SecurityFeature(0)
+        if self.algorithms:
+            features |= SecurityFeature.PASSWORD_ALGORITHMS
         if self.username_anonymity:
             features |= SecurityFeature.USERNAME_ANONYMITY
         return features

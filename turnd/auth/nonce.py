@@ -39,13 +39,15 @@ _ANONYMITY = 0x80
 # and its flags within the HMAC.
 _OFFERS_BY_COOKIE: dict[str, list[Offers]] = {}
 _COOKIE_AND_FLAGS: dict[Offers, tuple[str, int]] = {}
-for _anonymity in (False, True):
-    for _algorithms in (ALGORITHMS, *((one,) for one in reversed(ALGORITHMS))):
-        _offers = Offers(_algorithms, username_anonymity=_anonymity)
-        _cookie = add_cookie(_offers.features, "")
-        _flags = sum(_BITS[each] for each in _algorithms) | _ANONYMITY * _anonymity
-        _OFFERS_BY_COOKIE.setdefault(_cookie, []).append(_offers)
-        _COOKIE_AND_FLAGS[_offers] = _cookie, _flags
+_PASSWORDS = (ALGORITHMS, *((one,) for one in reversed(ALGORITHMS)))
+for _offers in (
+    *(Offers(each, username_anonymity=flag) for flag in (False, True) for each in _PASSWORDS),
+    Offers((), username_anonymity=False),
+):
+    _cookie = add_cookie(_offers.features, "")
+    _flags = sum(_BITS[each] for each in _offers.algorithms)
+    _OFFERS_BY_COOKIE.setdefault(_cookie, []).append(_offers)
+    _COOKIE_AND_FLAGS[_offers] = _cookie, _flags | _ANONYMITY * _offers.username_anonymity
 
 
 class NonceVerdict(NamedTuple):
@@ -59,17 +61,28 @@ class NonceVerdict(NamedTuple):
 _NOT_OURS = NonceVerdict(valid=False, offers=None)
 
 
-def mac_length_for(realm: str) -> int:
+def mac_length_for(realm: str, server_name: str | None = None, *, passwords: bool = True) -> int:
     """Characters of HMAC with which a 401 stays within twice the request at the IP level.
 
     The request is an Allocate with REQUESTED-TRANSPORT alone, 56 bytes with its IPv4 and UDP
-    headers. Of the 112 that the answer may have, 68 are headers, ERROR-CODE without a phrase and
-    PASSWORD-ALGORITHMS; REALM and NONCE share the rest, 4 bytes of header each. Beyond 16 bytes of
-    realm the shortest HMAC is too long as well.
+    headers. Of the 112 that the answer may have, 56 are headers and ERROR-CODE without a phrase;
+    REALM, NONCE, PASSWORD-ALGORITHMS (12 bytes) and THIRD-PARTY-AUTHORIZATION share the rest. Where
+    not even the shortest HMAC leaves room for the last of them, it is left out of such an answer;
+    beyond 16 bytes of realm the shortest HMAC is too long as well.
+
+    Args:
+        realm: what REALM says.
+        server_name: what THIRD-PARTY-AUTHORIZATION says; None: there is none.
+        passwords: whether there is PASSWORD-ALGORITHMS.
     """
-    padded_realm = len(realm.encode()) + 3 & ~3
-    room = 112 - 68 - 4 - 4 - padded_realm - COOKIE_LENGTH - 1
+    room = 112 - 56 - _attribute_size(realm) - 4 - COOKIE_LENGTH - 1 - 12 * passwords
+    if server_name is not None and room - _attribute_size(server_name) >= SHORTEST_MAC:
+        room -= _attribute_size(server_name)
     return max(SHORTEST_MAC, min(LONGEST_MAC, room))
+
+
+def _attribute_size(text: str) -> int:
+    return 4 + (len(text.encode()) + 3 & ~3)
 
 
 def cookie_and_flags(offers: Offers) -> tuple[str, int]:

@@ -3,6 +3,8 @@
     turn/realm/<realm>/user/<user>/key                  string: hex of MD5(user:realm:password)
     turn/realm/<realm>/secret                           set of REST secrets
     turn/realm/<realm>/total-quota, …/user-quota        strings: numbers
+    turn/oauth/kid/<kid>                                hash: ikm_key (base64), as_rs_alg,
+                                                        timestamp, lifetime, realm (none: any)
 
 There are MD5 keys only and no way from a USERHASH to a user. coturn reads the first 32 digits of a
 key and refuses a shorter one; so does this.
@@ -12,7 +14,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from turnd.auth.credentials import Credential, Name, UsernameQuery
+from turnd.auth.credentials import Credential, KeyQuery, Name, UsernameQuery
 from turnd.auth.redis_schema import (
     BadRecordError,
     Change,
@@ -20,6 +22,7 @@ from turnd.auth.redis_schema import (
     RealmOptions,
     names_of,
     number_of,
+    token_key,
 )
 from turnd.auth.rest import MAX_SECRETS, Secret
 from turnd.stun.keys import PasswordAlgorithm
@@ -27,7 +30,10 @@ from turnd.stun.keys import PasswordAlgorithm
 if TYPE_CHECKING:
     from collections.abc import Collection
 
+    from turnd.auth.access_token import TokenKey
+
 _KEY_DIGITS = 32
+_TOKEN_KEY_PREFIX = b"turn/oauth/kid/"
 
 
 class CoturnSchema:
@@ -43,6 +49,11 @@ class CoturnSchema:
         self.total_quota_key = self.prefix + b"total-quota"
         self.user_quota_key = self.prefix + b"user-quota"
         self.user_prefix = self.prefix + b"user/"
+
+    @property
+    def prefixes(self) -> tuple[bytes, ...]:
+        """See `Schema`; keys of tokens lie beside the realms."""
+        return self.prefix, _TOKEN_KEY_PREFIX
 
     def user_key(self, user: str) -> bytes | None:
         """The key of a user's key; None: the name would lead into another realm's records."""
@@ -69,6 +80,13 @@ class CoturnSchema:
             source="redis",
         )
 
+    async def read_key(self, execute: Execute, kid: str) -> TokenKey | None:
+        """See `Schema`; a key of another realm is unknown in this one."""
+        fields = await execute("HGETALL", _TOKEN_KEY_PREFIX + kid.encode())
+        if fields.get(b"realm", b"") not in {b"", self._realm.encode()}:
+            return None
+        return token_key(fields, b"ikm_key", b"as_rs_alg")
+
     async def read_secrets(self, execute: Execute) -> list[Secret]:
         """See `Schema`; a set has no order, so they are sorted to keep their labels."""
         values: Collection[bytes] = await execute("SMEMBERS", self.secrets_key)
@@ -91,4 +109,6 @@ class CoturnSchema:
         if key.startswith(self.user_prefix) and key.endswith(b"/key"):
             user = key[len(self.user_prefix) : -len(b"/key")].decode(errors="replace")
             return Change(names=names_of(user, self._realm))
+        if key.startswith(_TOKEN_KEY_PREFIX):
+            return Change(names=(KeyQuery(key[len(_TOKEN_KEY_PREFIX) :].decode(errors="replace")),))
         return Change()

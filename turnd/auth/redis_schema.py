@@ -3,6 +3,7 @@
     turnd:{realm}:user:<user>        hash: md5, sha256 (hex keys), quota, disabled, created
     turnd:{realm}:userhash:<hex>     string: the user whose USERHASH this is
     turnd:{realm}:secrets            hash: id → JSON {"secret", "created", "expires"}
+    turnd:{realm}:oauth:<kid>        hash: key (base64), algorithm, timestamp, lifetime
 
 Passwords are not stored, only the keys made from them. The realm is the hash tag of every key, so
 that in a Cluster all records of a realm are together whatever braces a user name holds. User names
@@ -15,7 +16,16 @@ import json
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
-from turnd.auth.credentials import ALGORITHMS, Credential, Name, UserhashQuery, UsernameQuery
+from turnd.auth.access_token import TokenKey
+from turnd.auth.credentials import (
+    ALGORITHMS,
+    Credential,
+    KeyQuery,
+    Name,
+    Query,
+    UserhashQuery,
+    UsernameQuery,
+)
 from turnd.auth.rest import HASHES, MAX_SECRETS, Secret
 from turnd.stun.keys import PasswordAlgorithm, userhash
 
@@ -43,7 +53,7 @@ class RealmOptions(NamedTuple):
 class Change(NamedTuple):
     """What a changed key bears on."""
 
-    names: tuple[Name, ...] = ()
+    names: tuple[Query, ...] = ()
     realm: bool = False
     """Secrets or options of the realm: to be read again."""
 
@@ -55,11 +65,14 @@ class Schema(Protocol):
     username_anonymity: bool
 
     @property
-    def prefix(self) -> bytes:
-        """What every key of the realm begins with."""
+    def prefixes(self) -> tuple[bytes, ...]:
+        """What every key begins with that bears on the realm."""
 
     async def read_user(self, execute: Execute, name: Name) -> Credential | None:
         """A user's credential; None: there is none, or it is disabled."""
+
+    async def read_key(self, execute: Execute, kid: str) -> TokenKey | None:
+        """The key that tokens of this kid are opened with."""
 
     async def read_secrets(self, execute: Execute) -> list[Secret]:
         """The REST secrets of the realm, the newest first where ages are known."""
@@ -88,6 +101,27 @@ def number_of(value: bytes | None, what: str) -> int | None:
     return int(value)
 
 
+def token_key(fields: Mapping[bytes, bytes], key: bytes, algorithm: bytes) -> TokenKey | None:
+    """The key of a record with these two fields, and `timestamp` and `lifetime`.
+
+    Raises:
+        BadRecordError: it is none.
+    """
+    if not fields:
+        return None
+    timestamp = number_of(fields.get(b"timestamp"), "the timestamp of a token's key")
+    lifetime = number_of(fields.get(b"lifetime"), "the lifetime of a token's key")
+    try:
+        return TokenKey.of(
+            fields[key].decode(),
+            fields.get(algorithm, b"A256GCM").decode(),
+            timestamp or 0,
+            lifetime or 0,
+        )
+    except (KeyError, ValueError):
+        raise BadRecordError("a token's key is missing or malformed") from None
+
+
 class TurndSchema:
     """turnd's own schema for one realm."""
 
@@ -101,6 +135,12 @@ class TurndSchema:
         self.prefix = f"turnd:{{{tag}}}:".encode()
         self.secrets_key = self.prefix + b"secrets"
         self.user_prefix = self.prefix + b"user:"
+        self.token_key_prefix = self.prefix + b"oauth:"
+
+    @property
+    def prefixes(self) -> tuple[bytes, ...]:
+        """See `Schema`."""
+        return (self.prefix,)
 
     def user_key(self, user: bytes) -> bytes:
         """The key of a user's record."""
@@ -122,6 +162,11 @@ class TurndSchema:
             return None  # an index that leads elsewhere proves nothing
         return credential
 
+    async def read_key(self, execute: Execute, kid: str) -> TokenKey | None:
+        """See `Schema`."""
+        fields = await execute("HGETALL", self.token_key_prefix + kid.encode())
+        return token_key(fields, b"key", b"algorithm")
+
     async def read_secrets(self, execute: Execute) -> list[Secret]:
         """See `Schema`; a secret whose grace has ended is left to the reader's clock."""
         records = parse_secrets(await execute("HGETALL", self.secrets_key))
@@ -141,6 +186,9 @@ class TurndSchema:
         if key.startswith(self.user_prefix):
             user = key.removeprefix(self.user_prefix).decode(errors="replace")
             return Change(names=names_of(user, self._realm))
+        if key.startswith(self.token_key_prefix):
+            kid = key.removeprefix(self.token_key_prefix).decode(errors="replace")
+            return Change(names=(KeyQuery(kid),))
         return Change()
 
 

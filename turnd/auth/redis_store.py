@@ -21,7 +21,16 @@ from typing import TYPE_CHECKING, Any
 
 from redis.exceptions import ResponseError
 
-from turnd.auth.credentials import Found, Name, Outcome, Unavailable, Unknown, UsernameQuery
+from turnd.auth.credentials import (
+    Found,
+    FoundKey,
+    KeyQuery,
+    Outcome,
+    Query,
+    Unavailable,
+    Unknown,
+    UsernameQuery,
+)
 from turnd.auth.redis_connection import ANSWER_LIMIT, ERRORS, RedisLink
 from turnd.auth.redis_schema import MAX_USER_BYTES, BadRecordError, RealmOptions, Schema
 from turnd.auth.redis_watch import Watch
@@ -41,7 +50,7 @@ _REASON_LENGTH = 200
 
 
 class RedisStore:
-    """The users, secrets and options of one realm in Redis.
+    """The users, secrets, keys of tokens and options of one realm in Redis.
 
     Args:
         link: how to reach Redis.
@@ -65,7 +74,7 @@ class RedisStore:
         self._hooks = hooks
         self._refresh_every = max((limits or CacheLimits()).ttl, _SHORTEST_REFRESH)
         self._cache = StoreCache(limits)
-        self._asked: dict[Name, asyncio.Task[Outcome]] = {}
+        self._asked: dict[Query, asyncio.Task[Outcome]] = {}
         self._away: str | None = None
         self._realm_read = False
         self._realm_known = False
@@ -110,16 +119,16 @@ class RedisStore:
         """Hosts and ports of Redis, as configured and as found: no peer may be there."""
         return frozenset(self._link.endpoints) | frozenset(self._servers)
 
-    def cached(self, name: Name, now: float) -> Outcome | None:
+    def cached(self, name: Query, now: float) -> Outcome | None:
         """What is known without asking; None: `fetch` has to. `now`: monotonic seconds."""
-        if isinstance(name, UsernameQuery) and len(name.username.encode()) > MAX_USER_BYTES:
+        if len(_text_of(name)) > MAX_USER_BYTES:
             return Unknown()
         fresh = self._cache.fresh(name, now)
         if fresh is not None or self._away is None:
             return fresh
         return self._stale(name, self._away)
 
-    async def fetch(self, name: Name) -> Outcome:
+    async def fetch(self, name: Query) -> Outcome:
         """Asks Redis, within the limit; raises nothing for what Redis does."""
         known = self.cached(name, time.monotonic())
         if known is not None:
@@ -132,22 +141,28 @@ class RedisStore:
             task.add_done_callback(lambda _: self._asked.pop(name, None))
         return self._with_secrets(name, await asyncio.shield(task))
 
-    async def _ask(self, name: Name) -> Outcome:
+    async def _ask(self, name: Query) -> Outcome:
         generation = self._cache.generation
-        credential = None
+        outcome: Found | FoundKey | Unknown = Unknown()
         try:
             async with asyncio.timeout(min(self._link.limit, ANSWER_LIMIT)):
                 if not self._realm_read:
                     await self._read_realm()
-                credential = await self._schema.read_user(self._execute, name)
+                outcome = await self._read(name)
         except BadRecordError as error:
             self._hooks.report("redis_bad_record", str(error))
         except ERRORS as error:
             self._lost(_reason(error))
             return self._stale(name, _reason(error))
-        outcome = Unknown() if credential is None else Found((credential,))
         self._cache.put(name, outcome, time.monotonic(), generation)
         return outcome
+
+    async def _read(self, name: Query) -> Found | FoundKey | Unknown:
+        if isinstance(name, KeyQuery):
+            key = await self._schema.read_key(self._execute, name.kid)
+            return Unknown() if key is None else FoundKey(key)
+        credential = await self._schema.read_user(self._execute, name)
+        return Unknown() if credential is None else Found((credential,))
 
     async def _execute(self, *words: bytes | str | int) -> Any:
         try:
@@ -157,10 +172,10 @@ class RedisStore:
                 raise BadRecordError("a record has the wrong type") from None
             raise
 
-    def _stale(self, name: Name, reason: str) -> Outcome:
+    def _stale(self, name: Query, reason: str) -> Outcome:
         return self._cache.stale(name) or Unavailable(reason)
 
-    def _with_secrets(self, name: Name, outcome: Outcome) -> Outcome:
+    def _with_secrets(self, name: Query, outcome: Outcome) -> Outcome:
         """Secrets that were read only now make a REST user name known after all."""
         if not isinstance(name, UsernameQuery):
             return outcome
@@ -194,7 +209,7 @@ class RedisStore:
 
     async def _supervise(self) -> None:
         while True:
-            watch = Watch(self._link, self._schema.prefix, self._heard, self._not_notifying)
+            watch = Watch(self._link, self._schema.prefixes, self._heard, self._not_notifying)
             session = asyncio.ensure_future(
                 watch.run(partial(self._listening, watch), self._keep_realm)
             )
@@ -245,6 +260,13 @@ class RedisStore:
         if not self._told_not_notifying:
             self._told_not_notifying = True
             self._hooks.report("redis_not_notifying", reason)
+
+
+def _text_of(name: Query) -> bytes:
+    """What a client has sent of it; a hash is short."""
+    if isinstance(name, UsernameQuery):
+        return name.username.encode()
+    return name.kid.encode() if isinstance(name, KeyQuery) else b""
 
 
 def _reason(error: BaseException) -> str:

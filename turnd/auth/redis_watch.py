@@ -16,7 +16,7 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import ResponseError
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Coroutine
+    from collections.abc import Awaitable, Callable, Coroutine, Sequence
 
     from redis.asyncio import Connection
 
@@ -31,7 +31,7 @@ class Watch:
 
     Args:
         link: how to reach Redis.
-        prefix: what the keys of interest begin with.
+        prefixes: what the keys of interest begin with; none begins with another.
         changed: called with each changed key; None: any of them may have changed.
         refused: called with Redis's words when it does not notify.
     """
@@ -39,12 +39,12 @@ class Watch:
     def __init__(
         self,
         link: RedisLink,
-        prefix: bytes,
+        prefixes: Sequence[bytes],
         changed: Callable[[bytes | None], None],
         refused: Callable[[str], None],
     ) -> None:
         self._link = link
-        self._prefix = prefix
+        self._prefixes = prefixes
         self._changed = changed
         self._refused = refused
         self.servers: tuple[tuple[str, int], ...] = ()
@@ -79,8 +79,17 @@ class Watch:
         await connection.connect()  # type: ignore[no-untyped-call]  # the library's gap
         try:
             number = int(await _ask(connection, "CLIENT", "ID"))
-            words = ("CLIENT", "TRACKING", "ON", "REDIRECT", number, "BCAST")
-            await _ask(connection, *words, "PREFIX", self._prefix)
+            words: tuple[str | int | bytes, ...] = (
+                "CLIENT",
+                "TRACKING",
+                "ON",
+                "REDIRECT",
+                number,
+                "BCAST",
+            )
+            for prefix in self._prefixes:
+                words += ("PREFIX", prefix)
+            await _ask(connection, *words)
             await _ask(connection, "SUBSCRIBE", _CHANNEL)
         except ResponseError as error:
             self._refused(str(error))

@@ -1,4 +1,4 @@
-"""What a store answered, kept for a while.
+"""What a store answered, kept for a while: users, and keys of tokens alike.
 
 - A user that was found counts for `ttl` seconds, one that was not for `negative_ttl`: long enough
   that random names are no load, short enough that a new user need not wait.
@@ -15,7 +15,7 @@ from collections import OrderedDict
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
-from turnd.auth.credentials import Found, Name, Unknown
+from turnd.auth.credentials import Found, FoundKey, Query, Unknown
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -42,7 +42,7 @@ class CacheLimits(NamedTuple):
 
 
 class _Entry(NamedTuple):
-    found: Found
+    found: Found | FoundKey
     fresh_until: float
 
 
@@ -51,8 +51,8 @@ class StoreCache:
 
     def __init__(self, limits: CacheLimits | None = None) -> None:
         self._limits = limits or CacheLimits()
-        self._found: OrderedDict[Name, _Entry] = OrderedDict()
-        self._unknown: OrderedDict[Name, float] = OrderedDict()
+        self._found: OrderedDict[Query, _Entry] = OrderedDict()
+        self._unknown: OrderedDict[Query, float] = OrderedDict()
         self._generation = 0
 
     def __len__(self) -> int:
@@ -63,7 +63,7 @@ class StoreCache:
         """To be read before the store is asked, and given back with its answer."""
         return self._generation
 
-    def fresh(self, name: Name, now: float) -> Found | Unknown | None:
+    def fresh(self, name: Query, now: float) -> Found | FoundKey | Unknown | None:
         """An answer that still counts; None: the store has to be asked."""
         entry = self._found.get(name)
         if entry is not None:
@@ -71,16 +71,18 @@ class StoreCache:
             return entry.found if now < entry.fresh_until else None
         return Unknown() if now < self._unknown.get(name, now) else None
 
-    def stale(self, name: Name) -> Found | None:
+    def stale(self, name: Query) -> Found | FoundKey | None:
         """The last answer that found a user, however old: for when the store is away."""
         entry = self._found.get(name)
         return None if entry is None else entry.found
 
-    def put(self, name: Name, outcome: Found | Unknown, now: float, generation: int) -> None:
+    def put(
+        self, name: Query, outcome: Found | FoundKey | Unknown, now: float, generation: int
+    ) -> None:
         """Keeps an answer, unless something changed since its question (`generation`)."""
         if generation != self._generation:
             return
-        if isinstance(outcome, Found):
+        if not isinstance(outcome, Unknown):
             self._unknown.pop(name, None)
             self._found[name] = _Entry(outcome, now + self._limits.ttl)
             self._found.move_to_end(name)
@@ -93,7 +95,7 @@ class StoreCache:
             if len(self._unknown) > self._limits.negative_entries:
                 self._unknown.popitem(last=False)
 
-    def forget(self, *names: Name) -> None:
+    def forget(self, *names: Query) -> None:
         """Drops what is known about names whose records have changed."""
         self._generation += 1
         for name in names:

@@ -5,6 +5,7 @@ A check is left out when a key it depends on is broken already: one mistake, one
 
 from __future__ import annotations
 
+from base64 import b64decode
 from dataclasses import dataclass
 from itertools import islice
 from typing import TYPE_CHECKING
@@ -16,9 +17,12 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
 
     from turnd.config.model import Config
+    from turnd.config.sections import AuthSection
     from turnd.config.values import Endpoint
 
 Finding = tuple[Path, str]
+
+_KEY_SIZES = {"A128GCM": 16, "A256GCM": 32}
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,14 +149,37 @@ def _realms(config: Config) -> Iterator[Finding]:
         if name == config.realm:
             yield ("realms", name), "is the name of the server's own realm"
         auth = realm.auth
-        if not (auth.users or auth.secrets or auth.redis):
-            message = "nobody could use this realm: users, secrets or redis are wanted"
+        if not (auth.users or auth.secrets or auth.redis or auth.oauth.is_used):
+            message = "nobody could use this realm: users, secrets, redis or oauth are wanted"
             yield ("realms", name), message
 
 
 def _discovery(config: Config) -> Iterator[Finding]:
     further = [endpoint for realm in config.all_realms()[1:] for endpoint in realm.endpoints]
     yield from problems(config.stun, config.own_listen(), further)
+
+
+def _auths(config: Config) -> Iterator[tuple[Path, AuthSection]]:
+    yield ("auth",), config.auth
+    for name, realm in config.realms.items():
+        yield ("realms", name, "auth"), realm.auth
+
+
+def _token_keys(config: Config) -> Iterator[Finding]:
+    """What is long enough depends on the algorithm; a lifetime counts from something."""
+    for path, auth in _auths(config):
+        where = (*path, "oauth")
+        if auth.oauth.server_name and not (auth.oauth.keys or auth.redis):
+            message = "no token could be opened: keys are wanted, here or in redis"
+            yield (*where, "server_name"), message
+        for kid, key in auth.oauth.keys.items():
+            size, wanted = len(b64decode(key.key.get_secret_value())), _KEY_SIZES[key.algorithm]
+            if size < wanted:
+                message = f"{key.algorithm} takes {wanted} bytes, in base64, and these are {size}"
+                yield (*where, "keys", kid, "key"), message
+            if key.lifetime and not key.timestamp:
+                message = "counts from timestamp, which is wanted as well"
+                yield (*where, "keys", kid, "lifetime"), message
 
 
 CHECKS = (
@@ -164,4 +191,5 @@ CHECKS = (
     Check((("relay", "lifetime"), ("relay", "max_lifetime")), _lifetimes),
     Check((("realm",), ("realms",)), _realms),
     Check((("stun",), ("listen",)), _discovery),
+    Check((("auth",), ("realms",)), _token_keys),
 )

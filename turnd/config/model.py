@@ -103,8 +103,8 @@ class Config(Section):
     relay: RelaySection = section(RelaySection, "Relayed transport addresses.")
     auth: AuthSection = section(
         AuthSection,
-        "Who may use the server: users, then secrets, then Redis. With none of them the server "
-        "makes a secret of its own, in its state directory.",
+        "Who may use the server: users, then secrets, then Redis, or by tokens. With none of them "
+        "the server makes a secret of its own, in its state directory.",
     )
     peers: PeersSection = section(
         PeersSection,

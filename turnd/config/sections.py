@@ -25,7 +25,9 @@ from turnd.config.fields import (
     Secret,
     Section,
     Separator,
+    ServerName,
     StunAddressField,
+    TokenKey,
     User,
     WholeSeconds,
     live,
@@ -89,8 +91,41 @@ class RelaySection(Section):
     max_channels: int = live(256, "Channels of one allocation at most.", ge=1, le=CHANNELS)
 
 
+class TokenKeySection(Section):
+    """A key that is shared with an authorization server."""
+
+    key: TokenKey = Field(description="The key in base64: 16 bytes for A128GCM, 32 for A256GCM.")
+    algorithm: Literal["A128GCM", "A256GCM"] = Field(
+        "A256GCM", description="How tokens are sealed with it."
+    )
+    timestamp: Annotated[int, Field(ge=0)] = Field(
+        0, description="UNIX seconds from which its lifetime counts."
+    )
+    lifetime: WholeSeconds = Field(0, description="How long it opens tokens. 0: it has no end.")
+
+
+class OAuthSection(Section):
+    """Authorization servers that let clients in by tokens (RFC 7635)."""
+
+    server_name: ServerName | None = live(
+        None,
+        "Name of this server, which clients are told and tokens are sealed for. null: the realm's "
+        "where keys are given here, else no tokens are taken.",
+    )
+    keys: Mapping[User, TokenKeySection] = live(
+        {},
+        "Keys that tokens are opened with, by their kid; further ones may be in Redis.",
+        examples=[{"north": {"key": "MTIzNDU2Nzg5MDEyMzQ1Ng==", "algorithm": "A128GCM"}}],
+    )
+
+    @property
+    def is_used(self) -> bool:
+        """Whether clients may come with tokens."""
+        return bool(self.server_name or self.keys)
+
+
 class AuthSection(Section):
-    """Who may use the server: users, then secrets, then Redis.
+    """Who may use the server: users, then secrets, then Redis, or by tokens.
 
     With none of them, the server makes a secret of its own in its state directory.
     """
@@ -133,6 +168,9 @@ class AuthSection(Section):
     )
     redis_tls_ca: FilePath | None = live(
         None, "PEM file with the authorities that vouch for Redis. null: the system's."
+    )
+    oauth: OAuthSection = section(
+        OAuthSection, "Authorization servers that let clients in by tokens (RFC 7635)."
     )
     strict_expiry: bool = live(
         False, "Whether a REST credential that has expired cannot refresh its allocation either."

@@ -6,10 +6,12 @@ Messages name the rule and never the text, since most of these are secrets.
 from __future__ import annotations
 
 import re
+from base64 import b64decode
 
 LONGEST_USER = 508  # bytes (RFC 8489 section 14.3)
 LONGEST_REALM = 127  # characters (RFC 8489 section 14.9)
 LONGEST_SOFTWARE = 127  # characters (RFC 8489 section 14.14)
+LONGEST_SERVER_NAME = 255  # bytes, as clients of coturn take it
 LONGEST_SECRET = 4096  # characters; more is a wrong file
 SECRET_HASHES = ("sha1", "sha256")
 
@@ -88,6 +90,30 @@ def check_secret(text: str) -> str:
     secret = text[marked.end() :] if marked else text
     if not secret.strip() or len(text) > LONGEST_SECRET:
         raise ValueError(f"a secret has 1 to {LONGEST_SECRET} characters, and not spaces alone")
+    return text
+
+
+def check_token_key(text: str) -> str:
+    """A key that access tokens are opened with (RFC 7635 section 4.1), in base64.
+
+    Raises:
+        ValueError: no base64.
+    """
+    try:
+        b64decode(text, validate=True)
+    except ValueError:
+        raise ValueError("no base64: openssl rand -base64 32 makes a key") from None
+    return text
+
+
+def check_server_name(text: str) -> str:
+    """The value of THIRD-PARTY-AUTHORIZATION (RFC 7635 section 6.1).
+
+    Raises:
+        ValueError: empty, too long or not printable.
+    """
+    if not 1 <= len(text.encode()) <= LONGEST_SERVER_NAME or not text.isprintable():
+        raise ValueError(f"a server's name has 1 to {LONGEST_SERVER_NAME} bytes, all printable")
     return text
 
 

@@ -211,7 +211,10 @@ class Challenge:
     flags: int
     """What is offered, as a nonce's HMAC covers it."""
     password_algorithms: bytes
-    """The value of PASSWORD-ALGORITHMS."""
+    """The value of PASSWORD-ALGORITHMS; empty: there is none."""
+    third_party_authorization: bytes = b""
+    """The value of THIRD-PARTY-AUTHORIZATION (RFC 7635 section 6.1); empty: there is none. By UDP
+    it is left out where the answer would be over twice the request at the IP level with it."""
 
 
 class ClientMessage(NamedTuple):

@@ -17,8 +17,10 @@ from turnd.allocations.allocation import AllocationLimits
 from turnd.allocations.policy import PeerPolicy
 from turnd.allocations.quotas import Quotas
 from turnd.allocations.relay_ports import RelayPorts
+from turnd.auth.access_token import TokenKey
 from turnd.auth.chain import CredentialChain
 from turnd.auth.nonce import Nonces, mac_length_for
+from turnd.auth.oauth import ThirdParty
 from turnd.auth.redis_address import parse_redis_address
 from turnd.auth.redis_connection import RedisLink
 from turnd.auth.redis_coturn import CoturnSchema
@@ -107,11 +109,18 @@ def redirect_when(section: configuration.RedirectSection) -> When:
 
 
 def nonces(config: Config) -> Nonces:
-    """Nonces that fit the longest realm's challenge."""
-    longest = max(
-        (realm.name for realm in config.all_realms()), key=lambda name: len(name.encode())
-    )
-    return Nonces(config.auth.nonce_lifetime, secrets.token_bytes, mac_length_for(longest))
+    """Nonces that fit every realm's challenge."""
+    fitting = []
+    for realm in config.all_realms():
+        auth = realm.auth
+        passwords = bool(auth.users or auth.secrets or auth.redis) or needs_own_secret(auth)
+        fitting.append(mac_length_for(realm.name, _server_name(realm), passwords=passwords))
+    return Nonces(config.auth.nonce_lifetime, secrets.token_bytes, min(fitting))
+
+
+def _server_name(realm: configuration.Realm) -> str | None:
+    oauth = realm.auth.oauth
+    return (oauth.server_name or realm.name) if oauth.is_used else None
 
 
 def allocation_limits(config: Config) -> AllocationLimits:
@@ -264,7 +273,7 @@ class Credentials:
 
 def needs_own_secret(auth: configuration.AuthSection) -> bool:
     """Whether nobody could use the realm: then the server makes a secret of its own."""
-    return not auth.users and not auth.secrets and auth.redis is None
+    return not (auth.users or auth.secrets or auth.redis or auth.oauth.is_used)
 
 
 def credentials(
@@ -297,8 +306,21 @@ def credentials(
         rest, store = before.rest, before.store
     elif auth.redis is not None:
         store = _redis_store(realm.name, auth, rest, hooks)
-    chain = CredentialChain(realm.name, StaticUsers(realm.name, users), rest, store)
+    static = StaticUsers(realm.name, users)
+    chain = CredentialChain(realm.name, static, rest, store, third_party(realm))
     return Credentials(chain, rest, texts, store, auth)
+
+
+def third_party(realm: configuration.Realm) -> ThirdParty | None:
+    """The authorization servers of a realm, if any let clients in."""
+    name = _server_name(realm)
+    if name is None:
+        return None
+    keys = {
+        kid: TokenKey.of(each.key.get_secret_value(), each.algorithm, each.timestamp, each.lifetime)
+        for kid, each in realm.auth.oauth.keys.items()
+    }
+    return ThirdParty(name, keys, time.time)
 
 
 def _same_redis(one: configuration.AuthSection, other: configuration.AuthSection) -> bool:

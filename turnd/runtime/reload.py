@@ -123,8 +123,9 @@ class Reloader:
         server.alternates.configure()
         state.table.limits = assembly.allocation_limits(config)
         server.engine.budget(config.limits.unauthenticated_per_second)
-        if server.turn.nonces.lifetime != config.auth.nonce_lifetime:
-            server.turn.nonces = assembly.nonces(config)
+        nonces, before = assembly.nonces(config), server.turn.nonces
+        if (nonces.lifetime, nonces.mac_length) != (before.lifetime, before.mac_length):
+            server.turn.nonces = nonces
         server.ticker.tell_engine(time.monotonic())
         endpoints.caps.per_client = config.limits.connections_per_client
         endpoints.caps.total = config.limits.connections

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from turnd.allocations.allocation import Relay
 from turnd.allocations.quotas import QuotaRefusal
+from turnd.allocations.reservations import Holder
 from turnd.engine.base import RelayError, RelayId
 from turnd.stun import attributes as a
 from turnd.stun.addresses import AddressFamily
@@ -56,12 +57,14 @@ def allocate(state: ServerState, request: Request) -> Attributes:
     """Create an allocation; a retransmission gets the answer that the first copy got."""
     existing = request.allocation
     if existing is not None:  # step 2
-        same_user = (existing.user, existing.realm) == (request.credential.user, request.realm.name)
+        owner = (existing.credential.owner, existing.realm)
+        same_user = owner == (request.credential.owner, request.realm.name)
         if same_user and existing.transaction_id == request.message.transaction_id:
             return existing.answer
         raise Refused(ErrorCode.ALLOCATION_MISMATCH, "the five-tuple has an allocation")
     wanted = _wanted(state, request)
-    lifetime = desired_lifetime(request.message, state.settings)
+    longest = request.credential.longest_lifetime(state.wall_clock())
+    lifetime = desired_lifetime(request.message, state.settings, longest)
     _admit(state, request)
     user = request.credential.quota_user
     buckets = state.bandwidth.open(request.realm, user)
@@ -148,9 +151,7 @@ def _open(
 
 def _claim(state: ServerState, request: Request, token: bytes, serves: Serves) -> Outcome:
     """Step 5: the relay that an earlier EVEN-PORT reserved."""
-    reserved = state.table.reservations.claim(
-        token, request.realm.name, request.credential.user, request.now
-    )
+    reserved = state.table.reservations.claim(token, _holder(request), request.now)
     if reserved is None:
         raise Refused(ErrorCode.INSUFFICIENT_CAPACITY, "no such reservation")
     relay_id = RelayId(reserved.relay_id)
@@ -162,21 +163,22 @@ def _open_pair(
     state: ServerState, request: Request, family: AddressFamily, serves: Serves
 ) -> Outcome:
     """Step 8: an even port, and the next one held for 30 seconds."""
-    realm, user, reservations = (
-        request.realm.name,
-        request.credential.user,
-        state.table.reservations,
-    )
-    if not reservations.has_room(realm, user):
+    holder, reservations = _holder(request), state.table.reservations
+    if not reservations.has_room(holder):
         raise Refused(ErrorCode.INSUFFICIENT_CAPACITY, "too many reservations")
     pair = state.relays.open_pair(family, serves, request.now, request.now + reservations.lifetime)
     if isinstance(pair, RelayError):
         raise state.redirection.no_room(request, ErrorCode.INSUFFICIENT_CAPACITY, pair.value)
     first, second = pair
     reservation = reservations.add(
-        realm, user, second.relay_id, second.bound, second.relayed, request.now
+        holder, second.relay_id, second.bound, second.relayed, request.now
     )
     return Outcome((_relay(first, serves.deadline),), reservation)
+
+
+def _holder(request: Request) -> Holder:
+    credential = request.credential
+    return Holder(request.realm.name, credential.owner, credential.quota_user)
 
 
 def _open_each(state: ServerState, request: Request, wanted: Wanted, serves: Serves) -> Outcome:

@@ -77,9 +77,10 @@ def error_response(message: Message, leg: Leg, refused: Refused, software: str =
     """Encode a refusal; signed where its `integrity` is set.
 
     Without a signature the sender may be spoofed: over UDP such an answer goes without its reason
-    phrase where it would be over twice the request at the IP level. A challenge does not fit a
-    request of less than `_SMALLEST_FIRST_REQUEST` at all: no client begins with such a one, and it
-    gets the bare code.
+    phrase where it would be over twice the request at the IP level, and if that is not enough
+    without THIRD-PARTY-AUTHORIZATION, which no client depends on that has a password. A challenge
+    does not fit a request of less than `_SMALLEST_FIRST_REQUEST` at all: no client begins with such
+    a one, and it gets the bare code.
     """
     phrase = refused.code.reason
     signed = refused.integrity is not None
@@ -91,6 +92,9 @@ def error_response(message: Message, leg: Leg, refused: Refused, software: str =
     answer = _encode(message, refused, "", "")
     if len(answer) + (len(phrase) + 3 & ~3) <= room:
         return _encode(message, refused, phrase, "")
+    if len(answer) > room:
+        kept = [each for each in refused.attributes if each[0] is not a.THIRD_PARTY_AUTHORIZATION]
+        answer = _encode(message, Refused(refused.code, attributes=kept), "", "")
     first_request = _SMALLEST_FIRST_REQUEST + 8 * message.has_fingerprint
     if len(answer) > room and message.size < first_request:
         answer = _encode(message, Refused(refused.code), "", "")

@@ -8,6 +8,10 @@ Rungs, in the RFC's order
     5.  The integrity must hold: 401.
     6.  The nonce must be ours, for this address, and young enough: 438.
 
+With ACCESS-TOKEN the name is that of a key, which must open the token, and the integrity is that of
+the token's own key (RFC 7635 section 7): rungs 4 and 5 with the same answers. Where no challenge
+asks for tokens it is an unknown attribute: 420.
+
 Who fails on rung 4 or 5 gets the same answer after the same work. An allocation's own key is tried
 first: whoever holds it may go on refreshing while Redis is away or after a secret was rotated.
 """
@@ -15,13 +19,14 @@ first: whoever holds it may go on refreshing while Redis is away or after a secr
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import lru_cache
 from hmac import compare_digest
 from typing import TYPE_CHECKING, NamedTuple
 
 from turnd.auth.credentials import (
     Credential,
     Found,
+    FoundKey,
+    KeyQuery,
     Name,
     NeedLookup,
     Offers,
@@ -31,12 +36,13 @@ from turnd.auth.credentials import (
     UsernameQuery,
     decoy_keys,
 )
-from turnd.auth.nonce import cookie_and_flags
-from turnd.engine.base import Challenge
+from turnd.auth.oauth import token_credential
 from turnd.stun import attributes as a
 from turnd.stun.errors import DecodeError, ErrorCode
 from turnd.stun.keys import PasswordAlgorithm, userhash
 from turnd.stun.message import Integrity, IntegrityAlgorithm, Message
+from turnd.turn.answers import unknown_attributes
+from turnd.turn.challenge import algorithm_entries, challenge_attributes
 from turnd.turn.events import AuthenticationFailed, FailureReason, Sink
 from turnd.turn.request import Attributes, Refused
 
@@ -72,27 +78,14 @@ class Attempt:
     nonce_is_valid: bool = False
 
     def challenge(self) -> Attributes:
-        """REALM, NONCE and PASSWORD-ALGORITHMS of a 401 or 438."""
-        offers = self.realm.credentials.offers
-        nonce = self.nonces.mint(self.leg.client, offers, self.now)
-        return (
-            (a.REALM, self.realm.name),
-            (a.NONCE, nonce),
-            (a.PASSWORD_ALGORITHMS, _entries(offers)),
-        )
+        """What a 401 or 438 carries beside the code."""
+        nonce = self.nonces.mint(self.leg.client, self.realm.credentials.offers, self.now)
+        return challenge_attributes(self.realm, nonce)
 
     def failed(self, user: str, reason: FailureReason) -> None:
         """Tell of a failure, unless the nonce shows that the address may be spoofed."""
         if self.nonce_is_valid:
             self.report(AuthenticationFailed(self.leg, user, self.realm.name, reason))
-
-
-def challenge_of(realm: Realm) -> Challenge:
-    """What `Attempt.challenge` says whoever asks, for an engine to say it by itself."""
-    offers = realm.credentials.offers
-    cookie, flags = cookie_and_flags(offers)
-    algorithms = a.PASSWORD_ALGORITHMS.encode(_entries(offers), bytes(12))
-    return Challenge(a.REALM.encode(realm.name, bytes(12)), cookie.encode(), flags, algorithms)
 
 
 def is_first_request(message: Message) -> bool:
@@ -139,12 +132,21 @@ def authenticate(
         attempt.failed(_shown(name), FailureReason.BAD_ALGORITHM)
         raise Refused(ErrorCode.BAD_REQUEST, "PASSWORD-ALGORITHM is not what was offered")
     signs_with = IntegrityAlgorithm.SHA256 if pair else IntegrityAlgorithm.SHA1
+    tokens_count = attempt.realm.credentials.third_party is not None
+    token = message.get(a.ACCESS_TOKEN) if tokens_count else None
     identity = _holder_of_the_allocation(attempt, name, algorithm, signs_with)
     if identity is None:
-        found = outcome or attempt.realm.credentials.lookup(name, attempt.now)
+        query = name if token is None else KeyQuery(_kid(name))
+        found = outcome or attempt.realm.credentials.lookup(query, attempt.now)
         if isinstance(found, NeedLookup):
             return found
-        identity = _verify(attempt, found, name, algorithm, signs_with)
+        if isinstance(found, Unavailable):
+            attempt.failed(_shown(name), FailureReason.STORE_UNAVAILABLE)
+            raise Refused(ErrorCode.SERVER_ERROR, "the credential store is away")
+        if token is None:
+            identity = _verify(attempt, found, name, algorithm, signs_with)
+        else:
+            identity = _verify_token(attempt, found, _kid(name), token)
     if realm != attempt.realm.name:
         attempt.failed(identity.credential.user, FailureReason.WRONG_REALM)
         raise Refused(
@@ -176,7 +178,7 @@ def _password_algorithm(
     chosen = message.get(a.PASSWORD_ALGORITHM)
     if listed is None and chosen is None:
         return PasswordAlgorithm.MD5, False
-    entries = listed if offers is None else _entries(offers)
+    entries = listed if offers is None else algorithm_entries(offers)
     if listed is None or chosen is None or listed != entries or chosen not in listed:
         return None, True
     known = chosen.algorithm in _ALGORITHMS and not chosen.parameters
@@ -193,12 +195,15 @@ def _holder_of_the_allocation(
     if attempt.allocation is None:
         return None
     credential = attempt.allocation.credential
-    key = credential.keys.get(algorithm)
-    if key is None or not _is_of(name, credential.user, attempt.realm.name):
+    token = attempt.message.get(a.ACCESS_TOKEN)
+    if token is not None and (credential.access is None or credential.access.value != token):
         return None
-    if not _signed_with(attempt.message, key):
+    integrity = credential.integrity(algorithm, signs_with)
+    if integrity is None or not _is_of(name, credential.user, attempt.realm.name):
         return None
-    return Identity(credential, Integrity(key, signs_with))
+    if not _is_signed_by(attempt.message, credential, integrity):
+        return None
+    return Identity(credential, integrity)
 
 
 def _verify(
@@ -208,29 +213,52 @@ def _verify(
     algorithm: PasswordAlgorithm,
     signs_with: IntegrityAlgorithm,
 ) -> Identity:
-    """Rungs 4 and 5."""
-    if isinstance(found, Unavailable):
-        attempt.failed(_shown(name), FailureReason.STORE_UNAVAILABLE)
-        raise Refused(ErrorCode.SERVER_ERROR, "the credential store is away")
+    """Rungs 4 and 5, with a password."""
     candidates = found.candidates if isinstance(found, Found) else ()
     compared = False
     for credential in candidates:
-        key = credential.keys.get(algorithm)
-        if key is None:
+        integrity = credential.integrity(algorithm, signs_with)
+        if integrity is None:
             continue  # the algorithm was not offered, or the credential changed since
-        if _signed_with(attempt.message, key):
-            return Identity(credential, Integrity(key, signs_with))
+        if _signed_with(attempt.message, integrity.key):
+            return Identity(credential, integrity)
         compared = True
     if not compared:
         _signed_with(attempt.message, decoy_keys(name, attempt.decoy_salt)[algorithm])
+    if attempt.message.has(a.ACCESS_TOKEN):  # where no challenge has asked for it
+        raise unknown_attributes((a.ACCESS_TOKEN.number,))
     reason = FailureReason.BAD_INTEGRITY if candidates else FailureReason.UNKNOWN_USER
     attempt.failed(candidates[0].user if candidates else _shown(name), reason)
     raise Refused(ErrorCode.UNAUTHENTICATED, reason, attempt.challenge())
 
 
-@lru_cache(maxsize=16)
-def _entries(offers: Offers) -> tuple[a.PasswordAlgorithmEntry, ...]:
-    return tuple(a.PasswordAlgorithmEntry(algorithm) for algorithm in offers.algorithms)
+def _verify_token(attempt: Attempt, found: Outcome, kid: str, token_untrusted: bytes) -> Identity:
+    """Rungs 4 and 5, with a token (RFC 7635 section 7); its time is up to `TurnServer`."""
+    third_party = attempt.realm.credentials.third_party
+    reason = FailureReason.UNKNOWN_USER
+    if third_party is not None and isinstance(found, FoundKey):
+        try:
+            access = third_party.open_untrusted(token_untrusted, found.key)
+        except DecodeError:
+            reason = FailureReason.BAD_TOKEN
+        else:
+            for reading in access.readings():
+                if attempt.message.verify_integrity(*reading.integrity):
+                    return Identity(token_credential(kid, reading), reading.integrity)
+            reason = FailureReason.BAD_INTEGRITY
+    attempt.failed(kid, reason)
+    raise Refused(ErrorCode.UNAUTHENTICATED, reason, attempt.challenge())
+
+
+def _kid(name: Name) -> str:
+    """The name of a token's key (RFC 7635 section 5).
+
+    Raises:
+        Refused: a hash, by which no key is found.
+    """
+    if isinstance(name, UsernameQuery):
+        return name.username
+    raise Refused(ErrorCode.BAD_REQUEST, "ACCESS-TOKEN without USERNAME")
 
 
 def _is_of(name: Name, user: str, realm: str) -> bool:
@@ -244,6 +272,12 @@ def _is_of(name: Name, user: str, realm: str) -> bool:
 
 def _shown(name: Name) -> str:
     return name.username if isinstance(name, UsernameQuery) else f"userhash:{name.userhash.hex()}"
+
+
+def _is_signed_by(message: Message, credential: Credential, integrity: Integrity) -> bool:
+    if credential.access is not None:
+        return message.verify_integrity(*integrity)
+    return _signed_with(message, integrity.key)
 
 
 def _signed_with(message: Message, key: bytes) -> bool:

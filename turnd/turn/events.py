@@ -21,6 +21,7 @@ class FailureReason(StrEnum):
 
     UNKNOWN_USER = "unknown_user"
     BAD_INTEGRITY = "bad_integrity"  # wrong password or secret
+    BAD_TOKEN = "bad_token"  # noqa: S105 - not sealed with its key for this server
     EXPIRED = "expired"  # the credential's own date has passed
     WRONG_REALM = "wrong_realm"
     BAD_ALGORITHM = "bad_algorithm"  # PASSWORD-ALGORITHM(S) are not what was offered

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from math import inf
 from typing import TYPE_CHECKING
 
 from turnd.stun import attributes as a
@@ -11,13 +12,17 @@ if TYPE_CHECKING:
     from turnd.turn.settings import TurnSettings
 
 
-def desired_lifetime(message: Message, settings: TurnSettings) -> float:
+def desired_lifetime(message: Message, settings: TurnSettings, longest: float = inf) -> float:
     """Seconds from now, never below the default: a client may only ask for more.
+
+    `longest` is what the client's credential allows, be it less than the default: what is left of
+    a token (RFC 7635 section 9).
 
     Raises:
         DecodeError: a malformed LIFETIME.
     """
+    lifetime = settings.default_lifetime
     asked = message.get(a.LIFETIME)
-    if asked is None:
-        return settings.default_lifetime
-    return max(settings.default_lifetime, min(asked, settings.max_lifetime))
+    if asked is not None:
+        lifetime = max(lifetime, min(asked, settings.max_lifetime))
+    return min(lifetime, longest)

@@ -27,9 +27,15 @@ def owned_allocation(request: Request) -> TurnAllocation:
 def check_owner(allocation: TurnAllocation, request: Request) -> None:
     """See to it that an allocation is the request's user's.
 
+    Tokens name no user: on the allocation's own five-tuple any token of the realm will do, since it
+    may be newer than the allocation's; elsewhere it has to be the very one.
+
     Raises:
         Refused: 441.
     """
-    owner = (allocation.user, allocation.realm)
-    if owner != (request.credential.user, request.realm.name):
+    ours, theirs = allocation.credential, request.credential
+    is_owner = (ours.owner, allocation.realm) == (theirs.owner, request.realm.name)
+    if request.leg not in (allocation.leg, allocation.next_leg):
+        is_owner &= (ours.access and ours.access.value) == (theirs.access and theirs.access.value)
+    if not is_owner:
         raise Refused(ErrorCode.WRONG_CREDENTIALS, "another user's allocation")

@@ -44,9 +44,12 @@ def _set_end(state: ServerState, request: Request, allocation: TurnAllocation) -
     if request.message.get(a.LIFETIME) == 0:
         carry_out(state, state.table.remove(allocation, named), EndReason.DELETED, request.now)
         return ((a.LIFETIME, 0),)
-    lifetime = desired_lifetime(request.message, state.settings)
+    longest = request.credential.longest_lifetime(state.wall_clock())
+    lifetime = desired_lifetime(request.message, state.settings, longest)
     deadline = request.now + lifetime
     state.table.refresh(allocation, named, deadline)
     for relay in relays:
         state.engine.extend(RelayId(relay.relay_id), deadline)
+    if request.credential.access is not None:
+        allocation.credential = request.credential  # the client goes on with a newer token
     return ((a.LIFETIME, int(lifetime)),)

@@ -32,12 +32,12 @@ from turnd.turn.answers import Answer, error_response, unknown_attributes
 from turnd.turn.authenticate import (
     Attempt,
     authenticate,
-    challenge_of,
     check_nonce,
     is_first_request,
 )
 from turnd.turn.behavior_discovery import quartet_of, sent_as_asked, understood
 from turnd.turn.binding import binding, has_long_term_credential, signed_binding
+from turnd.turn.challenge import challenge_of
 from turnd.turn.channel_bind import channel_bind
 from turnd.turn.classic_binding import classic_binding
 from turnd.turn.create_permission import create_permission
@@ -56,7 +56,7 @@ from turnd.turn.mobility import media_waiting, outlives, shown_allocation
 from turnd.turn.refresh import refresh
 from turnd.turn.request import Attributes, Refused, Request
 from turnd.turn.state import ServerState
-from turnd.turn.understood import UNDERSTOOD
+from turnd.turn.understood import UNDERSTOOD, UNDERSTOOD_WITH_TOKENS
 from turnd.turn.waiting import NeedKey, WaitingRequests
 
 if TYPE_CHECKING:
@@ -193,9 +193,10 @@ class TurnServer:
 
     def _check_understood(self, message: Message, leg: Leg) -> None:
         """Refuse required attributes that are unknown, or known with other methods alone."""
-        numbers = UNDERSTOOD
+        takes_tokens = self.realm_of(leg).credentials.third_party is not None
+        numbers = UNDERSTOOD_WITH_TOKENS if takes_tokens else UNDERSTOOD
         if message.method == Method.BINDING:
-            numbers = understood(quartet_of(self.state.quartets, leg), leg)
+            numbers |= understood(quartet_of(self.state.quartets, leg), leg)
         unknown = message.unknown_required(numbers)
         if unknown:
             raise unknown_attributes(unknown)
@@ -271,16 +272,21 @@ class TurnServer:
         return sent_as_asked(quartet_of(self.state.quartets, leg), leg, message, answer)
 
     def _check_expiry(self, request: Request, attempt: Attempt) -> None:
-        """A REST credential is good for new allocations until its date.
+        """A REST credential is good for new allocations until its date, a token for anything.
 
         An Allocate on a five-tuple that has an allocation makes none: a retransmission gets its
         first copy's answer also when the date has passed in between. Strictness is about going on:
         an end is always welcome.
         """
         message = request.message
-        creates = message.method == Method.ALLOCATE and request.allocation is None
-        goes_on = message.method == Method.REFRESH and message.get(a.LIFETIME) != 0
-        binds = creates or (goes_on and self.state.settings.strict_expiry)
+        allocates = message.method == Method.ALLOCATE
+        creates = allocates and request.allocation is None
+        ends = message.method == Method.REFRESH and message.get(a.LIFETIME) == 0
+        if request.credential.access is not None:
+            binds = creates or not (allocates or ends)
+        else:
+            goes_on = message.method == Method.REFRESH and not ends
+            binds = creates or (goes_on and self.state.settings.strict_expiry)
         if binds and request.credential.expired(self.state.wall_clock()):
             attempt.failed(request.credential.user, FailureReason.EXPIRED)
             raise Refused(

@@ -36,3 +36,6 @@ UNDERSTOOD: frozenset[int] = frozenset(
         a.RESERVATION_TOKEN,
     )
 )
+
+UNDERSTOOD_WITH_TOKENS = UNDERSTOOD | {a.ACCESS_TOKEN.number}
+"""In a realm where third parties let clients in (RFC 7635 section 7)."""

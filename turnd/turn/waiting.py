@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from turnd.auth.credentials import Name
+    from turnd.auth.credentials import Query
     from turnd.engine.base import Leg
     from turnd.stun.message import Message
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 class NeedKey:
     """`receive` cannot answer before `query` is looked up; then call `resume` with the outcome."""
 
-    query: Name
+    query: Query
     leg: Leg
     message: Message
 

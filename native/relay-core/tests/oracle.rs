@@ -145,6 +145,7 @@ proptest! {
     fn first_requests_get_the_same_challenge(
         minting in mintings(),
         realm in realms(),
+        server_name in prop_oneof![Just(String::new()), realms()],
         by_stream: bool,
         datagram in prop_oneof![2 => first_requests(), 1 => datagrams()],
     ) {
@@ -157,15 +158,16 @@ proptest! {
             &[
                 &now.to_be_bytes(),
                 &[u8::from(by_stream), minting.algorithms, u8::from(minting.anonymity)],
-                &[u8::try_from(realm.len()).unwrap()],
+                &[realm.len(), server_name.len()].map(|size| u8::try_from(size).unwrap()),
                 realm.as_bytes(),
+                server_name.as_bytes(),
                 &datagram,
             ],
         );
         let mut words = told.split(' ').map(oracle_process::unhex);
         let mut word = || words.next().unwrap();
         let (answer, realm, cookie) = (word(), word(), word().try_into().unwrap());
-        let challenge = Challenge::new(realm, cookie, word()[0], word()).unwrap();
+        let challenge = Challenge::new(realm, cookie, word()[0], word(), word()).unwrap();
         let Some(mint) = keys.mint(client, now) else {
             let hosts = (client.ip(), client.ip().to_canonical());
             prop_assert_ne!(hosts.0, hosts.1);
@@ -246,7 +248,7 @@ struct Minting {
 fn mintings() -> impl Strategy<Value = Minting> {
     let tick = prop_oneof![3 => 0..5000_u32, 1 => (0..99_u32).prop_map(|round| 64 * round + 63)];
     let age = prop_oneof![2 => 0..14_i32, 2 => 14..18_i32, 1 => -3..72_i32];
-    let offers = (0..3_u8, any::<bool>());
+    let offers = (0..4_u8, any::<bool>());
     (addresses(), 0.5..4000.0_f64, 6..=16_u8, tick, age, 0.0..1.0_f64, offers).prop_map(
         |(client, lifetime, mac_length, tick, age, part, (algorithms, anonymity))| {
             let now = lifetime / 16.0 * (f64::from(tick) + part);

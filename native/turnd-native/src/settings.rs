@@ -67,7 +67,8 @@ pub(crate) fn challenge(challenge: &Bound<'_, PyAny>) -> Result<Challenge> {
     let cookie = challenge.getattr("cookie")?.extract()?;
     let flags = challenge.getattr("flags")?.extract()?;
     let password_algorithms = challenge.getattr("password_algorithms")?.extract()?;
-    Challenge::new(realm, cookie, flags, password_algorithms)
+    let third_party = challenge.getattr("third_party_authorization")?.extract()?;
+    Challenge::new(realm, cookie, flags, password_algorithms, third_party)
         .ok_or(DoorError::Value("no challenge is as long"))
 }
 

@@ -58,6 +58,8 @@ pub mod number {
     pub const RESERVATION_TOKEN: u16 = 0x0022;
     /// PASSWORD-ALGORITHMS
     pub const PASSWORD_ALGORITHMS: u16 = 0x8002;
+    /// THIRD-PARTY-AUTHORIZATION
+    pub const THIRD_PARTY_AUTHORIZATION: u16 = 0x802E;
     /// ICMP
     pub const ICMP: u16 = 0x8004;
     /// FINGERPRINT

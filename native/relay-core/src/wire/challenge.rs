@@ -26,6 +26,8 @@ const FINGERPRINT: usize = 8;
 const LONGEST_REALM: usize = 763;
 /// Bytes of PASSWORD-ALGORITHMS at most: every algorithm there is, and more.
 const LONGEST_ALGORITHMS: usize = 64;
+/// Bytes of THIRD-PARTY-AUTHORIZATION at most.
+const LONGEST_SERVER_NAME: usize = 255;
 
 /// What every challenge by one listener says, whoever it is for.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -34,11 +36,13 @@ pub struct Challenge {
     cookie: [u8; COOKIE_LENGTH],
     flags: u8,
     password_algorithms: Vec<u8>,
+    third_party_authorization: Vec<u8>,
 }
 
 impl Challenge {
-    /// `realm` and `password_algorithms`: the attributes' values. `cookie`: what nonces begin with.
-    /// `flags`: what is offered, within a nonce's HMAC.
+    /// `realm`, `password_algorithms` and `third_party_authorization` (RFC 7635 section 6.1): the
+    /// attributes' values; of the latter two an empty one is left out. `cookie`: what nonces begin
+    /// with. `flags`: what is offered, within a nonce's HMAC.
     ///
     /// None where a value is longer than it can be.
     #[must_use]
@@ -47,16 +51,26 @@ impl Challenge {
         cookie: [u8; COOKIE_LENGTH],
         flags: u8,
         password_algorithms: Vec<u8>,
+        third_party_authorization: Vec<u8>,
     ) -> Option<Self> {
-        let fits = realm.len() <= LONGEST_REALM && password_algorithms.len() <= LONGEST_ALGORITHMS;
-        fits.then_some(Self { realm, cookie, flags, password_algorithms })
+        let fits = realm.len() <= LONGEST_REALM
+            && password_algorithms.len() <= LONGEST_ALGORITHMS
+            && third_party_authorization.len() <= LONGEST_SERVER_NAME;
+        fits.then_some(Self {
+            realm,
+            cookie,
+            flags,
+            password_algorithms,
+            third_party_authorization,
+        })
     }
 
     /// Appends the answer to `out`.
     ///
     /// By UDP whoever is answered may not have asked. What is sent there stays within twice the
-    /// request at the IP level, if need be without the reason phrase. To a request that is smaller
-    /// than any client's first, all but the code is left out.
+    /// request at the IP level, if need be without the reason phrase, then without
+    /// THIRD-PARTY-AUTHORIZATION. To a request that is smaller than any client's first, all but the
+    /// code is left out.
     pub fn answer(
         &self,
         request: &FirstRequest,
@@ -67,25 +81,28 @@ impl Challenge {
     ) {
         let mut nonce = [0; NONCE_LENGTH];
         let nonce = mint.nonce(&self.cookie, self.flags, client, &mut nonce);
-        let with_code = |code| -> [Field<'_>; 4] {
-            [
-                (number::ERROR_CODE, code),
-                (number::REALM, &self.realm),
-                (number::NONCE, nonce),
-                (number::PASSWORD_ALGORITHMS, &self.password_algorithms),
-            ]
-        };
-        let (whole, short) = (with_code(UNAUTHENTICATED), with_code(&UNAUTHENTICATED[..PHRASE_AT]));
+        let all: [Field<'_>; 5] = [
+            (number::ERROR_CODE, UNAUTHENTICATED),
+            (number::REALM, &self.realm),
+            (number::NONCE, nonce),
+            (number::PASSWORD_ALGORITHMS, &self.password_algorithms),
+            (number::THIRD_PARTY_AUTHORIZATION, &self.third_party_authorization),
+        ];
+        let is_there = |(_, value): &Field<'_>| !value.is_empty();
+        let mut fields: Vec<_> = all.into_iter().filter(is_there).collect();
         let room = if by_stream { usize::MAX } else { request.room(client) };
-        let fields = if response_size(&whole, request.fingerprint) <= room {
-            &whole[..]
-        } else if response_size(&short, request.fingerprint) > room && request.is_too_small() {
-            &short[..1]
-        } else {
-            &short[..]
-        };
+        let is_too_big = |fields: &[_]| response_size(fields, request.fingerprint) > room;
+        if is_too_big(&fields) {
+            fields[0].1 = &UNAUTHENTICATED[..PHRASE_AT];
+        }
+        if is_too_big(&fields) {
+            fields.retain(|(number, _)| *number != number::THIRD_PARTY_AUTHORIZATION);
+        }
+        if is_too_big(&fields) && request.is_too_small() {
+            fields.truncate(1);
+        }
         let message_type = request.message_type | ERROR_CLASS;
-        append_response(message_type, &request.transaction_id, fields, request.fingerprint, out);
+        append_response(message_type, &request.transaction_id, &fields, request.fingerprint, out);
     }
 }
 
@@ -142,17 +159,27 @@ mod tests {
         NonceKeys::new(225.0, mac_length, &[(0, [7; 32])]).unwrap()
     }
 
-    fn challenge(realm: &[u8]) -> Challenge {
-        Challenge::new(realm.to_vec(), *b"obMatJos2gAAA", 3, BOTH.to_vec()).unwrap()
+    fn challenge(realm: &[u8], server_name: &[u8]) -> Challenge {
+        let name = server_name.to_vec();
+        Challenge::new(realm.to_vec(), *b"obMatJos2gAAA", 3, BOTH.to_vec(), name).unwrap()
     }
 
     fn answer(request: &[u8], client: &str, by_stream: bool) -> Vec<u8> {
+        answer_with(&challenge(b"example.org", b""), request, client, by_stream)
+    }
+
+    fn answer_with(
+        challenge: &Challenge,
+        request: &[u8],
+        client: &str,
+        by_stream: bool,
+    ) -> Vec<u8> {
         let mut out = b"before".to_vec();
         let (request, client) =
             (first_request_untrusted(request).unwrap(), client.parse().unwrap());
         let keys = keys(10);
         let mint = keys.mint(client, NOW).unwrap();
-        challenge(b"example.org").answer(&request, client, by_stream, &mint, &mut out);
+        challenge.answer(&request, client, by_stream, &mint, &mut out);
         out.split_off(6)
     }
 
@@ -192,6 +219,40 @@ mod tests {
         assert_eq!(fields(&answer(&long, "192.0.2.1:9", false))[0], phrase);
         let small = sample::message(ALLOCATE_REQUEST, &[]);
         assert_eq!(fields(&answer(&small, "192.0.2.1:9", true))[0], phrase);
+    }
+
+    #[test]
+    fn third_parties_are_told_of_where_they_have_room() {
+        let challenge = challenge(b"example.org", b"turn.test");
+        let name = (number::THIRD_PARTY_AUTHORIZATION, b"turn.test".to_vec());
+        let phrase = (number::ERROR_CODE, UNAUTHENTICATED.to_vec());
+        let software: (u16, &[u8]) = (0x8022, b"a client");
+        let longer: (u16, &[u8]) = (0x8022, b"a client with a long name");
+        let answered = |attributes: &[_], by_stream| {
+            let request = sample::message(ALLOCATE_REQUEST, attributes);
+            let answer = answer_with(&challenge, &request, "192.0.2.1:9", by_stream);
+            assert!(by_stream || 28 + answer.len() <= 2 * (28 + request.len()));
+            fields(&answer)
+        };
+        assert_eq!(answered(&[REQUESTED_TRANSPORT], false).len(), 4);
+        let told = answered(&[REQUESTED_TRANSPORT, software], false);
+        assert_eq!((told[0].1.len(), told.last()), (4, Some(&name)));
+        let told = answered(&[REQUESTED_TRANSPORT, longer], false);
+        assert_eq!((&told[0], told.last()), (&phrase, Some(&name)));
+        assert_eq!(answered(&[REQUESTED_TRANSPORT], true).last(), Some(&name));
+    }
+
+    #[test]
+    fn without_passwords_no_algorithm_is_offered() {
+        let name = b"turn.test".to_vec();
+        let challenge =
+            Challenge::new(b"turnd".to_vec(), *b"obMatJos2AAAA", 0, Vec::new(), name).unwrap();
+        let request = sample::message(ALLOCATE_REQUEST, &[REQUESTED_TRANSPORT]);
+        let answer = answer_with(&challenge, &request, "192.0.2.1:9", false);
+        assert_eq!(28 + answer.len(), 2 * (28 + request.len()));
+        let numbers: Vec<_> = fields(&answer).into_iter().map(|(number, _)| number).collect();
+        let name = number::THIRD_PARTY_AUTHORIZATION;
+        assert_eq!(numbers, [number::ERROR_CODE, number::REALM, number::NONCE, name]);
     }
 
     #[test]
@@ -235,11 +296,13 @@ mod tests {
 
     #[test]
     fn what_no_message_can_say_is_refused() {
-        let new = |realm: usize, algorithms: usize| {
-            Challenge::new(vec![b'r'; realm], *b"obMatJos2gAAA", 3, vec![0; algorithms])
+        let new = |realm: usize, algorithms: usize, name: usize| {
+            let (algorithms, name) = (vec![0; algorithms], vec![b'n'; name]);
+            Challenge::new(vec![b'r'; realm], *b"obMatJos2gAAA", 3, algorithms, name)
         };
-        assert!(new(LONGEST_REALM, LONGEST_ALGORITHMS).is_some());
-        assert!(new(LONGEST_REALM + 1, 4).is_none());
-        assert!(new(4, LONGEST_ALGORITHMS + 1).is_none());
+        assert!(new(LONGEST_REALM, LONGEST_ALGORITHMS, LONGEST_SERVER_NAME).is_some());
+        assert!(new(LONGEST_REALM + 1, 4, 0).is_none());
+        assert!(new(4, LONGEST_ALGORITHMS + 1, 0).is_none());
+        assert!(new(4, 4, LONGEST_SERVER_NAME + 1).is_none());
     }
 }

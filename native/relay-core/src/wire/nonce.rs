@@ -27,9 +27,12 @@ const LONGEST_MAC: usize = 16;
 pub(crate) const NONCE_LENGTH: usize = COOKIE_LENGTH + 1 + LONGEST_MAC;
 
 /// What challenges can offer, by the cookie that says so: password algorithms (MD5 1, SHA-256 2)
-/// and username anonymity (0x80).
-const OFFERS: [(&[u8; COOKIE_LENGTH], [u8; 3]); 2] =
-    [(b"obMatJos2gAAA", [0x03, 0x01, 0x02]), (b"obMatJos2wAAA", [0x83, 0x81, 0x82])];
+/// and username anonymity (0x80); nothing where there are no passwords.
+const OFFERS: [(&[u8; COOKIE_LENGTH], &[u8]); 3] = [
+    (b"obMatJos2gAAA", &[0x03, 0x01, 0x02]),
+    (b"obMatJos2wAAA", &[0x83, 0x81, 0x82]),
+    (b"obMatJos2AAAA", &[0]),
+];
 
 /// What Python's nonces are made with at present.
 #[derive(Debug)]
