@@ -72,7 +72,7 @@ def test_of_a_quartet_it_learns_the_changed_address_and_may_ask_for_it() -> None
     [
         ([CHANGE_BOTH], (0x0003, 0x0003)),
         ([(RESPONSE_ADDRESS, bytes(8))], (0x0002, 0x0002)),
-        ([(RESPONSE_ADDRESS, bytes(8)), (a.raw(0x0007), b"")], (0x0002, 0x0007)),
+        ([(RESPONSE_ADDRESS, bytes(8)), (a.raw(0x000C), b"")], (0x0002, 0x000C)),
         ([(a.MESSAGE_INTEGRITY, bytes(20))], (0x0008, 0x0008)),
         ([(a.RESPONSE_PORT, 5000)], (0x0027, 0x0027)),
     ],
@@ -87,9 +87,11 @@ def test_what_is_not_served_is_420_in_pairs(
     assert answer.get(a.UNKNOWN_ATTRIBUTES) == listed
 
 
-def test_a_user_name_alone_and_optional_attributes_change_nothing() -> None:
+def test_what_is_known_but_not_expected_and_what_is_optional_change_nothing() -> None:
     client = switched_on(World()).client()
-    more: list[tuple[a.Attribute[Any], Any]] = [(a.USERNAME, "user"), (a.raw(0x8020), bytes(8))]
+    more: list[tuple[a.Attribute[Any], Any]] = [
+        *((a.raw(number), b"four") for number in (1, 4, 5, 6, 7, 9, 10, 11)), (a.raw(0x8020), b"")
+    ]  # fmt: skip
     answer = answered(client, request(*more))
     assert answer.get(a.MAPPED_ADDRESS) == client.leg.client
 

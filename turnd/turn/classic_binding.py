@@ -22,7 +22,9 @@ if TYPE_CHECKING:
     from turnd.stun.message import Message
     from turnd.turn.state import ServerState
 
-_HARMLESS = frozenset({a.USERNAME.number})
+_HARMLESS = frozenset({0x0001, 0x0004, 0x0005, 0x0006, 0x0007, 0x0009, 0x000A, 0x000B})
+"""What RFC 3489 knows and no Binding request needs (section 11.2): it is ignored. Not among it are
+RESPONSE-ADDRESS and MESSAGE-INTEGRITY, which ask for what is not done."""
 _CHANGE_REQUEST = frozenset({a.CHANGE_REQUEST.number})
 
 
