@@ -10,6 +10,7 @@ from turnd.allocations.special_purpose import (
     SPECIAL_PURPOSE_IPV4,
     SPECIAL_PURPOSE_IPV6,
     embedded_ipv4,
+    is_tunnelled,
 )
 
 IPV4 = st.integers(0, 2**32 - 1).map(IPv4Address)
@@ -72,6 +73,13 @@ def test_python_reads_the_same_out_of_mapped_6to4_and_teredo(carried: IPv4Addres
     assert list(embedded_ipv4(int(mapped))) == [int(mapped.ipv4_mapped)]
     assert list(embedded_ipv4(int(sixtofour))) == [int(sixtofour.sixtofour)]
     assert list(embedded_ipv4(int(teredo))) == [int(each) for each in teredo.teredo]
+
+
+def test_addresses_of_tunnels() -> None:
+    for host in ("2002:c000:201::1", "2001::1", "2001:0:4136:e378::1"):
+        assert is_tunnelled(host)
+    for host in ("192.0.2.1", "2001:1::1", "2001:db8::1", "2003::1", "fe80::1%eth0", "::1"):
+        assert not is_tunnelled(host)
 
 
 def test_entries_are_proper_networks() -> None:

@@ -322,3 +322,9 @@ def test_a_mobility_ticket_comes_with_the_answer_for_who_asks() -> None:
     claim = world.state.tickets.find(ticket)
     assert claim is not None
     assert claim.allocation is allocation
+
+
+@pytest.mark.parametrize("host", ["2002:c000:201::5", "2001:0:4136:e378::5"])
+def test_a_client_behind_a_tunnel_is_403(host: str) -> None:
+    client = World().client(host)
+    assert code_of(client.allocate()) == 403

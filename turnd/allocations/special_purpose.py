@@ -10,6 +10,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from turnd.stun.addresses import pack_host
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
@@ -62,6 +64,17 @@ _TEREDO = 0x20010000  # 2001::/32
 _6TO4 = 0x2002  # 2002::/16
 _ISATAP = 0x00005EFE  # interface identifiers 0:5efe:a.b.c.d, and with the u and g bits
 _ISATAP_MASK = 0xFCFFFFFF
+
+
+def is_tunnelled(host: str) -> bool:
+    """Whether an address is one of 6to4 or Teredo, whose packets anybody's relay may wrap anew.
+
+    Such clients and peers are what tunnel amplification needs (RFC 8656 section 21.4).
+    """
+    if ":" not in host:
+        return False
+    address = int.from_bytes(pack_host(host), "big")
+    return address >> 96 == _TEREDO or address >> 112 == _6TO4
 
 
 def embedded_ipv4(address: int) -> Iterator[int]:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from turnd.allocations.allocation import Relay
 from turnd.allocations.quotas import QuotaRefusal
 from turnd.allocations.reservations import Holder
+from turnd.allocations.special_purpose import is_tunnelled
 from turnd.engine.base import RelayError, RelayId
 from turnd.stun import attributes as a
 from turnd.stun.addresses import AddressFamily
@@ -62,6 +63,8 @@ def allocate(state: ServerState, request: Request) -> Attributes:
         if same_user and existing.transaction_id == request.message.transaction_id:
             return existing.answer
         raise Refused(ErrorCode.ALLOCATION_MISMATCH, "the five-tuple has an allocation")
+    if is_tunnelled(request.leg.client.host):
+        raise Refused(ErrorCode.FORBIDDEN, "the client's address is one of 6to4 or Teredo")
     wanted = _wanted(state, request)
     longest = request.credential.longest_lifetime(state.wall_clock())
     lifetime = desired_lifetime(request.message, state.settings, longest)
