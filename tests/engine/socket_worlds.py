@@ -14,7 +14,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tests.e2e.certificates import Authority
-from tests.engine.worlds import LOOPBACK, SETTINGS, Clock, Party, StreamClient, World
+from tests.engine.worlds import (
+    LOOPBACK,
+    SETTINGS,
+    Clock,
+    Party,
+    PeerConnection,
+    StreamClient,
+    World,
+)
 from tests.ports import closed_port
 from tests.waiting import LIMIT, eventually
 from turnd.engine.base import Leg, LegOpened, ListenerSettings, TlsIdentity, TlsSettings, Transport
@@ -92,6 +100,13 @@ class SocketStreamClient(StreamClient):
                 self._framer.feed(data)
         return frame
 
+    async def read(self, size: int) -> bytes:
+        async with asyncio.timeout(LIMIT):
+            return self._framer.rest()[:size] or await self.reader.readexactly(size)
+
+    def end(self) -> None:
+        self.writer.write_eof()
+
     def close(self) -> None:
         self.writer.close()
 
@@ -103,6 +118,46 @@ class SocketStreamClient(StreamClient):
                 return True
 
 
+class SocketPeerConnection(PeerConnection):
+    def __init__(self) -> None:
+        with socket.create_server((LOOPBACK, 0)) as server:
+            ours = socket.create_connection(server.getsockname())
+            self.sock, _ = server.accept()
+        self.address = TransportAddress(*ours.getpeername())
+        self.descriptor = ours.detach()
+        self.sock.setblocking(False)
+        self._read = b""
+
+    def send(self, data: bytes) -> None:
+        self.sock.sendall(data)
+
+    async def read(self, size: int) -> bytes:
+        while len(self._read) < size:
+            data = await eventually(self._receive, LIMIT)
+            assert data != _END, "the connection has ended"
+            self._read += data
+        taken, self._read = self._read[:size], self._read[size:]
+        return taken
+
+    def _receive(self) -> bytes | None:
+        try:
+            return self.sock.recv(1 << 20) or _END
+        except BlockingIOError:
+            return None
+        except ConnectionError:
+            return _END
+
+    def end(self) -> None:
+        self.sock.shutdown(socket.SHUT_WR)
+
+    async def ended(self) -> bool:
+        received: bytes = await eventually(self._receive, LIMIT)
+        return received == _END
+
+
+_END = b"the end"
+
+
 class SocketWorld(World):
     """Sockets on loopback."""
 
@@ -111,7 +166,7 @@ class SocketWorld(World):
         self.engine = engine
         self.engine.start(self.wake)
         self.listener = self.engine.listen(TransportAddress(LOOPBACK, 0), SETTINGS)
-        self._parties: list[SocketParty] = []
+        self._parties: list[SocketParty | SocketPeerConnection] = []
         self._streams: list[socket.socket | asyncio.StreamWriter] = []
 
     @abstractmethod
@@ -133,6 +188,15 @@ class SocketWorld(World):
         party = SocketParty(host)
         self._parties.append(party)
         return party
+
+    def peer_connection(self) -> SocketPeerConnection:
+        peer = SocketPeerConnection()
+        self._parties.append(peer)
+        return peer
+
+    def protect_peer(self, peer: PeerConnection) -> None:
+        assert isinstance(peer, SocketPeerConnection)
+        self.engine.protect([peer.address], {})
 
     def refuse(self, peer: Party) -> PeerAddress:
         # Broadcasting without SO_BROADCAST is EACCES, as with a firewall that rejects.

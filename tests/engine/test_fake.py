@@ -13,6 +13,7 @@ from tests.engine import (
     contract_icmp,
     contract_mobility,
     contract_protection,
+    contract_splicing,
     contract_streams,
 )
 from tests.engine.worlds import LOOPBACK, SETTINGS, FakeWorld
@@ -88,6 +89,10 @@ class TestMobility(contract_mobility.Mobility):
 
 class TestStreams(contract_streams.Streams):
     pass
+
+
+class TestSplicing(contract_splicing.Splicing):
+    """See the contract."""
 
 
 async def test_it_writes_down_the_verbs(world: FakeWorld) -> None:

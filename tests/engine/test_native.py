@@ -14,6 +14,7 @@ from tests.engine import (
     contract_mobility,
     contract_protection,
     contract_sockets,
+    contract_splicing,
     contract_streams,
 )
 from tests.engine.native_world import IOS, NativeWorld
@@ -87,5 +88,13 @@ class TestStreams(contract_streams.Streams):
     pass
 
 
+class TestSplicing(contract_splicing.Splicing):
+    """See the contract."""
+
+
 class TestSockets(contract_sockets.Sockets):
     pass
+
+
+class TestSplicedSockets(contract_splicing.SplicedSockets):
+    """See the contract."""

@@ -15,6 +15,7 @@ from tests.engine import (
     contract_mobility,
     contract_protection,
     contract_sockets,
+    contract_splicing,
     contract_streams,
 )
 from tests.engine.socket_worlds import PortableWorld
@@ -86,6 +87,10 @@ class TestStreams(contract_streams.Streams):
     pass
 
 
+class TestSplicing(contract_splicing.Splicing):
+    """See the contract."""
+
+
 class TestSockets(contract_sockets.Sockets):
     pass
 
@@ -112,3 +117,7 @@ class TestDtlsEnds(contract_dtls.Ends):
 
 class TestDtlsGarbage(contract_dtls.Garbage):
     pass
+
+
+class TestSplicedSockets(contract_splicing.SplicedSockets):
+    """See the contract."""

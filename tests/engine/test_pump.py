@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import select
 from typing import TYPE_CHECKING
 
 import pytest
@@ -126,14 +127,14 @@ async def test_writing_is_asked_for_and_not_any_more(
     class Writer:
         def ready(self, mask: int, _now: float) -> None:
             masks.append(mask)
-            engine.pump.want_write(pipes[0].writer, wanted=False)
+            engine.pump.want(pipes[0].writer, select.EPOLLIN)
 
     engine.pump.watch(pipes[0].writer, Writer())
     engine.pump.start(engine.wake)
     os.write(pipes[1].writer, b"x")
     await eventually(lambda: engine.woken)
     assert masks == []
-    engine.pump.want_write(pipes[0].writer, wanted=True)
+    engine.pump.want(pipes[0].writer, select.EPOLLIN | select.EPOLLOUT)
     await eventually(lambda: masks)
     os.write(pipes[1].writer, b"x")
     await eventually(lambda: len(engine.woken) == 2)

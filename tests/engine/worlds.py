@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from tests.waiting import LIMIT, eventually
 from turnd.engine.base import (
+    CloseReason,
     Drop,
     Leg,
     LegOpened,
@@ -82,11 +83,40 @@ class StreamClient(ABC):
         """The next frame; padding has been checked and taken off."""
 
     @abstractmethod
+    async def read(self, size: int) -> bytes:
+        """So many bytes as they are."""
+
+    @abstractmethod
+    def end(self) -> None:
+        """Say that nothing more comes, by TCP."""
+
+    @abstractmethod
     def close(self) -> None: ...
 
     @abstractmethod
     async def ended(self) -> bool:
         """Whether the engine closed the connection; what comes before its end is read."""
+
+
+class PeerConnection(ABC):
+    """The peer's end of a connection that is to be spliced."""
+
+    descriptor: int
+    """Of the other end: the engine's."""
+
+    @abstractmethod
+    def send(self, data: bytes) -> None: ...
+
+    @abstractmethod
+    async def read(self, size: int) -> bytes: ...
+
+    @abstractmethod
+    def end(self) -> None:
+        """Say that nothing more comes."""
+
+    @abstractmethod
+    async def ended(self) -> bool:
+        """Whether the engine says so."""
 
 
 class World(ABC):
@@ -121,6 +151,14 @@ class World(ABC):
     @abstractmethod
     def adopt_by(self, listener: ListenerId, first_bytes: bytes = b"") -> Leg:
         """One more TCP connection under a listener that may be closed."""
+
+    @abstractmethod
+    def peer_connection(self) -> PeerConnection:
+        """A peer that is connected."""
+
+    @abstractmethod
+    def protect_peer(self, peer: PeerConnection) -> None:
+        """Where the connection leads becomes a protected endpoint."""
 
     @abstractmethod
     def free_port(self, host: str) -> int: ...
@@ -210,6 +248,7 @@ class FakeParty(Party):
 class FakeStreamClient(StreamClient):
     def __init__(self, engine: FakeEngine, leg: Leg) -> None:
         self._engine = engine
+        self._read = b""
         self.leg = leg
 
     def send(self, data: bytes) -> None:
@@ -222,11 +261,43 @@ class FakeStreamClient(StreamClient):
                 return sent.data
         raise AssertionError("nothing was sent on the stream")
 
+    async def read(self, size: int) -> bytes:
+        while len(self._read) < size:
+            self._read += await self.receive()
+        taken, self._read = self._read[:size], self._read[size:]
+        return taken
+
+    def end(self) -> None:
+        self._engine.stream_ended(self.leg)
+
     def close(self) -> None:
         self._engine.stream_ended(self.leg)
 
     async def ended(self) -> bool:
         return not self._engine.is_open(self.leg)
+
+
+class FakePeerConnection(PeerConnection):
+    def __init__(self, engine: FakeEngine, descriptor: int) -> None:
+        self._engine = engine
+        self.descriptor = descriptor
+
+    def send(self, data: bytes) -> None:
+        self._engine.peer_bytes(self.descriptor, data)
+
+    async def read(self, size: int) -> bytes:
+        (pipe,) = (p for p in self._engine.pipes.values() if p.descriptor == self.descriptor)
+        taken = bytes(pipe.to_peer[:size])
+        del pipe.to_peer[:size]
+        assert len(taken) == size
+        return taken
+
+    def end(self) -> None:
+        self._engine.peer_ended(self.descriptor)
+
+    async def ended(self) -> bool:
+        found = [p for p in self._engine.pipes.values() if p.descriptor == self.descriptor]
+        return not found or found[0].ended is CloseReason.CLIENT
 
 
 class FakeWorld(World):
@@ -302,6 +373,14 @@ class FakeWorld(World):
         listener = self.engine.stream_listener(settings)
         leg = self._adopt_by(listener, transport, first_bytes)
         return FakeStreamClient(self.engine, leg)
+
+    def peer_connection(self) -> PeerConnection:
+        return FakePeerConnection(self.engine, self.free_port(LOOPBACK))
+
+    def protect_peer(self, peer: PeerConnection) -> None:
+        endpoint = TransportAddress(LOOPBACK, self.free_port(LOOPBACK))
+        self.engine.leads_to[peer.descriptor] = endpoint
+        self.engine.protect([endpoint], {})
 
     def adopt_by(self, listener: ListenerId, first_bytes: bytes = b"") -> Leg:
         return self._adopt_by(listener, Transport.TCP, first_bytes)

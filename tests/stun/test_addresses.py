@@ -8,6 +8,7 @@ from turnd.stun.addresses import (
     AddressFamily,
     TransportAddress,
     family_of,
+    is_loopback,
     pack_host,
     unpack_host,
 )
@@ -47,3 +48,11 @@ def test_families() -> None:
 def test_the_text_of_an_address() -> None:
     assert str(TransportAddress("203.0.113.7", 3478)) == "203.0.113.7:3478"
     assert str(TransportAddress("2001:db8::7", 0)) == "[2001:db8::7]:0"
+
+
+@pytest.mark.parametrize(
+    ("host", "expected"),
+    [("127.0.0.1", True), ("127.9.9.9", True), ("::1", True), ("::2", False), ("fe80::1%2", False)],
+)
+def test_loopback_is_known(host: str, expected: bool) -> None:
+    assert is_loopback(host) is expected

@@ -155,3 +155,30 @@ def test_a_message_over_the_largest_is_garbage_as_soon_as_its_length_is_known(he
         framer.next_frame()
     framer.largest = 100
     assert framer.next_frame() is None
+
+
+def test_nothing_is_taken_for_a_message_behind_a_connection_bind() -> None:
+    bind = encode_message(Method.CONNECTION_BIND, MessageClass.REQUEST, bytes(12), ())
+    framer = StreamFramer()
+    framer.feed(bind + b"\xff no message")
+    assert framer.next_frame() == bind
+    assert framer.is_held
+    assert framer.next_frame() is None
+    framer.feed(b", more")
+    assert framer.next_frame() is None
+    assert framer.rest() == b"\xff no message, more"
+    assert not framer.partial
+    framer.release()
+    framer.feed(bind)
+    assert framer.next_frame() == bind
+
+
+def test_behind_a_refused_connection_bind_messages_go_on() -> None:
+    bind = encode_message(Method.CONNECTION_BIND, MessageClass.REQUEST, bytes(12), ())
+    framer = StreamFramer()
+    framer.feed(bind + bind[:7])
+    framer.next_frame()
+    framer.release()
+    assert framer.next_frame() is None
+    framer.feed(bind[7:])
+    assert framer.next_frame() == bind

@@ -7,6 +7,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from tests.turn.fake_peer_sockets import FakePeerSockets
+from turnd.allocations.connections import Connections
 from turnd.allocations.policy import PeerPolicy
 from turnd.allocations.quotas import Quotas
 from turnd.allocations.relay_ports import RelayPorts
@@ -110,6 +112,7 @@ class World:
         self.events: list[Event] = []
         self.engine = FakeEngine(lambda: self.now)
         self.engine.hosts = None
+        self.peer_sockets = FakePeerSockets()
         self.engine.budget(answers_per_second)
         self.listener = self.engine.listen(SERVER, ListenerSettings())
         self.streams = self.engine.stream_listener(ListenerSettings())
@@ -132,6 +135,7 @@ class World:
         )
         self.engine.protect([SERVER], {each.announced: each.bound for each in self.relays})
         self.engine.start(self._pump)
+        self.peer_sockets.server = self.server
         self._transactions = itertools.count(1)
         self.pending: list[NeedKey] = []
 
@@ -140,7 +144,7 @@ class World:
             RelayAddress(bound, announced, RelayPorts(*ports, 60, lambda n: n // 2))
             for bound, announced in pairs.items()
         ]
-        return RelayAddresses(self.engine, addresses, lambda n: n - 1)
+        return RelayAddresses(self.engine, self.peer_sockets, addresses, lambda n: n - 1)
 
     def _state(self, settings: TurnSettings, total: int) -> ServerState:
         return ServerState(
@@ -148,7 +152,9 @@ class World:
             table=AllocationTable(Quotas(total=total), Reservations(self.random_bytes)),
             tickets=Tickets(self.random_bytes),
             relays=self.relays,
+            connections=Connections(self.random_bytes),
             engine=self.engine,
+            peer_sockets=self.peer_sockets,
             bandwidth=Bandwidth(self.engine),
             realms={self.realm.name: self.realm},
             report=self.events.append,
@@ -224,7 +230,7 @@ class World:
             elif isinstance(event, MediaWaiting):
                 self.server.media_waiting(event.leg, self.now)
             elif isinstance(event, LegClosed):
-                self.server.leg_closed(event.leg, self.now)
+                self.server.leg_closed(event.leg, self.now, event.reason)
 
 
 @dataclass

@@ -5,7 +5,10 @@ from typing import Any
 import pytest
 
 from tests.turn.harness import PEER, USERS, Client, World, code_of, from_peer
+from tests.turn.tcp import TCP, tcp_client, tcp_world
+from turnd.allocations.allocation import RelayedTransport
 from turnd.allocations.quotas import Quotas
+from turnd.engine.base import RelayError
 from turnd.stun import attributes as a
 from turnd.stun.addresses import AddressFamily, TransportAddress
 from turnd.stun.message import IntegrityAlgorithm, Method
@@ -328,3 +331,41 @@ def test_a_mobility_ticket_comes_with_the_answer_for_who_asks() -> None:
 def test_a_client_behind_a_tunnel_is_403(host: str) -> None:
     client = World().client(host)
     assert code_of(client.allocate()) == 403
+
+
+def test_tcp_is_relayed_by_tcp_where_it_is_on() -> None:
+    world = tcp_world()
+    client, relayed = tcp_client(world)
+    (allocation,) = world.state.table
+    assert allocation.transport is RelayedTransport.TCP
+    assert list(world.peer_sockets.listening.values()) == [relayed]
+    assert world.engine.counters().relays == 0
+    assert allocation.buckets is not None, "for connections, when a limit comes"
+    assert code_of(client.refresh(0)) is None
+    assert world.peer_sockets.listening == {}
+    assert next(iter(world.relays)).ports.in_use == 0
+
+
+def test_tcp_is_asked_for_by_a_stream_and_without_what_only_datagrams_have() -> None:
+    world = tcp_world()
+    assert code_of(world.client().request(Method.ALLOCATE, (TCP,))) == 400
+    for attribute in (
+        (a.DONT_FRAGMENT, True),
+        (a.EVEN_PORT, False),
+        (a.RESERVATION_TOKEN, bytes(8)),
+    ):
+        stream = world.stream_client()
+        assert code_of(stream.request(Method.ALLOCATE, (TCP, attribute))) == 400
+    assert (
+        code_of(world.stream_client().request(Method.ALLOCATE, ((a.REQUESTED_TRANSPORT, 99),)))
+        == 442
+    )
+    assert len(world.state.table) == 0
+
+
+def test_a_tcp_allocation_without_a_port_leaves_nothing() -> None:
+    world = tcp_world()
+    world.peer_sockets.error = RelayError.NO_DESCRIPTORS
+    assert code_of(world.stream_client().request(Method.ALLOCATE, (TCP,))) == 508
+    assert world.state.listening == {}
+    assert next(iter(world.relays)).ports.in_use == 0

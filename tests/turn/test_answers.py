@@ -4,6 +4,7 @@ from typing import Any
 
 import pytest
 
+from tests.turn.harness import World, code_of
 from turnd.engine.base import Leg, ListenerId, ListenerSettings, Transport
 from turnd.engine.fake import FakeEngine
 from turnd.stun import attributes as a
@@ -19,7 +20,9 @@ from turnd.stun.message import (
     encode_message,
 )
 from turnd.turn.answers import Elsewhere, error_response, fitting, send_answer, unknown_attributes
+from turnd.turn.events import RequestRefused
 from turnd.turn.request import Refused
+from turnd.turn.settings import TurnSettings
 
 SIGNED_WITH = Integrity(b"key", IntegrityAlgorithm.SHA1)
 LONG = (a.REALM, "r" * 60)
@@ -174,3 +177,23 @@ def test_an_answer_leaves_by_its_leg_or_by_the_way_it_names() -> None:
         (each.data, each.leg.client.port, each.leg.local.host) for each in engine.sent_to_client
     ]
     assert sent == [(b"back", 4000, "192.0.2.1"), (b"away", 5000, "192.0.2.2")]
+
+
+def test_what_a_handler_has_come_to_is_signed() -> None:
+    client = World().client()
+    answer = client.allocate()
+    assert answer.message_class is MessageClass.SUCCESS
+    assert answer.verify_integrity(client.key(), IntegrityAlgorithm.SHA1)
+    assert answer.get(a.SOFTWARE) == "turnd"
+    bare = World(settings=TurnSettings(software="")).client().allocate()
+    assert bare.get(a.SOFTWARE) is None
+
+
+def test_a_refusal_is_signed_and_reported() -> None:
+    world = World()
+    client = world.client()
+    answer = client.refresh()
+    assert code_of(answer) == 437
+    assert answer.verify_integrity(client.key(), IntegrityAlgorithm.SHA1)
+    (event,) = world.reported(RequestRefused)
+    assert (event.leg, event.user, event.code) == (client.leg, "alice", 437)

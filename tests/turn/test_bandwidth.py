@@ -149,3 +149,12 @@ def test_new_limits_hold_for_allocations_that_are_alive() -> None:
     for port in (1, 2):
         assert code_of(world.client(port=port).refresh(0)) is None
     assert rates(world) == {SERVER: 0}
+
+
+def test_who_could_not_be_given_buckets_later_has_them_without_a_limit() -> None:
+    world = World()
+    buckets = world.state.bandwidth.open(world.realm, "carol", without_limit=True)
+    assert buckets is not None
+    assert rates(world)[buckets.own] == 0
+    world.state.bandwidth.close(world.realm, "carol", buckets)
+    assert buckets.own not in rates(world)

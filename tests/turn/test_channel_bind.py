@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 
 from tests.turn.harness import OTHER_PEER, PEER, PEER6, World, code_of, from_peer
+from tests.turn.tcp import tcp_client, tcp_world
 from turnd.allocations.allocation import AllocationLimits
 from turnd.engine.base import Drop
 from turnd.stun import attributes as a
@@ -185,3 +186,8 @@ def test_the_engine_learns_the_permission_before_the_channel() -> None:
     permit, bind, _ = (call.arguments for call in world.engine.calls)
     assert permit[1:] == (PEER.host, world.now + 300)
     assert bind[1:] == (ChannelNumber(0x4000), PEER, world.now + 600)
+
+
+def test_a_tcp_allocation_has_no_channels() -> None:
+    client, _ = tcp_client(tcp_world())
+    assert code_of(client.bind(0x4000, PEER)) == 400

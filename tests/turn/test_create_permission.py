@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 
 from tests.turn.harness import OTHER_PEER, PEER, PEER6, World, code_of, from_peer
+from tests.turn.tcp import tcp_client, tcp_world
 from turnd.allocations.allocation import AllocationLimits
 from turnd.stun import attributes as a
 from turnd.stun.addresses import AddressFamily, TransportAddress
@@ -107,3 +108,13 @@ def test_without_an_allocation_it_is_437_and_on_anothers_441() -> None:
     client.allocated()
     assert code_of(world.client(user="bob").permit(PEER)) == 441
     assert permitted(world) == set()
+
+
+def test_a_tcp_allocations_permissions_are_no_matter_of_the_engine() -> None:
+    world = tcp_world()
+    client, _ = tcp_client(world)
+    del world.engine.calls[:]
+    assert code_of(client.permit(PEER)) is None
+    (allocation,) = world.state.table
+    assert allocation.permits(PEER.host, world.now)
+    assert [call.verb for call in world.engine.calls] == ["send_to_client"]

@@ -3,6 +3,7 @@ from __future__ import annotations
 import pytest
 
 from tests.turn.harness import OTHER_PEER, PEER, World, from_peer
+from tests.turn.tcp import bound, tcp_client, tcp_world
 from turnd.allocations.policy import PeerPolicy
 from turnd.allocations.table import AllocationEnded, RelayEnded
 from turnd.stun import attributes as a
@@ -105,7 +106,7 @@ def test_a_new_policy_takes_back_what_it_refuses_and_nothing_else() -> None:
     client.bind(0x4001, OTHER_PEER)
     world.realm.policy = PeerPolicy.build([PEER.host])
     del world.engine.calls[:]
-    revoke_refused_peers(world.state)
+    revoke_refused_peers(world.state, world.now)
     assert [(call.verb, call.arguments[-1]) for call in world.engine.calls] == [
         ("permit", LONG_AGO),
         ("bind_channel", LONG_AGO),
@@ -124,7 +125,7 @@ def test_a_policy_that_refuses_nothing_new_changes_nothing() -> None:
     client.allocated()
     client.bind(0x4000, PEER)
     del world.engine.calls[:]
-    revoke_refused_peers(world.state)
+    revoke_refused_peers(world.state, world.now)
     assert world.engine.calls == []
 
 
@@ -140,3 +141,29 @@ def test_a_client_that_is_expected_elsewhere_is_no_more() -> None:
     assert verbs(world) == ["close_relay", "hand_over"]
     assert world.engine.calls[1].arguments == ((), elsewhere.leg)
     assert world.state.tickets.find(ticket) is None
+
+
+def test_a_tcp_allocations_permissions_end_without_the_engine() -> None:
+    world = tcp_world()
+    client, _ = tcp_client(world)
+    client.permit(PEER, OTHER_PEER)
+    world.realm.policy = PeerPolicy.build([PEER.host])
+    del world.engine.calls[:]
+    revoke_refused_peers(world.state, world.now)
+    (allocation,) = world.state.table
+    assert not allocation.permits(PEER.host, world.now)
+    assert allocation.permits(OTHER_PEER.host, world.now)
+    forget_expired(world.state, world.now + 300)
+    assert not allocation.relays[0].permissions
+    assert world.engine.calls == []
+
+
+def test_a_tcp_allocation_frees_its_address_and_its_connections() -> None:
+    world = tcp_world()
+    client, _ = tcp_client(world)
+    bound(client)
+    (allocation,) = world.state.table
+    end_allocation(world.state, allocation, EndReason.DELETED, world.now)
+    assert (world.state.listening, world.peer_sockets.listening) == ({}, {})
+    assert len(world.state.connections) == 0
+    assert next(iter(world.relays)).ports.in_use == 0

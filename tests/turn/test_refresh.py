@@ -3,6 +3,7 @@ from __future__ import annotations
 import pytest
 
 from tests.turn.harness import PEER, PEER6, World, code_of
+from tests.turn.tcp import tcp_client, tcp_world
 from tests.turn.tokens import token_client, token_world
 from turnd.stun import attributes as a
 from turnd.stun.addresses import AddressFamily
@@ -184,3 +185,13 @@ def test_a_password_keeps_its_place_when_it_refreshes() -> None:
     before = allocation.credential
     assert code_of(client.request(Method.REFRESH)) is None
     assert allocation.credential is before
+
+
+def test_a_tcp_allocation_is_prolonged_by_the_table_alone() -> None:
+    world = tcp_world()
+    client, _ = tcp_client(world)
+    world.now += 500
+    assert code_of(client.refresh(900)) is None
+    (allocation,) = world.state.table
+    assert allocation.deadline == world.now + 900
+    assert "extend" not in [call.verb for call in world.engine.calls]

@@ -2,10 +2,18 @@ from __future__ import annotations
 
 import pytest
 
+from tests.turn.fake_peer_sockets import FakePeerSockets
+from turnd.allocations.allocation import RelayedTransport
 from turnd.allocations.relay_ports import RelayPorts
 from turnd.engine.base import BucketId, Leg, ListenerId, ListenerSettings, RelayError, Transport
 from turnd.engine.fake import FakeEngine
-from turnd.stun.addresses import AddressFamily, ClientAddress, ServerAddress, TransportAddress
+from turnd.stun.addresses import (
+    AddressFamily,
+    ClientAddress,
+    PeerAddress,
+    ServerAddress,
+    TransportAddress,
+)
 from turnd.turn.relay_addresses import (
     AddressPair,
     OpenedRelay,
@@ -16,6 +24,7 @@ from turnd.turn.relay_addresses import (
 
 SERVER = TransportAddress("192.0.2.1", 3478)
 IPV4, IPV6 = AddressFamily.IPV4, AddressFamily.IPV6
+BOUND_AND_ANNOUNCED = ("10.0.0.5", "203.0.113.7")
 
 
 class Host:
@@ -29,7 +38,10 @@ class Host:
             RelayAddress(bound, announced, RelayPorts(low, high, 60, lambda _: 0))
             for bound, announced in pairs
         ]
-        self.relays = RelayAddresses(self.engine, self.addresses, lambda n: self.turn % n)
+        self.peer_sockets = FakePeerSockets()
+        self.relays = RelayAddresses(
+            self.engine, self.peer_sockets, self.addresses, lambda n: self.turn % n
+        )
         self.port = 0
 
     def leg(self) -> Leg:
@@ -232,3 +244,42 @@ def test_a_family_that_lacks_an_address_just_now_is_served_all_the_same() -> Non
     assert host.relays.open(IPV6, host.serves(), 0.0) is RelayError.NO_SUCH_ADDRESS
     pair = host.relays.open_pair(IPV6, host.serves(), 0.0, 30.0)
     assert pair is RelayError.NO_SUCH_ADDRESS
+
+
+def test_tcp_and_udp_draw_from_the_same_ports() -> None:
+    host = Host(BOUND_AND_ANNOUNCED)
+    serves = Serves(None, 600.0, (), RelayedTransport.TCP)
+    opened = host.relays.open(IPV4, serves, 0.0)
+    assert isinstance(opened, OpenedRelay)
+    assert host.peer_sockets.listening == {opened.relay_id: opened.bound}
+    (address,) = host.addresses
+    assert address.ports.in_use == 1
+    host.peer_sockets.error = RelayError.NO_DESCRIPTORS
+    assert host.relays.open(IPV4, serves, 0.0) is RelayError.NO_DESCRIPTORS
+    host.relays.close(opened.relay_id, opened.bound, 0.0, RelayedTransport.TCP)
+    assert host.peer_sockets.listening == {}
+    assert address.ports.in_use == 0
+
+
+def test_addresses_of_ours_are_reached_by_tcp_only_where_something_is_relayed() -> None:
+    bound, announced = BOUND_AND_ANNOUNCED
+    host = Host(BOUND_AND_ANNOUNCED)
+    opened = host.relays.open(IPV4, Serves(None, 600.0, (), RelayedTransport.TCP), 0.0)
+    assert isinstance(opened, OpenedRelay)
+    port = opened.bound.port
+    for face in (bound, announced):
+        peer = PeerAddress(TransportAddress(face, port))
+        assert host.relays.tcp_target(peer) == opened.bound
+        assert host.relays.tcp_target(PeerAddress(TransportAddress(face, port + 1))) is None
+    elsewhere = PeerAddress(TransportAddress("198.51.100.77", port))
+    assert host.relays.tcp_target(elsewhere) == elsewhere
+    assert host.relays.tcp_peer(opened.bound) == PeerAddress(TransportAddress(announced, port))
+    assert host.relays.tcp_peer(elsewhere) == elsewhere
+    host.relays.close(opened.relay_id, opened.bound, 0.0, RelayedTransport.TCP)
+    assert host.relays.tcp_target(PeerAddress(opened.relayed)) is None
+
+
+def test_on_loopback_the_policy_alone_decides() -> None:
+    host = Host(("127.0.0.1", "127.0.0.1"))
+    peer = PeerAddress(TransportAddress("127.0.0.1", 8080))
+    assert host.relays.tcp_target(peer) == peer

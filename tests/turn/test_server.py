@@ -21,6 +21,7 @@ from tests.turn.harness import (
     code_of,
     from_peer,
 )
+from tests.turn.tcp import ask_to_connect, tcp_client, tcp_world
 from tests.turn.tokens import token_client, token_world
 from turnd.allocations.policy import PeerPolicy
 from turnd.allocations.quotas import Quotas
@@ -114,7 +115,7 @@ def test_only_requests_are_answered(message_class: MessageClass, method: int) ->
     assert world.events == []
 
 
-@pytest.mark.parametrize("method", [0x000, 0x002, Method.SEND, Method.DATA, 0x00A, 0xFFF])
+@pytest.mark.parametrize("method", [0x000, 0x002, Method.SEND, Method.DATA, 0x00C, 0xFFF])
 def test_a_request_of_an_unknown_method_is_dropped(method: int) -> None:
     world = World()
     client = world.client()
@@ -467,7 +468,7 @@ def test_a_changed_policy_takes_back_what_it_refuses() -> None:
     relayed = client.allocated()
     client.bind(0x4000, PEER)
     world.realm.policy = PeerPolicy.build([PEER.host])
-    world.server.policy_changed()
+    world.server.policy_changed(world.now)
     client.channel_data(0x4000, b"out")
     client.send_indication(PEER, b"out")
     assert world.engine.sent_to_peer == []
@@ -746,3 +747,25 @@ def test_whoever_has_a_token_may_claim_a_reservation_and_no_user() -> None:
     user = world.client(port=2)
     assert code_of(user.allocate((a.RESERVATION_TOKEN, reserved))) == 508
     assert code_of(other.allocate((a.RESERVATION_TOKEN, reserved))) is None
+
+
+def test_what_peers_do_is_handled_after_what_has_ended_meanwhile() -> None:
+    world = tcp_world()
+    client, relayed = tcp_client(world)
+    client.permit(PEER)
+    assert world.peer_sockets.arrives(relayed, PEER, world.now) is not None
+    assert ask_to_connect(client, OTHER_PEER) == []
+    ((number, (relay, _)),) = world.peer_sockets.connecting.items()
+    world.now += 600
+    assert world.server.peer_arrived(relay, OTHER_PEER, world.now) is None
+    world.server.peer_connected(number, None, world.now)
+    assert len(world.state.table) == len(world.state.connections) == 0
+
+
+def test_a_connect_is_answered_later_and_not_twice() -> None:
+    world = tcp_world()
+    client, _ = tcp_client(world)
+    assert ask_to_connect(client) == []
+    world.peer_sockets.stands(world.now)
+    sent = [each for each in world.engine.sent_to_client if each.leg == client.leg]
+    assert len(sent) == 3, "the challenge, and an answer each"

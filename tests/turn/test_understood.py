@@ -21,7 +21,6 @@ def test_all_are_in_the_registry_and_comprehension_required() -> None:
         a.RESPONSE_PORT,
         a.PRIORITY,
         a.USE_CANDIDATE,
-        a.CONNECTION_ID,
         a.ACCESS_TOKEN,
     ],
 )

@@ -16,7 +16,7 @@ from __future__ import annotations
 
 from collections.abc import Hashable, Iterable
 from dataclasses import dataclass, field
-from enum import StrEnum
+from enum import IntEnum, StrEnum
 from math import inf
 
 from turnd.stun.addresses import (
@@ -30,6 +30,14 @@ from turnd.stun.addresses import (
 
 LegKey = Hashable
 """The five-tuple: a value of the engine that is unique as long as it has an allocation."""
+
+
+class RelayedTransport(IntEnum):
+    """What an allocation relays by: the protocol numbers that REQUESTED-TRANSPORT names."""
+
+    TCP = 6
+    UDP = 17
+
 
 MIN_CHANNEL_NUMBER = 0x4000
 MAX_CHANNEL_NUMBER = 0x4FFF
@@ -118,6 +126,7 @@ class Allocation:
     """One or two; none once the allocation has ended."""
     next_leg: LegKey | None = None
     """Another five-tuple that the client may be at already; the table's own."""
+    transport: RelayedTransport = RelayedTransport.UDP
     wake_at: float = field(default=inf, repr=False)
     """When the table looks at it next; the table's own."""
 

@@ -89,6 +89,14 @@ class RelaySection(Section):
     )
     max_permissions: int = live(256, "Permissions of one allocation at most.", ge=1, le=65536)
     max_channels: int = live(256, "Channels of one allocation at most.", ge=1, le=CHANNELS)
+    tcp: bool = live(
+        False,
+        "Whether clients may relay TCP (RFC 6062): new allocations, by TCP or TLS, that connect to "
+        "peers and take connections of peers at ports of the same range.",
+    )
+    max_connections: int = live(
+        64, "Connections with peers of one TCP allocation at most.", ge=1, le=65536
+    )
 
 
 class TokenKeySection(Section):
@@ -221,7 +229,9 @@ class LimitsSection(RealmLimits):
     connections_per_client: Count = live(
         2000, "TCP, TLS and DTLS connections of one client address. A company may be one address."
     )
-    connections: Count = live(20000, "TCP, TLS and DTLS connections in all.")
+    connections: Count = live(
+        20000, "TCP, TLS and DTLS connections in all; as many may be with peers (relay.tcp)."
+    )
 
 
 class StreamsSection(Section):

@@ -15,6 +15,9 @@ Rules of the house
     7.  An ICMP error that a packet to a peer met with is told to the client in a Data indication
         (RFC 8656 section 11.5) while the peer's host has a permission, channel or not; of each
         relay at most `ICMP_PER_SECOND`, since whoever can make a router complain is no client.
+    8.  A stream whose ConnectionBind request was handed up is read no further until it has its
+        answer, by `splice` or by `send_to_client`: what follows the request may be the peer's. It
+        has the time that a frame has.
 
 The engine relays by itself what needs no decision: ChannelData and Send indications from a client
 to its peers, peers' datagrams to their client as ChannelData or Data indications. What everybody
@@ -50,6 +53,9 @@ BucketId = NewType("BucketId", int)
 
 ICMP_PER_SECOND = 10
 """ICMP errors that a client is told of each relay."""
+
+SPLICE_LINGER = 30.0
+"""Seconds of silence after which a pipe ends one side of which has ended."""
 
 
 class Transport(StrEnum):
@@ -120,6 +126,7 @@ class CloseReason(StrEnum):
     """Why a connection ended; the label of `turnd_streams_closed_total`."""
 
     CLIENT = "client"  # the client closed or reset the connection, or began another in its place
+    PEER = "peer"  # the peer did, with which the stream was spliced (RFC 6062)
     GARBAGE = "garbage"  # neither STUN nor ChannelData where a frame begins
     FRAME_TIMEOUT = "frame_timeout"  # a frame trickled in for longer than the deadline
     HANDSHAKE_TIMEOUT = "handshake_timeout"
@@ -549,6 +556,20 @@ class RelayEngine(Protocol):
         """
         ...
 
+    def splice(self, leg: Leg, fd: int, answer: bytes, buckets: Sequence[BucketId] = ()) -> None:
+        """Make a stream and a peer's connected socket one pipe (RFC 6062 section 5.4).
+
+        The descriptor is ours from now on. `answer` is sent first; then bytes pass as they are,
+        both ways, from the one that followed the ConnectionBind request on. Nothing is dropped:
+        who takes bytes slowly, and a token bucket without room, slows down who sends them.
+
+        The end of what one side sends is passed on behind its bytes, and the other side may finish
+        what it says; once it has, or has been silent for `SPLICE_LINGER` seconds, `LegClosed`
+        follows, with `CLIENT` or `PEER` for who ended first. At once, with `SERVER`, when the
+        socket leads to a protected endpoint, or the stream is no longer there.
+        """
+        ...
+
     def poll(self) -> Sequence[Event]:
         """A bounded batch of what waits for a decision.
 
@@ -585,6 +606,7 @@ class RelayEngine(Protocol):
 
 __all__ = [
     "ALPN",
+    "SPLICE_LINGER",
     "TLS12_CIPHERS",
     "BucketId",
     "Challenge",

@@ -14,6 +14,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from turnd.engine.base import (
+    SPLICE_LINGER,
     CloseReason,
     EngineCounters,
     Event,
@@ -29,7 +30,8 @@ from turnd.engine.base import (
     Transport,
 )
 from turnd.engine.budget import AnswerBudget
-from turnd.engine.fake_network import FakeNetwork, FakeRelay, FakeStream
+from turnd.engine.fake_network import FakeNetwork, FakePipe, FakeRelay, FakeStream
+from turnd.engine.frames import refuses_bind
 from turnd.engine.legs import as_if_to
 
 if TYPE_CHECKING:
@@ -81,6 +83,7 @@ class FakeEngine(FakeNetwork):
         for relay_id in list(self._rules.relays):
             self._close_relay(relay_id)
         self._streams.clear()
+        self.pipes.clear()
         self._settings.clear()
         self._endpoints.clear()
 
@@ -283,6 +286,26 @@ class FakeEngine(FakeNetwork):
             self._deliver_to_client(data, way)
         except OSError as error:
             self._rules.tally.send_failed(error)
+        stream = self._streams.get(leg)
+        if stream is not None and stream.frames.is_held and refuses_bind(data):
+            self._take(stream, stream.frames.resume(self._clock()))
+
+    def splice(self, leg: Leg, fd: int, answer: bytes, buckets: Sequence[BucketId] = ()) -> None:
+        """Make a stream and a peer's connection one pipe."""
+        self._note("splice", leg, fd, answer, tuple(buckets))
+        if leg not in self._streams:
+            return
+        target = self.leads_to.get(fd)
+        if target is not None and self._rules.is_protected(target):
+            self._close_stream(leg, CloseReason.SERVER)
+            self._wake_up()
+            return
+        stream = self._streams.pop(leg)
+        pipe = self.pipes[leg] = FakePipe(leg, fd, tuple(buckets), self._clock())
+        self._deliver_to_client(answer, leg)
+        self._to_peer(pipe, stream.frames.rest())
+        if fd in self.early:
+            self.peer_bytes(fd, self.early.pop(fd))
 
     def poll(self) -> Sequence[Event]:
         """All events since the last call, a bounded batch."""
@@ -295,12 +318,16 @@ class FakeEngine(FakeNetwork):
             reason = stream.overdue(now)
             if reason is not None:
                 self._close_stream(leg, reason)
+        for pipe in list(self.pipes.values()):
+            if pipe.ended is not None and now >= pipe.moved_at + SPLICE_LINGER:
+                self._end_pipe(pipe, pipe.ended)
         self._rules.tidy(now)
         self._wake_up()
 
     def counters(self) -> EngineCounters:
         """Totals over all relays."""
-        return self._rules.counters(len(self._streams))
+        pipes = [(pipe.leg, pipe.counters) for pipe in self.pipes.values()]
+        return self._rules.counters(len(self._streams) + len(pipes), pipes)
 
     def relay_counters(self, relay: RelayId) -> RelayReport | None:
         """One relay's own, a snapshot."""

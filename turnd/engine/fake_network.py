@@ -18,6 +18,7 @@ from turnd.engine.base import (
     LegOpened,
     ListenerId,
     ListenerSettings,
+    RelayCounters,
     RelayId,
     Transport,
 )
@@ -31,8 +32,9 @@ from turnd.stun.attributes import IcmpValue
 from turnd.stun.errors import DecodeError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
+    from turnd.engine.base import BucketId
     from turnd.stun.addresses import TransportAddress
 
 
@@ -90,6 +92,23 @@ class FakeStream:
         return CloseReason.FRAME_TIMEOUT if self.frames.is_overdue(now) else None
 
 
+class FakePipe:
+    """A stream and a peer's connection, which goes by its descriptor's number."""
+
+    def __init__(
+        self, leg: Leg, descriptor: int, buckets: tuple[BucketId, ...], now: float
+    ) -> None:
+        self.leg = leg
+        self.moved_at = now
+        self.descriptor = descriptor
+        self.buckets = buckets
+        self.counters = RelayCounters()
+        self.to_peer = bytearray()
+        """What has reached the peer."""
+        self.ended: CloseReason | None = None
+        """Who says nothing more."""
+
+
 class FakeNetwork:
     """What happens without a verb: packets, streams and handshakes."""
 
@@ -106,6 +125,11 @@ class FakeNetwork:
         """The errno with which sending to an address fails, a client's or a peer's."""
         self.closed: set[TransportAddress] = set()
         """Peers' addresses where nobody listens: an ICMP error comes back."""
+        self.leads_to: dict[int, TransportAddress] = {}
+        """Where the descriptors of peers' connections lead, as far as that matters."""
+        self.early: dict[int, bytes] = {}
+        """What peers have sent by connections that are not spliced yet, by descriptor."""
+        self.pipes: dict[Leg, FakePipe] = {}
         self._clock = clock
         self._rules = Rules(lambda host: self.hosts is None or host in self.hosts)
         self._forwarder = Forwarder(self._rules)
@@ -131,17 +155,45 @@ class FakeNetwork:
 
     def stream_bytes(self, leg: Leg, data: bytes) -> None:
         """Bytes arrive on a stream."""
+        pipe = self.pipes.get(leg)
+        if pipe is not None:
+            self._to_peer(pipe, data)
+            return
         stream = self._streams[leg]
+        self._take(stream, stream.frames.read(data, self._clock()))
+
+    def _take(self, stream: FakeStream, frames: Iterator[bytes]) -> None:
         try:
-            for frame in stream.frames.read(data, self._clock()):
-                self._from_client(leg, frame)
+            for frame in frames:
+                self._from_client(stream.leg, frame)
         except DecodeError:
-            self._close_stream(leg, CloseReason.GARBAGE)
+            self._close_stream(stream.leg, CloseReason.GARBAGE)
         self._wake_up()
 
     def stream_ended(self, leg: Leg) -> None:
         """The client closes its connection."""
-        self._close_stream(leg, CloseReason.CLIENT)
+        if leg in self.pipes:
+            self._side_ends(self.pipes[leg], CloseReason.CLIENT)
+        else:
+            self._close_stream(leg, CloseReason.CLIENT)
+        self._wake_up()
+
+    def peer_bytes(self, descriptor: int, data: bytes) -> None:
+        """Bytes arrive on the connection of a peer."""
+        pipe = self._pipe_of(descriptor)
+        if pipe is None:
+            self.early[descriptor] = self.early.get(descriptor, b"") + data
+            return
+        pipe.moved_at = self._clock()
+        pipe.counters.packets_to_client += 1
+        pipe.counters.bytes_to_client += len(data)
+        self._deliver_to_client(data, pipe.leg)
+
+    def peer_ended(self, descriptor: int) -> None:
+        """The peer closes its connection."""
+        pipe = self._pipe_of(descriptor)
+        if pipe is not None:
+            self._side_ends(pipe, CloseReason.PEER)
         self._wake_up()
 
     def dtls_handshake(self, listener: ListenerId, client: TransportAddress) -> Leg:
@@ -183,9 +235,9 @@ class FakeNetwork:
 
     def is_open(self, leg: Leg) -> bool:
         """Whether a connection, or the listener of a UDP leg, is open."""
-        return (
-            leg in self._streams if leg.transport.is_connection else leg.listener in self._endpoints
-        )
+        if leg.transport.is_connection:
+            return leg in self._streams or leg in self.pipes
+        return leg.listener in self._endpoints
 
     def bound_of(self, relay: RelayId) -> TransportAddress:
         """Where a relay is bound."""
@@ -241,7 +293,33 @@ class FakeNetwork:
         for relay in client.relays:
             self._close_relay(relay.relay_id)
 
+    def _to_peer(self, pipe: FakePipe, data: bytes) -> None:
+        if data:
+            pipe.moved_at = self._clock()
+            pipe.counters.packets_from_client += 1
+            pipe.counters.bytes_from_client += len(data)
+            pipe.to_peer += data
+
+    def _pipe_of(self, descriptor: int) -> FakePipe | None:
+        for pipe in self.pipes.values():
+            if pipe.descriptor == descriptor:
+                return pipe
+        return None
+
+    def _side_ends(self, pipe: FakePipe, side: CloseReason) -> None:
+        """Of two sides that have ended the first is the reason."""
+        pipe.ended = pipe.ended or side
+        if pipe.ended is not side:
+            self._end_pipe(pipe, pipe.ended)
+
+    def _end_pipe(self, pipe: FakePipe, reason: CloseReason) -> None:
+        del self.pipes[pipe.leg]
+        self._rules.tally.retire(pipe.leg, pipe.counters)
+        self._hand_up.add(LegClosed(pipe.leg, reason), preferred=True)
+
     def _close_stream(self, leg: Leg, reason: CloseReason) -> None:
+        if leg in self.pipes:
+            self._end_pipe(self.pipes[leg], reason)
         if self._streams.pop(leg, None) is None:
             return
         client = self._rules.clients.get(leg)

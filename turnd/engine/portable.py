@@ -35,6 +35,7 @@ from turnd.engine.handup import HandUp
 from turnd.engine.legs import Connection, Legs
 from turnd.engine.pump import Pump
 from turnd.engine.rules import Client, Rules
+from turnd.engine.splicing import Splicer
 from turnd.engine.streams import Stream, StreamDoors
 
 if TYPE_CHECKING:
@@ -73,9 +74,10 @@ class PortableEngine:
         self._connections = self._legs.connections
         self._unflushed: set[Stream] = set()
         self._stream_doors = StreamDoors(
-            self._forwarder, self._hand_up, self._unflushed, self._want_write, self._end
+            self._forwarder, self._hand_up, self._unflushed, self._want, self._end, clock
         )
         self._association_doors: AssociationDoors | None = None
+        self._splicer = Splicer(self._pump, self._rules, self._hand_up, clock)
 
     def start(self, wake: Callable[[], None]) -> None:
         """Begin to move packets."""
@@ -85,6 +87,7 @@ class PortableEngine:
         """Close everything."""
         for connection in list(self._connections.values()):
             self._end(connection, CloseReason.SERVER)
+        self._splicer.stop()
         for relay_id in list(self._rules.relays):
             self.close_relay(relay_id)
         for listener in list(self._legs.udp_listeners):
@@ -203,7 +206,9 @@ class PortableEngine:
         connection = self._connections.get(leg)
         if connection is not None:
             self._end(connection, reason)
-            self._pump.plan_wake()
+        else:
+            self._splicer.end(leg, reason)
+        self._pump.plan_wake()
 
     def _begin(self, connection: Connection) -> None:
         self._connections[connection.leg] = connection
@@ -219,8 +224,25 @@ class PortableEngine:
         if isinstance(connection, Stream):
             self._close(connection.sock)
 
-    def _want_write(self, stream: Stream, wanted: bool) -> None:
-        self._pump.want_write(stream.sock.fileno(), wanted)
+    def _want(self, stream: Stream, mask: int) -> None:
+        if stream.leg in self._connections:
+            self._pump.want(stream.sock.fileno(), mask)
+
+    def splice(self, leg: Leg, fd: int, answer: bytes, buckets: Sequence[BucketId] = ()) -> None:
+        """Make a stream and a peer's connected socket one pipe."""
+        peer = socket.socket(fileno=fd)
+        stream = self._connections.get(leg)
+        if not isinstance(stream, Stream):
+            peer.close()
+        elif not self._splicer.may_lead_to(peer):
+            peer.close()
+            self._end(stream, CloseReason.SERVER)
+        else:
+            del self._connections[leg]
+            self._unflushed.discard(stream)
+            self._pump.forget(stream.sock.fileno())
+            self._splicer.join(leg, stream.become_end(answer), peer, buckets)
+        self._pump.plan_wake()
 
     def open_relay(
         self,
@@ -364,6 +386,7 @@ class PortableEngine:
             reason = connection.overdue(now)
             if reason is not None:
                 self._end(connection, reason)
+        self._splicer.tick(now)
         for listener in self._legs.udp_listeners.values():
             if listener.associations is not None:
                 listener.associations.repeat_flights()
@@ -372,7 +395,8 @@ class PortableEngine:
 
     def counters(self) -> EngineCounters:
         """Totals over all relays."""
-        counters = self._rules.counters(len(self._connections))
+        pipes = self._splicer.counters()
+        counters = self._rules.counters(len(self._connections) + len(pipes), pipes)
         if self._association_doors is not None:
             counters.over_budget = self._association_doors.handshakes.over_budget
         return counters

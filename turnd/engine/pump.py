@@ -62,15 +62,28 @@ class Pump:
         self._loop = self._wake = None
         self._epoll.close()
 
-    def watch(self, descriptor: int, source: Source) -> None:
-        """Call the source whenever its descriptor can be read."""
+    def watch(self, descriptor: int, source: Source, mask: int = select.EPOLLIN) -> None:
+        """Call the source whenever its descriptor is ready: to be read, unless said otherwise."""
         self._sources[descriptor] = source
-        self._epoll.register(descriptor, select.EPOLLIN)
+        self._epoll.register(descriptor, mask)
 
-    def want_write(self, descriptor: int, wanted: bool) -> None:
-        """Whether to call it also when it can be written."""
-        mask = select.EPOLLIN | select.EPOLLOUT if wanted else select.EPOLLIN
+    def watch_for(self, descriptor: int, source: Source, mask: int) -> None:
+        """Call the source for what the mask says from now on; for nothing at all where it is 0."""
+        if not mask:
+            self.forget(descriptor)
+        elif descriptor in self._sources:
+            self.want(descriptor, mask)
+        else:
+            self.watch(descriptor, source, mask)
+
+    def want(self, descriptor: int, mask: int) -> None:
+        """What to call it for from now on. That the descriptor has failed is told anyhow."""
         self._epoll.modify(descriptor, mask)
+
+    def run_later(self, seconds: float, callback: Callable[[], None]) -> None:
+        """Call something in a while, if the pump runs."""
+        if self._loop is not None:
+            self._loop.call_later(seconds, callback)
 
     def watches(self, descriptor: int) -> bool:
         """Whether a source stands behind the descriptor."""

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
+from itertools import chain
 from math import inf
 from typing import TYPE_CHECKING, Any
 
@@ -322,6 +323,16 @@ class Rules:
 
     def is_forbidden(self, peer: PeerAddress, now: float) -> bool:
         """Whether a peer is a protected endpoint, or a port of ours that is not relayed now."""
+        if self.is_protected(peer):
+            return True
+        bound = self._bound_of.get(peer.host)
+        if bound is None:
+            return False
+        relay = self._relayed.get(TransportAddress(bound, peer.port))
+        return relay is None or now >= relay.deadline
+
+    def is_protected(self, peer: TransportAddress) -> bool:
+        """Whether a peer is a protected endpoint."""
         host, port = peer
         if host in WILDCARDS:
             return True  # the system takes it for the address that the relay sends from
@@ -332,10 +343,7 @@ class Rules:
                 return True
             if port in self._wildcard_ports and (bound is not None or self._is_local(host)):
                 return True
-        if bound is None:
-            return False
-        relay = self._relayed.get(TransportAddress(bound, port))
-        return relay is None or now >= relay.deadline
+        return False
 
     def send_target(self, peer: PeerAddress, now: float) -> SockAddr | None:
         """Where a Send indication's data goes; None: it may not."""
@@ -364,13 +372,16 @@ class Rules:
             for channel in [c for c in relay.channels.values() if now >= c.deadline]:
                 self._unbind(channel)
 
-    def counters(self, streams: int) -> EngineCounters:
-        """A snapshot over all relays, those that are gone included."""
-        totals, by_transport, by_listener = self.tally.sums(
+    def counters(
+        self, streams: int, pipes: Iterable[tuple[Leg, RelayCounters]] = ()
+    ) -> EngineCounters:
+        """A snapshot over all relays and pipes, those that are gone included."""
+        relays = (
             (relay.client.leg, relay.counters)
             for relay in self.relays.values()
             if relay.client is not None
         )
+        totals, by_transport, by_listener = self.tally.sums(chain(relays, pipes))
         return EngineCounters(
             totals,
             by_transport,

@@ -20,12 +20,13 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from turnd.engine.base import ClientMessage, CloseReason, Leg, LegOpened, Transport
-from turnd.engine.frames import FrameReader
+from turnd.engine.frames import FrameReader, refuses_bind
+from turnd.engine.pipes import End
 from turnd.engine.tls import TlsSession
 from turnd.stun.errors import DecodeError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from turnd.engine.base import ListenerSettings
     from turnd.engine.forwarding import Forwarder
@@ -37,6 +38,8 @@ CHUNK = 65_536
 
 ANSWER_RESERVE = 64 << 10
 """Bytes beyond `stream_backlog` that only answers to requests may fill."""
+
+_FAILED = select.EPOLLERR | select.EPOLLHUP
 
 _PADDING = (b"", b"\0\0\0", b"\0\0", b"\0")
 
@@ -58,10 +61,11 @@ class StreamDoors:
     hand_up: HandUp
     unflushed: set[Stream]
     """Streams with bytes to send or a failure to see to, when the batch is over."""
-    want_write: Callable[[Stream, bool], None]
-    """Whether to ask epoll for room in the socket's buffer."""
+    want: Callable[[Stream, int], None]
+    """What to ask epoll for: bytes, room in the socket's buffer."""
     end: Callable[[Stream, CloseReason], None]
     """Close the stream and all that hangs on it."""
+    clock: Callable[[], float]
 
 
 class Stream:
@@ -103,7 +107,7 @@ class Stream:
         if leg.transport is Transport.TLS and settings.tls is not None:
             self._tls = TlsSession(settings.tls.context)
             self._handshake_deadline = now + settings.handshake_timeout
-        _tune(sock, self._bound)
+        tune(sock, self._bound)
 
     def serve(self, client: Client) -> None:
         """The client has a relay: its frames may hold media from now on."""
@@ -123,7 +127,10 @@ class Stream:
         """Send what waits, read what has arrived, a bounded part of it."""
         if mask & select.EPOLLOUT:
             self._write()
-        if mask & ~select.EPOLLOUT:
+        if self._frames.is_held:
+            if mask & _FAILED:
+                self._doors.end(self, CloseReason.CLIENT)
+        elif mask & ~select.EPOLLOUT:
             try:
                 data = self.sock.recv(CHUNK)
             except BlockingIOError:
@@ -150,14 +157,20 @@ class Stream:
             self._take_records(self._tls, data_untrusted, now)
 
     def _take_frames(self, data_untrusted: bytes, now: float) -> None:
+        self._forward(self._frames.read(data_untrusted, now), now)
+
+    def _forward(self, frames: Iterator[bytes], now: float) -> None:
         forward = self._doors.forwarder.from_client
         try:
-            for frame in self._frames.read(data_untrusted, now):
+            for frame in frames:
                 if not forward(self.client, frame, now):
                     message = ClientMessage(self.leg, frame)
                     self._doors.hand_up.add(message, preferred=self.client is not None)
         except DecodeError:
             self._doors.end(self, CloseReason.GARBAGE)
+            return
+        if self._frames.is_held:
+            self._want()
 
     def _take_records(self, tls: TlsSession, data_untrusted: bytes, now: float) -> None:
         tls.feed(data_untrusted)
@@ -208,6 +221,16 @@ class Stream:
             raise BlockingIOError(errno.EAGAIN, "the stream's backlog is full")
         self._queue(message)
         self.flush()
+        if self._frames.is_held and refuses_bind(message):
+            now = self._doors.clock()
+            frames = self._frames.resume(now)
+            self._want()
+            self._forward(frames, now)
+
+    def become_end(self, answer: bytes) -> End:
+        """Leave the socket, and what waits in either direction, to a pipe; `answer` comes first."""
+        self._queue(answer)
+        return End(self.sock, self._tls, self._backlog, self._frames.rest())
 
     def _queue(self, frame: bytes) -> None:
         padded = frame + _PADDING[len(frame) & 3]
@@ -252,7 +275,11 @@ class Stream:
         waits = bool(backlog)
         if waits != self._waits:
             self._waits = waits
-            self._doors.want_write(self, waits)
+            self._want()
+
+    def _want(self) -> None:
+        mask = 0 if self._frames.is_held else select.EPOLLIN
+        self._doors.want(self, mask | select.EPOLLOUT if self._waits else mask)
 
     def farewell(self) -> None:
         """Send what the socket still takes, as good manners before it is closed."""
@@ -269,7 +296,8 @@ class Stream:
             return  # it is gone already, or takes nothing more
 
 
-def _tune(sock: socket.socket, backlog: int) -> None:
+def tune(sock: socket.socket, backlog: int) -> None:
+    """Keepalive, no delays; `backlog`: bytes that we keep for a slow reader ourselves."""
     try:
         for level, option, value in _KEEPALIVE:
             sock.setsockopt(level, option, value)

@@ -43,7 +43,7 @@ PAUSE = 0.5
 """Seconds without accepting after the system ran out of something."""
 
 # accept(2): errors of the connection that waited, not of the listener: take the next one.
-_CONNECTION_ERRORS = frozenset(
+CONNECTION_ERRORS = frozenset(
     {
         errno.ECONNABORTED, errno.EPROTO, errno.EPERM, errno.ENETDOWN, errno.ENOPROTOOPT,
         errno.EHOSTDOWN, errno.ENONET, errno.EHOSTUNREACH, errno.EOPNOTSUPP, errno.ENETUNREACH,
@@ -134,7 +134,7 @@ class StreamAcceptor:
                 self._drained()
                 return
             except OSError as error:
-                if error.errno not in _CONNECTION_ERRORS:
+                if error.errno not in CONNECTION_ERRORS:
                     self._pause(error)
                     return
                 self._caps.refuse(StreamRefusal.FAILED)

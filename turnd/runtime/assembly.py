@@ -14,6 +14,7 @@ from ipaddress import ip_address, ip_network
 from typing import TYPE_CHECKING
 
 from turnd.allocations.allocation import AllocationLimits
+from turnd.allocations.connections import ConnectionLimits
 from turnd.allocations.policy import PeerPolicy
 from turnd.allocations.quotas import Quotas
 from turnd.allocations.relay_ports import RelayPorts
@@ -98,6 +99,7 @@ def turn_settings(config: Config) -> TurnSettings:
         rfc3489=config.stun.rfc3489,
         default_family=_DEFAULT_FAMILIES[config.relay.default_family],
         mobility=config.mobility,
+        tcp=config.relay.tcp,
         software=config.software or "turnd",
     )
 
@@ -127,6 +129,13 @@ def allocation_limits(config: Config) -> AllocationLimits:
     """Caps per allocation."""
     return AllocationLimits(
         max_permissions=config.relay.max_permissions, max_channels=config.relay.max_channels
+    )
+
+
+def connection_limits(config: Config) -> ConnectionLimits:
+    """How many connections with peers there may be: of an allocation, and in all."""
+    return ConnectionLimits(
+        per_allocation=config.relay.max_connections, total=config.limits.connections
     )
 
 

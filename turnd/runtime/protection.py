@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
+import time
 from typing import TYPE_CHECKING
 
 from turnd.runtime import assembly
@@ -94,4 +95,4 @@ class Protection:
             return
         for realm in server.config.all_realms():
             server.turn.state.realms[realm.name].policy = assembly.peer_policy(realm.peers, own)
-        server.turn.policy_changed()
+        server.turn.policy_changed(time.monotonic())

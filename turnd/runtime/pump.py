@@ -93,7 +93,7 @@ class Pump:
             turn.media_waiting(event.leg, now)
         elif isinstance(event, LegClosed):
             self._endpoints.leg_closed(event)
-            turn.leg_closed(event.leg, now)
+            turn.leg_closed(event.leg, now, event.reason)
 
     def _look_up(self, need: NeedKey, turn: TurnServer) -> None:
         # Bounded by the core: no more than the requests it lets wait.

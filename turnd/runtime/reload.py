@@ -122,6 +122,7 @@ class Reloader:
         state.settings = assembly.turn_settings(config)
         server.alternates.configure()
         state.table.limits = assembly.allocation_limits(config)
+        state.connections.limits = assembly.connection_limits(config)
         server.engine.budget(config.limits.unauthenticated_per_second)
         nonces, before = assembly.nonces(config), server.turn.nonces
         if (nonces.lifetime, nonces.mac_length) != (before.lifetime, before.mac_length):

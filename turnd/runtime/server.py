@@ -10,6 +10,7 @@ from turnd import logs, system
 from turnd.admin.http import AdminHooks, AdminServer
 from turnd.admin.metrics import Metrics
 from turnd.admin.snapshot import Reload
+from turnd.allocations.connections import Connections
 from turnd.allocations.quotas import Quotas
 from turnd.allocations.reservations import Reservations
 from turnd.allocations.table import AllocationTable
@@ -25,6 +26,7 @@ from turnd.runtime.ending import Ending
 from turnd.runtime.endpoints import BindError, Endpoints, SettingsOf
 from turnd.runtime.first_run import SECRET_FILE, own_secret
 from turnd.runtime.names import Names
+from turnd.runtime.peer_sockets import TcpPeerSockets
 from turnd.runtime.protection import Protection
 from turnd.runtime.pump import Pump
 from turnd.runtime.random_numbers import RandomNumbers
@@ -43,6 +45,7 @@ if TYPE_CHECKING:
     from turnd.config import Config
     from turnd.turn.server import TurnServer
     from turnd.turn.turn_allocation import TurnAllocation
+    from turnd.turn.turn_connection import TurnConnection
 
 log = logs.get_logger("turnd.runtime.server")
 
@@ -79,7 +82,8 @@ class Server:
         self.ending = Ending(self)
         self.pump = Pump(self.engine, self.endpoints, self.sources.stores, self.ending.fail)
         numbers = RandomNumbers()
-        self.relays = RelayAddresses(self.engine, (), numbers.below)
+        self.peer_sockets = TcpPeerSockets()
+        self.relays = RelayAddresses(self.engine, self.peer_sockets, (), numbers.below)
         self.relay_watch = RelayWatch(self, numbers.below)
         self.alternates = Alternates(self)
         self.names = Names()
@@ -87,6 +91,9 @@ class Server:
             Quotas(total=config.limits.allocations),
             Reservations(secrets.token_bytes),
             assembly.allocation_limits(config),
+        )
+        self.connections: Connections[TurnConnection] = Connections(
+            secrets.token_bytes, assembly.connection_limits(config)
         )
         self.beside = Beside()
         self.protection = Protection(self)
@@ -141,6 +148,7 @@ class Server:
         await self.protection.renew()
         self.sources.start()
         self.ticker.tell_engine(time.monotonic())
+        self.peer_sockets.start(self.turn)
         self.pump.start(self.turn)
         self.endpoints.start()
         self.ticker.start()
@@ -158,6 +166,7 @@ class Server:
             system.sd_notify("STOPPING=1")
             self.turn.end_all(time.monotonic())
         await self.pump.stop()
+        self.peer_sockets.stop()
         await self.beside.stop()
         await self.names.close()
         self.engine.stop()

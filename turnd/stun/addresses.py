@@ -58,6 +58,12 @@ def family_of(host: str) -> AddressFamily:
     return AddressFamily.IPV6 if ":" in host else AddressFamily.IPV4
 
 
+@lru_cache(maxsize=1024)
+def is_loopback(host: str) -> bool:
+    """Whether a host in canonical text is this machine by definition (127.0.0.0/8, ::1)."""
+    return ip_address(host.partition("%")[0]).is_loopback
+
+
 @lru_cache(maxsize=4096)
 def pack_host(host: str) -> bytes:
     """4 or 16 bytes of a host in canonical text; a zone (`%eth0`) is left out.

@@ -13,12 +13,14 @@ from turnd.stun.attribute_values import MAGIC_COOKIE
 from turnd.stun.channel_data import CHANNEL_HEADER_SIZE
 from turnd.stun.errors import DecodeError
 from turnd.stun.integrity import HEADER_SIZE
+from turnd.stun.message_type import MessageClass, Method, join_type
 
 LARGEST_FRAME = HEADER_SIZE + 0xFFFF
 """Bytes of the longest message that a length field can tell, with its header."""
 
 _HEADER = Struct("!HH")
 _COOKIE = MAGIC_COOKIE.to_bytes(4, "big")
+_CONNECTION_BIND = join_type(Method.CONNECTION_BIND, MessageClass.REQUEST).to_bytes(2, "big")
 _STUN_FIRST_BYTES = range(4)
 _CHANNEL_FIRST_BYTES = range(0x40, 0x50)
 
@@ -28,15 +30,20 @@ class StreamFramer:
 
     After a `DecodeError` the stream has lost its borders: the error stays, and the connection is
     to be closed.
+
+    After a ConnectionBind request no more messages are given out until `release`: what follows it
+    may be for the peer (RFC 6062 section 5.4), and is `rest` then.
     """
 
-    __slots__ = ("_buffer", "_start", "largest")
+    __slots__ = ("_buffer", "_start", "is_held", "largest")
 
     def __init__(self, largest: int = LARGEST_FRAME) -> None:
         self.largest = largest
         """Bytes of a message, padding included, beyond which it is garbage; may be changed."""
         self._buffer = bytearray()
         self._start = 0
+        self.is_held = False
+        """Whether a ConnectionBind request was given out and waits for its answer."""
 
     @property
     def partial(self) -> bool:
@@ -50,6 +57,17 @@ class StreamFramer:
             self._start = 0
         self._buffer += data_untrusted
 
+    def release(self) -> None:
+        """The ConnectionBind request has its answer."""
+        self.is_held = False
+
+    def rest(self) -> bytes:
+        """Take out what follows the last message that was given out."""
+        rest = bytes(self._buffer[self._start :])
+        self._buffer.clear()
+        self._start = 0
+        return rest
+
     def next_frame(self) -> bytes | None:
         """One message: STUN whole, ChannelData with its header and without its padding.
 
@@ -61,7 +79,7 @@ class StreamFramer:
         """
         buffer, start = self._buffer, self._start
         available = len(buffer) - start
-        if not available:
+        if self.is_held or not available:
             return None
         first = buffer[start]
         if available < CHANNEL_HEADER_SIZE:
@@ -80,7 +98,9 @@ class StreamFramer:
         if available < padded:
             return None
         self._start = start + padded
-        return bytes(buffer[start : start + size])
+        frame = bytes(buffer[start : start + size])
+        self.is_held = frame.startswith(_CONNECTION_BIND)
+        return frame
 
 
 def _judge_first_byte(first: int) -> None:

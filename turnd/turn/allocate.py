@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from turnd.allocations.allocation import Relay
+from turnd.allocations.allocation import Relay, RelayedTransport
 from turnd.allocations.quotas import QuotaRefusal
 from turnd.allocations.reservations import Holder
 from turnd.allocations.special_purpose import is_tunnelled
@@ -30,7 +30,6 @@ if TYPE_CHECKING:
     from turnd.turn.relay_addresses import OpenedRelay
     from turnd.turn.state import ServerState
 
-_UDP = 17
 _FAMILIES = (AddressFamily.IPV4, AddressFamily.IPV6)
 
 
@@ -43,6 +42,7 @@ class Wanted(NamedTuple):
     reserve_next: bool
     ticket: bool
     """To move with the allocation (RFC 8016)."""
+    transport: RelayedTransport
 
 
 class Outcome(NamedTuple):
@@ -70,7 +70,9 @@ def allocate(state: ServerState, request: Request) -> Attributes:
     lifetime = desired_lifetime(request.message, state.settings, longest)
     _admit(state, request)
     user = request.credential.quota_user
-    buckets = state.bandwidth.open(request.realm, user)
+    # A TCP allocation gets its buckets at once: its connections keep those that they began with.
+    is_tcp = wanted.transport is RelayedTransport.TCP
+    buckets = state.bandwidth.open(request.realm, user, without_limit=is_tcp)
     try:
         outcome = _open(state, request, wanted, request.now + lifetime, buckets)
     except Refused:
@@ -82,14 +84,7 @@ def allocate(state: ServerState, request: Request) -> Attributes:
 def _wanted(state: ServerState, request: Request) -> Wanted:
     """Steps 3 to 9, as far as they are about the request alone."""
     message = request.message
-    try:
-        transport = message.get(a.REQUESTED_TRANSPORT)
-    except DecodeError:
-        transport = None
-    if transport is None:
-        raise Refused(ErrorCode.BAD_REQUEST, "REQUESTED-TRANSPORT is missing or malformed")
-    if transport != _UDP:
-        raise Refused(ErrorCode.UNSUPPORTED_TRANSPORT_PROTOCOL, f"transport {transport}")
+    transport = _transport(state, request)
     token = message.get(a.RESERVATION_TOKEN)
     reserve_next = message.get(a.EVEN_PORT)
     family = message.get(a.REQUESTED_ADDRESS_FAMILY)
@@ -110,7 +105,33 @@ def _wanted(state: ServerState, request: Request) -> Wanted:
             raise Refused(ErrorCode.ADDRESS_FAMILY_NOT_SUPPORTED, f"address family {asked}")
         families = (AddressFamily.IPV6 if asked == AddressFamily.IPV6 else AddressFamily.IPV4,)
     ticket = asks_for_ticket(state, message)
-    return Wanted(families, token, reserve_next is not None, bool(reserve_next), ticket)
+    if ticket and transport is RelayedTransport.TCP:
+        raise Refused(
+            ErrorCode.MOBILITY_FORBIDDEN, "connections stay with their control connection"
+        )
+    even, both = reserve_next is not None, bool(reserve_next)
+    return Wanted(families, token, even, both, ticket, transport)
+
+
+def _transport(state: ServerState, request: Request) -> RelayedTransport:
+    """Step 3; TCP by TCP or TLS alone, and without what only datagrams have (RFC 6062 5.1)."""
+    message = request.message
+    try:
+        asked = message.get(a.REQUESTED_TRANSPORT)
+    except DecodeError:
+        asked = None
+    if asked is None:
+        raise Refused(ErrorCode.BAD_REQUEST, "REQUESTED-TRANSPORT is missing or malformed")
+    if asked == RelayedTransport.UDP:
+        return RelayedTransport.UDP
+    if asked != RelayedTransport.TCP or not state.settings.tcp:
+        raise Refused(ErrorCode.UNSUPPORTED_TRANSPORT_PROTOCOL, f"transport {asked}")
+    if not request.leg.transport.is_stream:
+        raise Refused(ErrorCode.BAD_REQUEST, "a TCP allocation is asked for by UDP")
+    for attribute in (a.DONT_FRAGMENT, a.EVEN_PORT, a.RESERVATION_TOKEN):
+        if message.has(attribute):
+            raise Refused(ErrorCode.BAD_REQUEST, f"{attribute.name} with a TCP allocation")
+    return RelayedTransport.TCP
 
 
 def _default_family(state: ServerState, leg: Leg) -> AddressFamily:
@@ -144,7 +165,7 @@ def _admit(state: ServerState, request: Request) -> None:
 def _open(
     state: ServerState, request: Request, wanted: Wanted, deadline: float, buckets: Buckets | None
 ) -> Outcome:
-    serves = Serves(request.leg, deadline, buckets or ())
+    serves = Serves(request.leg, deadline, buckets or (), wanted.transport)
     if wanted.token is not None:
         return _claim(state, request, wanted.token, serves)
     if wanted.reserve_next:
@@ -238,12 +259,15 @@ def _created(
         transaction_id=request.message.transaction_id,
         created_at=request.now,
         relays=outcome.relays,
+        transport=wanted.transport,
         buckets=buckets,
     )
     if wanted.ticket:
         answer.append((a.MOBILITY_TICKET, state.tickets.issue(allocation)))
     allocation.answer = tuple(answer)
     state.table.add(allocation)
+    if wanted.transport is RelayedTransport.TCP:
+        state.listening |= {RelayId(relay.relay_id): allocation for relay in outcome.relays}
     request.realm.quotas.add(request.realm.name, credential.quota_user, request.leg.client.host)
     state.report(
         AllocationCreated(

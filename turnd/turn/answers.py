@@ -1,4 +1,4 @@
-"""Error responses, and how large an answer to a stranger may be (promise 1 of the design)."""
+"""Responses, and how large one to a stranger may be (promise 1 of the design)."""
 
 from __future__ import annotations
 
@@ -9,11 +9,13 @@ from turnd.stun.addresses import AddressFamily
 from turnd.stun.errors import ErrorCode
 from turnd.stun.integrity import ATTRIBUTE_HEADER_SIZE, FINGERPRINT_SIZE, HEADER_SIZE
 from turnd.stun.message import Message, MessageClass, encode_message
-from turnd.turn.request import Attributes, Refused
+from turnd.turn.events import RequestRefused
+from turnd.turn.request import Attributes, Refused, Request
 
 if TYPE_CHECKING:
     from turnd.engine.base import Leg, RelayEngine
     from turnd.stun.addresses import ServerAddress
+    from turnd.turn.state import ServerState
 
 _IP_AND_UDP = {AddressFamily.IPV4: 28, AddressFamily.IPV6: 48}
 """Bytes of the headers below STUN, without options."""
@@ -71,6 +73,35 @@ def unknown_attributes(numbers: tuple[int, ...]) -> Refused:
         "unknown required attributes",
         ((a.UNKNOWN_ATTRIBUTES, numbers),),
     )
+
+
+def success_response(request: Request, attributes: Attributes, software: str) -> bytes:
+    """Encode and sign what a handler has come to."""
+    message = request.message
+    return encode_message(
+        message.method,
+        MessageClass.SUCCESS,
+        message.transaction_id,
+        (*attributes, (a.SOFTWARE, software)) if software else attributes,
+        integrity=request.integrity,
+        fingerprint=message.has_fingerprint,
+    )
+
+
+def refusal_response(state: ServerState, request: Request, refused: Refused) -> bytes:
+    """Encode, sign and report the refusal of an authenticated request."""
+    state.report(
+        RequestRefused(
+            request.leg,
+            request.credential.user,
+            request.realm.name,
+            request.message.method,
+            refused.code,
+            refused.why,
+        )
+    )
+    refused.integrity = request.integrity
+    return error_response(request.message, request.leg, refused, state.settings.software)
 
 
 def error_response(message: Message, leg: Leg, refused: Refused, software: str = "") -> bytes:

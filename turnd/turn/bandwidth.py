@@ -4,7 +4,8 @@ Rules
     1.  Where any limit is in force, an allocation's packets have to find room in three buckets: its
         own, its user's (of a realm), which goes with the user's last allocation, and the server's.
     2.  Where none is, there are no buckets. The first limit that a reload sets gives some to the
-        allocations that are alive; they keep them when the last limit is taken back.
+        allocations that are alive; they keep them when the last limit is taken back. Allocations
+        of TCP have some from the beginning.
 """
 
 from __future__ import annotations
@@ -59,9 +60,12 @@ class Bandwidth:
         self._numbers = map(BucketId, count(SERVER + 1))
         self._users: dict[tuple[str, str], _UserBucket] = {}
 
-    def open(self, realm: Realm, user: str) -> Buckets | None:
-        """The buckets of a new allocation, for `close` when it ends or does not come about."""
-        if not self._in_force:
+    def open(self, realm: Realm, user: str, *, without_limit: bool = False) -> Buckets | None:
+        """The buckets of a new allocation, for `close` when it ends or does not come about.
+
+        `without_limit`: also where none is in force, since it cannot be given any later.
+        """
+        if not (self._in_force or without_limit):
             return None
         shared = self._users.get((realm.name, user))
         if shared is None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from turnd.allocations.allocation import BindRefusal
+from turnd.allocations.allocation import BindRefusal, RelayedTransport
 from turnd.engine.base import RelayId
 from turnd.stun import attributes as a
 from turnd.stun.addresses import ChannelNumber, PeerAddress
@@ -27,6 +27,8 @@ _CODES = {
 def channel_bind(state: ServerState, request: Request) -> Attributes:
     """Bind or refresh a channel; its permission lasts as long as any other, not as the channel."""
     allocation = owned_allocation(request)
+    if allocation.transport is RelayedTransport.TCP:
+        raise Refused(ErrorCode.BAD_REQUEST, "a TCP allocation has no channels")
     asked = request.message.get(a.CHANNEL_NUMBER)
     address = request.message.get(a.XOR_PEER_ADDRESS)
     if asked is None or address is None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from turnd.allocations.allocation import PermitRefusal
+from turnd.allocations.allocation import PermitRefusal, RelayedTransport
 from turnd.engine.base import RelayId
 from turnd.stun import attributes as a
 from turnd.stun.errors import ErrorCode
@@ -30,6 +30,8 @@ def create_permission(state: ServerState, request: Request) -> Attributes:
     refusal = state.table.permit(allocation, hosts, request.now)
     if refusal is PermitRefusal.FULL:
         raise Refused(ErrorCode.INSUFFICIENT_CAPACITY, refusal)
+    if allocation.transport is RelayedTransport.TCP:
+        return ()  # asked for each connection, when it comes
     for relay in allocation.relays:
         for host in hosts & relay.permissions.keys():
             state.engine.permit(RelayId(relay.relay_id), host, relay.permissions[host])

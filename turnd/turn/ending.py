@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from turnd.allocations.allocation import RelayedTransport
 from turnd.allocations.table import (
     AllocationEnded,
     ChannelEnded,
@@ -14,6 +15,7 @@ from turnd.allocations.table import (
 )
 from turnd.engine.base import RelayId
 from turnd.turn import events
+from turnd.turn.connection_ending import end_connections_of, end_overdue, end_refused
 from turnd.turn.events import EndReason
 
 if TYPE_CHECKING:
@@ -32,15 +34,15 @@ def carry_out(
     for each in ended:
         match each:
             case RelayEnded():
-                relay = each.relay
-                state.relays.close(RelayId(relay.relay_id), relay.bound, now)
+                _relay_ended(state, each, now)
             case ReservationEnded():
                 reserved = each.reservation
                 state.relays.close(RelayId(reserved.relay_id), reserved.bound, now)
             case AllocationEnded():
                 _ended(state, each.allocation, reason, now)
             case PermissionEnded():
-                state.engine.permit(RelayId(each.relay.relay_id), each.host, _LONG_AGO)
+                if each.allocation.transport is RelayedTransport.UDP:
+                    state.engine.permit(RelayId(each.relay.relay_id), each.host, _LONG_AGO)
             case ChannelEnded():
                 state.engine.bind_channel(
                     RelayId(each.relay.relay_id), each.number, each.peer, _LONG_AGO
@@ -56,26 +58,39 @@ def end_allocation(
 
 def forget_expired(state: ServerState, now: float) -> None:
     """End what has reached its deadline."""
+    end_overdue(state, now)
     ended = state.table.expire(now)
     if ended:
         carry_out(state, ended, EndReason.EXPIRED, now)
 
 
-def revoke_refused_peers(state: ServerState) -> None:
+def revoke_refused_peers(state: ServerState, now: float) -> None:
     """Take back what the realms' policies, just changed, refuse now."""
+    end_refused(state, now)
     for allocation in state.table:
         policy = state.realms[allocation.realm].policy
+        is_udp = allocation.transport is RelayedTransport.UDP
         for relay in allocation.relays:
             for host in list(relay.permissions):
                 if policy.verdict(host, None) is not None:
                     del relay.permissions[host]
-                    state.engine.permit(RelayId(relay.relay_id), host, _LONG_AGO)
+                    if is_udp:
+                        state.engine.permit(RelayId(relay.relay_id), host, _LONG_AGO)
             for number, channel in list(relay.channels.items()):
                 if policy.verdict(channel.peer.host, channel.peer.port) is not None:
                     del relay.channels[number]
                     state.engine.bind_channel(
                         RelayId(relay.relay_id), number, channel.peer, _LONG_AGO
                     )
+
+
+def _relay_ended(state: ServerState, ended: RelayEnded, now: float) -> None:
+    allocation, relay = ended.allocation, ended.relay
+    relay_id = RelayId(relay.relay_id)
+    if allocation.transport is RelayedTransport.TCP:
+        del state.listening[relay_id]
+        end_connections_of(state, allocation, relay, now)
+    state.relays.close(relay_id, relay.bound, now, allocation.transport)
 
 
 def _ended(state: ServerState, allocation: TurnAllocation, reason: EndReason, now: float) -> None:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
     from turnd.engine.base import Leg
-    from turnd.stun.addresses import RelayedAddress
+    from turnd.stun.addresses import PeerAddress, RelayedAddress
     from turnd.stun.errors import ErrorCode
 
 
@@ -95,6 +95,58 @@ class AllocationEnded(NamedTuple):
     """Seconds since it was created."""
 
 
+class ConnectionEnd(StrEnum):
+    """Why a peer's connection ended; the label of `turnd_peer_connections_ended_total`."""
+
+    CLIENT = "client"  # the client closed its data connection, or it failed
+    PEER = "peer"  # the peer closed its connection, or it failed
+    UNBOUND = "unbound"  # no ConnectionBind came for it in time
+    ALLOCATION = "allocation"  # its allocation ended
+    FORBIDDEN = "forbidden"  # a new peer policy refuses it
+    SERVER = "server"  # the engine could not take it over, or ended the client's stream
+
+
+class PeerRefusal(StrEnum):
+    """Why a peer's connection was not let in; a label of `turnd_peer_connections_refused_total`."""
+
+    NO_PERMISSION = "no_permission"
+    FORBIDDEN = "forbidden"
+    FULL = "full"
+
+
+class ConnectionOpened(NamedTuple):
+    """A connection with a peer stands, for the client to bind (RFC 6062)."""
+
+    leg: Leg
+    user: str
+    realm: str
+    peer: PeerAddress
+    is_incoming: bool
+    """Whether the peer made it."""
+
+
+class ConnectionRefused(NamedTuple):
+    """A peer's connection was closed as soon as it came."""
+
+    leg: Leg
+    user: str
+    realm: str
+    peer: PeerAddress
+    reason: PeerRefusal
+
+
+class ConnectionEnded(NamedTuple):
+    """A connection with a peer that stood has ended."""
+
+    leg: Leg
+    user: str
+    realm: str
+    peer: PeerAddress
+    reason: ConnectionEnd
+    duration: float
+    """Seconds since it was asked for, or came in."""
+
+
 class RequestRefused(NamedTuple):
     """An authenticated request got an error response."""
 
@@ -130,6 +182,9 @@ Event = (
     | AllocationCreated
     | AllocationMoved
     | AllocationEnded
+    | ConnectionOpened
+    | ConnectionRefused
+    | ConnectionEnded
     | RequestRefused
     | MessageDropped
 )

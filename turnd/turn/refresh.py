@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from turnd.allocations.allocation import RelayedTransport
 from turnd.engine.base import RelayId
 from turnd.stun import attributes as a
 from turnd.stun.errors import ErrorCode
@@ -48,7 +49,7 @@ def _set_end(state: ServerState, request: Request, allocation: TurnAllocation) -
     lifetime = desired_lifetime(request.message, state.settings, longest)
     deadline = request.now + lifetime
     state.table.refresh(allocation, named, deadline)
-    for relay in relays:
+    for relay in relays if allocation.transport is RelayedTransport.UDP else ():
         state.engine.extend(RelayId(relay.relay_id), deadline)
     if request.credential.access is not None:
         allocation.credential = request.credential  # the client goes on with a newer token

@@ -10,13 +10,22 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
+from turnd.allocations.allocation import RelayedTransport
 from turnd.engine.base import BucketId, Leg, RelayEngine, RelayError, RelayId
-from turnd.stun.addresses import AddressFamily, RelayedAddress, TransportAddress, family_of
+from turnd.stun.addresses import (
+    AddressFamily,
+    PeerAddress,
+    RelayedAddress,
+    TransportAddress,
+    family_of,
+    is_loopback,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator, Sequence
 
     from turnd.allocations.relay_ports import RelayPorts
+    from turnd.turn.peer_sockets import PeerSockets
 
 _TRIES = 32
 """Ports tried for one relay: other programs may hold some of the range."""
@@ -42,11 +51,12 @@ class AddressPair(NamedTuple):
 
 
 class Serves(NamedTuple):
-    """Whom a relay is for, how long, and how fast."""
+    """Whom a relay is for, how long, how fast, and by what."""
 
     leg: Leg | None
     deadline: float
     buckets: Sequence[BucketId] = ()
+    transport: RelayedTransport = RelayedTransport.UDP
 
 
 class OpenedRelay(NamedTuple):
@@ -60,18 +70,21 @@ class OpenedRelay(NamedTuple):
 
 
 class RelayAddresses:
-    """Opens and closes relays, and gives ports back."""
+    """Opens and closes relays, and gives ports back. UDP and TCP draw from the same ports."""
 
     def __init__(
         self,
         engine: RelayEngine,
+        peer_sockets: PeerSockets,
         addresses: Sequence[RelayAddress],
         random_below: Callable[[int], int],
     ) -> None:
         self._engine = engine
+        self._peer_sockets = peer_sockets
+        self._listening: set[TransportAddress] = set()
         self._random_below = random_below
         self._by_bound: dict[str, RelayAddress] = {}
-        self._opened: dict[RelayId, AddressPair] = {}
+        self._opened: dict[TransportAddress, AddressPair] = {}
         self._in_force: list[RelayAddress] = []
         self._lacking: frozenset[AddressFamily] = frozenset()
         self.use(addresses)
@@ -162,19 +175,51 @@ class RelayAddresses:
                 self.close(first.relay_id, first.bound, now)
         return error
 
-    def close(self, relay_id: RelayId, bound: TransportAddress, now: float) -> None:
+    def close(
+        self,
+        relay_id: RelayId,
+        bound: TransportAddress,
+        now: float,
+        transport: RelayedTransport = RelayedTransport.UDP,
+    ) -> None:
         """Close a relay; its port rests from now on."""
-        self._engine.close_relay(relay_id)
+        if transport is RelayedTransport.TCP:
+            self._peer_sockets.close(relay_id)
+            self._listening.discard(bound)
+        else:
+            self._engine.close_relay(relay_id)
         self._by_bound[bound.host].ports.release(bound.port, now)
-        del self._opened[relay_id]
+        del self._opened[bound]
+
+    def tcp_target(self, peer: PeerAddress) -> TransportAddress | None:
+        """Where a peer is reached by TCP; None: an address of ours where nothing is relayed now.
+
+        Addresses of ours have two faces, as the engine's datagrams know them: clients use the
+        announced one, sockets the bound one.
+        """
+        known = self.known
+        if is_loopback(peer.host) or not (peer.host in known or peer.host in self._by_bound):
+            return peer
+        target = peer._replace(host=known.get(peer.host, peer.host))
+        return target if target in self._listening else None
+
+    def tcp_peer(self, source: TransportAddress) -> PeerAddress:
+        """Who connects, as clients know it."""
+        address = self._by_bound.get(source.host)
+        return PeerAddress(source if address is None else source._replace(host=address.announced))
 
     def _bind(
         self, address: RelayAddress, port: int, serves: Serves, now: float
     ) -> OpenedRelay | RelayError:
         bound = TransportAddress(address.bound, port)
-        result = self._engine.open_relay(serves.leg, bound, serves.deadline, serves.buckets)
+        if serves.transport is RelayedTransport.TCP:
+            result = self._peer_sockets.listen(bound)
+        else:
+            result = self._engine.open_relay(serves.leg, bound, serves.deadline, serves.buckets)
         if not isinstance(result, RelayError):
-            self._opened[result] = AddressPair(address.bound, address.announced)
+            self._opened[bound] = AddressPair(address.bound, address.announced)
+            if serves.transport is RelayedTransport.TCP:
+                self._listening.add(bound)
             relayed = RelayedAddress(TransportAddress(address.announced, port))
             return OpenedRelay(result, bound, relayed)
         if result is RelayError.PORT_TAKEN:

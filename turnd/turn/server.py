@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from turnd.auth.credentials import NeedLookup, Outcome
-from turnd.engine.base import Transport
+from turnd.engine.base import CloseReason, Transport
 from turnd.stun import attributes as a
 from turnd.stun.errors import DecodeError, ErrorCode
 from turnd.stun.message import (
@@ -28,7 +28,13 @@ from turnd.stun.message import (
     encode_message,
 )
 from turnd.turn.allocate import allocate
-from turnd.turn.answers import Answer, error_response, unknown_attributes
+from turnd.turn.answers import (
+    Answer,
+    error_response,
+    refusal_response,
+    success_response,
+    unknown_attributes,
+)
 from turnd.turn.authenticate import (
     Attempt,
     authenticate,
@@ -40,6 +46,10 @@ from turnd.turn.binding import binding, has_long_term_credential, signed_binding
 from turnd.turn.challenge import challenge_of
 from turnd.turn.channel_bind import channel_bind
 from turnd.turn.classic_binding import classic_binding
+from turnd.turn.connect import connect, connected
+from turnd.turn.connection_attempt import arrived
+from turnd.turn.connection_bind import allocation_to_bind, connection_bind
+from turnd.turn.connection_ending import data_leg_closed
 from turnd.turn.create_permission import create_permission
 from turnd.turn.ending import end_allocation, forget_expired, revoke_refused_peers
 from turnd.turn.events import (
@@ -50,7 +60,6 @@ from turnd.turn.events import (
     EndReason,
     FailureReason,
     MessageDropped,
-    RequestRefused,
 )
 from turnd.turn.mobility import media_waiting, outlives, shown_allocation
 from turnd.turn.refresh import refresh
@@ -61,10 +70,12 @@ from turnd.turn.waiting import NeedKey, WaitingRequests
 
 if TYPE_CHECKING:
     from turnd.auth.nonce import Nonces
-    from turnd.engine.base import Challenge, Leg, ListenerId
+    from turnd.engine.base import Challenge, Leg, ListenerId, RelayId
+    from turnd.stun.addresses import TransportAddress
     from turnd.turn.realm import Realm
 
-Handler = Callable[[ServerState, Request], Attributes]
+Handler = Callable[[ServerState, Request], Attributes | None]
+"""What the success response says; None: the answer is given by other ways, or later."""
 
 _HANDLERS: Mapping[int, Handler] = {
     Method.BINDING: signed_binding,
@@ -72,6 +83,8 @@ _HANDLERS: Mapping[int, Handler] = {
     Method.REFRESH: refresh,
     Method.CREATE_PERMISSION: create_permission,
     Method.CHANNEL_BIND: channel_bind,
+    Method.CONNECT: connect,
+    Method.CONNECTION_BIND: connection_bind,
 }
 
 
@@ -124,9 +137,13 @@ class TurnServer:
         answer = self._handle(need.message, need.leg, now, outcome)
         return None if isinstance(answer, NeedKey) else answer
 
-    def leg_closed(self, leg: Leg, now: float) -> None:
-        """A client's stream ended, and its allocation with it unless that has a ticket."""
+    def leg_closed(self, leg: Leg, now: float, reason: CloseReason = CloseReason.CLIENT) -> None:
+        """A client's stream ended.
+
+        With it ends its allocation, unless that has a ticket, or its peer's connection.
+        """
         self.waiting.forget_leg(leg)
+        data_leg_closed(self.state, leg, reason, now)
         allocation = self.state.table.get(leg)
         if allocation is not None and not outlives(self.state, allocation, leg):
             end_allocation(self.state, allocation, EndReason.DISCONNECTED, now)
@@ -135,6 +152,19 @@ class TurnServer:
         """The engine holds back media of a leg: the first that a client sends from there."""
         forget_expired(self.state, now)
         media_waiting(self.state, leg)
+
+    def peer_arrived(self, relay: RelayId, source: TransportAddress, now: float) -> int | None:
+        """A peer connects to a relayed transport address; the number that it goes by from now on.
+
+        None: it has no business here, and is to be closed without a word.
+        """
+        forget_expired(self.state, now)
+        return arrived(self.state, relay, source, now)
+
+    def peer_connected(self, number: int, failure: str | None, now: float) -> None:
+        """A connection that was asked for stands, or `failure` says why it does not."""
+        forget_expired(self.state, now)
+        connected(self.state, number, failure, now)
 
     def expire(self, now: float) -> None:
         """Tidy up what has reached its deadline."""
@@ -145,9 +175,9 @@ class TurnServer:
         for allocation in list(self.state.table):
             end_allocation(self.state, allocation, EndReason.SHUTDOWN, now)
 
-    def policy_changed(self) -> None:
-        """Take back permissions and channels that the realms' policies now refuse."""
-        revoke_refused_peers(self.state)
+    def policy_changed(self, now: float) -> None:
+        """Take back what the realms' policies now refuse."""
+        revoke_refused_peers(self.state, now)
 
     def realm_of(self, leg: Leg) -> Realm:
         """The realm that serves clients of this listener."""
@@ -207,6 +237,7 @@ class TurnServer:
         realm = self.realm_of(leg)
         allocation = self.state.table.get(leg)
         shown = shown_allocation(self.state, message, realm.name) or allocation
+        shown = shown or allocation_to_bind(self.state, message, now)
         attempt = Attempt(
             message, leg, realm, now, self.nonces, self.decoy_salt, self.state.report, shown
         )
@@ -247,26 +278,21 @@ class TurnServer:
             return None
         return need
 
-    def _answer(self, request: Request, attempt: Attempt) -> Answer:
+    def _answer(self, request: Request, attempt: Attempt) -> Answer | None:
         """Everything after authentication; the answer is signed, whatever it is."""
         message, leg = request.message, request.leg
-        software = self.state.settings.software
         try:
             self._check_expiry(request, attempt)
             self._check_understood(message, leg)
             attributes = _HANDLERS[message.method](self.state, request)
         except DecodeError as error:
-            return self._refuse(request, Refused(ErrorCode.BAD_REQUEST, str(error)))
+            refused = Refused(ErrorCode.BAD_REQUEST, str(error))
+            return refusal_response(self.state, request, refused)
         except Refused as refused:
-            return self._refuse(request, refused)
-        answer = encode_message(
-            message.method,
-            MessageClass.SUCCESS,
-            message.transaction_id,
-            (*attributes, (a.SOFTWARE, software)) if software else attributes,
-            integrity=request.integrity,
-            fingerprint=message.has_fingerprint,
-        )
+            return refusal_response(self.state, request, refused)
+        if attributes is None:
+            return None
+        answer = success_response(request, attributes, self.state.settings.software)
         if message.method != Method.BINDING:
             return answer
         return sent_as_asked(quartet_of(self.state.quartets, leg), leg, message, answer)
@@ -292,20 +318,6 @@ class TurnServer:
             raise Refused(
                 ErrorCode.UNAUTHENTICATED, "the credential has expired", attempt.challenge()
             )
-
-    def _refuse(self, request: Request, refused: Refused) -> bytes:
-        self.state.report(
-            RequestRefused(
-                request.leg,
-                request.credential.user,
-                request.realm.name,
-                request.message.method,
-                refused.code,
-                refused.why,
-            )
-        )
-        refused.integrity = request.integrity
-        return error_response(request.message, request.leg, refused, self.state.settings.software)
 
     def _within_budget(self, leg: Leg) -> bool:
         if leg.transport.is_connection or self.state.engine.draw(leg.client.host):

@@ -23,5 +23,7 @@ class TurnSettings:
     """Whether allocations may follow their clients to other addresses (RFC 8016)."""
     rfc3489: bool = False
     """Whether Binding requests without magic cookie are answered."""
+    tcp: bool = False
+    """Whether there are TCP allocations (RFC 6062)."""
     software: str = "turnd"
     """SOFTWARE of authenticated answers; the others carry none."""

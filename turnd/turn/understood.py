@@ -34,6 +34,8 @@ UNDERSTOOD: frozenset[int] = frozenset(
         a.REQUESTED_TRANSPORT,
         a.DONT_FRAGMENT,
         a.RESERVATION_TOKEN,
+        # RFC 6062
+        a.CONNECTION_ID,
     )
 )
 

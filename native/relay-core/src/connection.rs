@@ -4,6 +4,7 @@ use crate::forward::HandedUp;
 use crate::io::Token;
 use crate::leg::Leg;
 use crate::stream::Stream;
+use crate::worker::Spliced;
 
 /// One connected client.
 pub struct Connection {
@@ -25,4 +26,6 @@ pub struct Connection {
     pub unread: bool,
     /// Whether to be told when the socket takes bytes again has been asked for.
     pub waits: bool,
+    /// The peer's connection that it is one with.
+    pub spliced: Option<Box<Spliced>>,
 }

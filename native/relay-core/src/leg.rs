@@ -33,6 +33,8 @@ pub struct Leg {
 pub enum CloseReason {
     /// The client closed or reset the connection.
     Client,
+    /// The peer did, with which the stream was spliced.
+    Peer,
     /// Neither STUN nor ChannelData where a frame begins.
     Garbage,
     /// A frame trickled in for longer than the deadline.
@@ -49,8 +51,9 @@ pub enum CloseReason {
 
 impl CloseReason {
     /// Every reason.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 8] = [
         Self::Client,
+        Self::Peer,
         Self::Garbage,
         Self::FrameTimeout,
         Self::HandshakeTimeout,
@@ -64,6 +67,7 @@ impl CloseReason {
     pub const fn name(self) -> &'static str {
         match self {
             Self::Client => "client",
+            Self::Peer => "peer",
             Self::Garbage => "garbage",
             Self::FrameTimeout => "frame_timeout",
             Self::HandshakeTimeout => "handshake_timeout",

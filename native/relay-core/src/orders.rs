@@ -44,6 +44,19 @@ pub struct Adoption {
     pub handed_up: HandedUp,
 }
 
+/// A stream and a peer's connection that are to be one.
+#[derive(Debug)]
+pub struct Splicing {
+    /// The stream's handle.
+    pub stream: u64,
+    /// The connected socket.
+    pub peer: OwnedFd,
+    /// What the client gets first.
+    pub answer: Box<[u8]>,
+    /// What they draw bandwidth from.
+    pub purses: Vec<Purse>,
+}
+
 /// Where a relay's client is found.
 #[derive(Clone, Copy, Debug)]
 pub struct Address {
@@ -90,6 +103,8 @@ pub enum Order {
     CloseLeg(u64, CloseReason),
     /// Send a message on a connection.
     Answer(u64, Box<[u8]>),
+    /// Make a connection and a peer's one pipe.
+    Splice(Box<Splicing>),
     /// A relayed transport address is bound; without a client it is a reservation.
     Open(Box<NewRelay>, Option<Address>),
     /// Give a relay of yours to a client of yours.

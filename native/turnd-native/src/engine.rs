@@ -252,6 +252,22 @@ impl Engine {
         Ok(())
     }
 
+    #[pyo3(
+        signature = (leg, fd, answer, buckets=Vec::new()),
+        text_signature = "($self, leg, fd, answer, buckets=())"
+    )]
+    fn splice(
+        &mut self,
+        leg: &Bound<'_, PyAny>,
+        fd: RawFd,
+        answer: &[u8],
+        buckets: Vec<u64>,
+    ) -> Result<()> {
+        let peer = owned(fd)?;
+        self.core.splice(&self.legs.read(leg)?, peer, answer, &buckets);
+        Ok(())
+    }
+
     fn poll<'py>(&mut self, py: Python<'py>) -> Result<Bound<'py, PyList>> {
         self.batch.clear();
         self.core.poll(BATCH, &mut self.batch)?;

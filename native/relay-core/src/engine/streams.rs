@@ -7,7 +7,7 @@ use std::os::fd::OwnedFd;
 use super::{Endpoint, Engine, Streams, worker_of};
 use crate::handup::Standing;
 use crate::leg::{CloseReason, Leg, Transport};
-use crate::orders::{Adoption, Order};
+use crate::orders::{Adoption, Order, Splicing};
 
 impl Engine {
     /// Takes over a connected stream. Its leg's handle tells it from all others.
@@ -45,6 +45,16 @@ impl Engine {
         if self.streams.remove(&leg.stream).is_some() {
             self.abandon(leg);
             self.order_now(worker_of(leg.stream), Order::CloseLeg(leg.stream, reason));
+        }
+    }
+
+    /// Makes a stream and a peer's connected socket one pipe; the answer is sent first.
+    pub fn splice(&mut self, leg: &Leg, peer: OwnedFd, answer: &[u8], buckets: &[u64]) {
+        let stream = leg.stream;
+        if self.streams.contains_key(&stream) {
+            let purses = self.purses(buckets);
+            let splicing = Splicing { stream, peer, answer: answer.into(), purses };
+            self.order_now(worker_of(stream), Order::Splice(Box::new(splicing)));
         }
     }
 

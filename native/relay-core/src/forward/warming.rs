@@ -30,7 +30,7 @@ impl Forwarder {
             match datagram.socket.kind() {
                 Kind::Listener => clients.extend(self.client_of(datagram)),
                 Kind::Relay => relays.push(datagram.socket.place() as u32),
-                Kind::Wake | Kind::Stream => (),
+                Kind::Wake | Kind::Stream | Kind::Peer => (),
             }
         }
         let client_of = |place: &u32| self.table.relays.get(*place)?.client;

@@ -42,15 +42,17 @@ pub enum Kind {
     Relay,
     /// A TCP or TLS connection.
     Stream,
+    /// The connection of a peer that a stream was spliced with.
+    Peer,
 }
 
 impl Token {
     /// The descriptor that wakes the worker.
     pub const WAKE: Self = Self::new(0, 0, 0);
-    const GENERATIONS: u32 = 1 << 24;
+    const GENERATIONS: u32 = 1 << 23;
 
     const fn new(kind: u64, place: u32, generation: u32) -> Self {
-        Self(kind << 56 | ((generation % Self::GENERATIONS) as u64) << 32 | place as u64)
+        Self(kind << 55 | ((generation % Self::GENERATIONS) as u64) << 32 | place as u64)
     }
 
     /// A UDP endpoint of clients.
@@ -71,14 +73,21 @@ impl Token {
         Self::new(3, place, generation)
     }
 
+    /// The connection of the peer that a stream is spliced with.
+    #[must_use]
+    pub const fn of_peer(self) -> Self {
+        Self::new(4, self.place() as u32, self.generation())
+    }
+
     /// What it names.
     #[must_use]
     pub const fn kind(self) -> Kind {
-        match self.0 >> 56 & 3 {
+        match self.0 >> 55 & 7 {
             0 => Kind::Wake,
             1 => Kind::Listener,
             2 => Kind::Relay,
-            _ => Kind::Stream,
+            3 => Kind::Stream,
+            _ => Kind::Peer,
         }
     }
 
@@ -287,6 +296,8 @@ mod tests {
         assert_eq!(Token::from_bits(token.to_bits()), token);
         assert_eq!(Token::listener(3).kind(), Kind::Listener);
         assert_eq!(Token::stream(3, 1).kind(), Kind::Stream);
+        let peer = Token::stream(3, 1).of_peer();
+        assert_eq!((peer.kind(), peer.place(), peer.generation()), (Kind::Peer, 3, 1));
         assert_eq!(Token::WAKE.kind(), Kind::Wake);
     }
 
@@ -321,7 +332,7 @@ mod tests {
 
     #[test]
     fn generations_wrap() {
-        assert_eq!(Token::stream(1, 1 << 24), Token::stream(1, 0));
+        assert_eq!(Token::stream(1, 1 << 23), Token::stream(1, 0));
         assert_ne!(Token::stream(1, 1), Token::stream(1, 0));
     }
 }

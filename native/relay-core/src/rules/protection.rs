@@ -159,6 +159,16 @@ impl Protection {
         local: &LocalHosts,
         now: Nanos,
     ) -> bool {
+        if self.is_protected(peer, local) {
+            return true;
+        }
+        let bound = self.bound_of.get(&peer.ip()).copied();
+        bound.is_some_and(|bound| !relayed.is_live(SocketAddr::new(bound, peer.port()), now))
+    }
+
+    /// Whether a peer is a protected endpoint.
+    #[must_use]
+    pub fn is_protected(&self, peer: SocketAddr, local: &LocalHosts) -> bool {
         let (host, port) = (peer.ip(), peer.port());
         if host.is_unspecified() {
             return true; // the system takes it for the address that the relay sends from
@@ -173,7 +183,7 @@ impl Protection {
                 return true;
             }
         }
-        bound.is_some_and(|bound| !relayed.is_live(SocketAddr::new(bound, port), now))
+        false
     }
 }
 

@@ -34,6 +34,7 @@ use crate::wire::data::padding;
 use crate::wire::framing::{Framer, LARGEST_FRAME, LostBorders};
 
 mod backlog;
+pub mod pipe;
 mod session;
 mod socket;
 pub mod tls;
@@ -262,7 +263,11 @@ impl Stream {
         match uninterrupted(|| (&self.socket).read(room)) {
             Ok(read) if read > 0 => return read,
             Err(error) if error.kind() == ErrorKind::WouldBlock => {}
-            Ok(_) | Err(_) => self.end = Some(CloseReason::Client),
+            Ok(_) => self.end = Some(CloseReason::Client),
+            Err(_) => {
+                self.end = Some(CloseReason::Client);
+                self.failed = true;
+            }
         }
         0
     }
@@ -284,7 +289,12 @@ impl Stream {
     /// Keeps what follows the last whole frame, when there is no further one; `filled` and `at` are
     /// those of [`Stream::next_frame`]. A frame's deadline starts and ends here.
     pub fn keep_rest(&mut self, filled: &[u8], at: usize, now: Nanos) {
-        self.framer.keep(filled, at, now);
+        if self.framer.is_held() {
+            self.arrived.splice(..0, filled[at..].iter().copied());
+            self.framer.hold(now);
+        } else {
+            self.framer.keep(filled, at, now);
+        }
     }
 }
 
@@ -329,19 +339,24 @@ impl Stream {
     }
 
     fn queue(&mut self, pieces: &[&[u8]], size: usize) {
-        let end = match &mut self.session {
-            None => self.backlog.end(),
-            Some(session) if self.opened => session.plaintext(),
-            Some(_) => {
-                self.failed = true; // there is nobody yet whom it could be meant for
-                return;
-            }
-        };
+        let Some(end) = self.sink() else { return };
         end.reserve(size + 3);
         for piece in pieces {
             end.extend_from_slice(piece);
         }
         end.extend_from_slice(&[0; 3][..padding(size)]);
+    }
+
+    /// Where what is to be sent is appended.
+    fn sink(&mut self) -> Option<&mut Vec<u8>> {
+        match &mut self.session {
+            None => Some(self.backlog.end()),
+            Some(session) if self.opened => Some(session.plaintext()),
+            Some(_) => {
+                self.failed = true; // there is nobody yet whom it could be meant for
+                None
+            }
+        }
     }
 
     fn waiting(&self) -> usize {

@@ -34,7 +34,9 @@ use std::ops::Range;
 
 use crate::time::Nanos;
 use crate::wire::data::padding;
-use crate::wire::message::{CHANNEL_HEADER_SIZE, HEADER_SIZE, MAGIC_COOKIE};
+use crate::wire::message::{
+    CHANNEL_HEADER_SIZE, CONNECTION_BIND_REQUEST, HEADER_SIZE, MAGIC_COOKIE,
+};
 
 /// Bytes of the longest message that a length field can tell, with its header.
 pub const LARGEST_FRAME: usize = HEADER_SIZE + 0xFFFF;
@@ -68,6 +70,8 @@ pub struct Framer {
     /// The beginning of a frame that the last read cut.
     kept: Vec<u8>,
     lost: bool,
+    /// A ConnectionBind request waits for its answer.
+    held: bool,
 }
 
 impl Framer {
@@ -75,7 +79,7 @@ impl Framer {
     #[must_use]
     pub fn new(timeout: Nanos) -> Self {
         let largest = LARGEST_BEFORE_RELAY;
-        Self { timeout, deadline: None, largest, kept: Vec::new(), lost: false }
+        Self { timeout, deadline: None, largest, kept: Vec::new(), lost: false, held: false }
     }
 
     /// The client has, or had, a relay: frames may be as long as a datagram.
@@ -93,6 +97,25 @@ impl Framer {
     #[must_use]
     pub fn is_overdue(&self, now: Nanos) -> bool {
         self.deadline.is_some_and(|deadline| now >= deadline)
+    }
+
+    /// Whether a ConnectionBind request was given out and waits for its answer. What follows it may
+    /// be for the peer (RFC 6062 section 5.4): until it is released there are no further frames.
+    #[must_use]
+    pub fn is_held(&self) -> bool {
+        self.held
+    }
+
+    /// Lets the request wait, for as long as a frame may take; what follows it is the caller's.
+    pub fn hold(&mut self, now: Nanos) {
+        self.kept = Vec::new();
+        self.deadline = self.deadline.or(Some(now.saturating_add(self.timeout)));
+    }
+
+    /// The request has its answer.
+    pub fn release(&mut self) {
+        self.held = false;
+        self.deadline = None;
     }
 
     /// Puts what is kept at the beginning of a buffer of more than [`LARGEST_FRAME`] bytes. Returns
@@ -114,6 +137,9 @@ impl Framer {
         data_untrusted: &[u8],
         at: &mut usize,
     ) -> Result<Option<Range<usize>>, LostBorders> {
+        if self.held {
+            return Ok(None);
+        }
         let rest = data_untrusted.get(*at..).unwrap_or_default();
         let size = match frame_size(rest) {
             Ok(size) if !self.lost && size.is_none_or(|size| padded(size) <= self.largest) => size,
@@ -126,6 +152,7 @@ impl Framer {
         let frame = *at..*at + size;
         *at += padded(size);
         self.deadline = None;
+        self.held = rest.starts_with(&CONNECTION_BIND_REQUEST.to_be_bytes());
         Ok(Some(frame))
     }
 

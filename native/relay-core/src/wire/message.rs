@@ -25,6 +25,10 @@ pub const CREATE_PERMISSION_REQUEST: u16 = 0x0008;
 pub const CHANNEL_BIND_REQUEST: u16 = 0x0009;
 /// The message type of a Binding success response.
 pub const BINDING_SUCCESS: u16 = 0x0101;
+/// The message type of a ConnectionBind request (RFC 6062 section 6).
+pub const CONNECTION_BIND_REQUEST: u16 = 0x000B;
+/// The message type of its error response.
+pub const CONNECTION_BIND_ERROR: u16 = 0x011B;
 /// The message type of a Send indication.
 pub const SEND_INDICATION: u16 = 0x0016;
 /// The message type of a Data indication.

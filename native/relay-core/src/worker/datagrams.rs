@@ -31,7 +31,7 @@ impl<D: Driver> Worker<D> {
         match datagram.socket.kind() {
             Kind::Listener => self.from_listener(&datagram, now),
             Kind::Relay => self.forwarder.from_peer(&mut self.arena, &datagram, now),
-            Kind::Wake | Kind::Stream => (),
+            Kind::Wake | Kind::Stream | Kind::Peer => (),
         }
     }
 

@@ -26,12 +26,15 @@ use self::gathering::Gathering;
 use self::held::HeldLegs;
 use self::lingering::{Lingering, MOMENT};
 
+pub use self::pipes::Spliced;
+
 mod challenges;
 mod datagrams;
 mod gathering;
 mod held;
 mod lingering;
 mod orders;
+mod pipes;
 mod streams;
 
 /// Slots for what does not come by the driver: streams' bytes, packets of other workers.
@@ -107,6 +110,8 @@ pub struct Worker<D> {
     streams: HashMap<u64, u32, foldhash::quality::RandomState>,
     /// Streams that are to be read without being told that they are ready.
     unread: VecDeque<Token>,
+    /// Streams whose pipes wait for room in their token buckets.
+    held_up: Vec<Token>,
     orders: VecDeque<Order>,
     challenges: Challenges,
     held: HeldLegs,
@@ -142,6 +147,7 @@ impl<D: Driver> Worker<D> {
             forwarder: Forwarder::new(station.counters.clone(), shared.around.clone()),
             streams: HashMap::default(),
             unread: VecDeque::new(),
+            held_up: Vec::new(),
             orders: VecDeque::new(),
             challenges: Challenges::default(),
             held: HeldLegs::default(),
@@ -189,8 +195,8 @@ impl<D: Driver> Worker<D> {
         let mut arrivals = std::mem::take(&mut self.arrivals);
         arrivals.clear();
         if !self.unread.is_empty() || !self.linger(&mut arrivals)? {
-            let timeout = if self.unread.is_empty() { None } else { Some(Duration::ZERO) };
-            self.driver.receive(&mut self.arena, &mut arrivals, timeout)?;
+            let patience = self.patience();
+            self.driver.receive(&mut self.arena, &mut arrivals, patience)?;
         }
         self.handshakes = 0;
         self.lingering.saw(arrivals.packets());
@@ -207,6 +213,7 @@ impl<D: Driver> Worker<D> {
         }
         self.take_passed(now);
         self.read_unread(now);
+        self.run_held_up(now);
         self.take_turns(&mut arrivals.ready);
         for ready in &arrivals.ready {
             self.ready(*ready, now);

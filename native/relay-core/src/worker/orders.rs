@@ -38,6 +38,7 @@ impl<D: Driver> Worker<D> {
                 }
             }
             Order::Answer(stream, data) => self.answer(stream, &data),
+            Order::Splice(splicing) => self.splice(*splicing, now),
             Order::Open(relay, address) => self.open(*relay, address),
             Order::Assign(id, address, purses) => {
                 if let Some(place) = table.place_of(id) {
@@ -116,6 +117,7 @@ impl<D: Driver> Worker<D> {
             unflushed: false,
             unread: false,
             waits: false,
+            spliced: None,
         });
         self.streams.insert(leg.stream, place);
         let Some(connection) = self.forwarder.connections.get(place) else { return };
@@ -292,7 +294,13 @@ impl<D: Driver> Worker<D> {
             .forwarder
             .connections
             .iter()
-            .filter_map(|(place, connection)| Some((place, connection.stream.overdue(now)?)))
+            .filter_map(|(place, connection)| {
+                let reason = match &connection.spliced {
+                    None => connection.stream.overdue(now),
+                    Some(spliced) => spliced.overdue(now),
+                };
+                Some((place, reason?))
+            })
             .collect();
         for (place, reason) in overdue {
             self.end_connection(place, reason);

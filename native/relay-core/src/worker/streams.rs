@@ -14,6 +14,7 @@ use crate::sys;
 use crate::time::Nanos;
 use crate::wire::binding::{BindingRequest, binding_success};
 use crate::wire::challenge::FirstRequest;
+use crate::wire::message::CONNECTION_BIND_ERROR;
 
 /// Reads of one stream in a turn: what TLS holds back of one read, and a bound.
 const READS: usize = 4;
@@ -43,11 +44,26 @@ impl<D: Driver> Worker<D> {
                 if found.is_none_or(|connection| connection.token != ready.socket) {
                     return;
                 }
+                if found.is_some_and(|connection| connection.spliced.is_some()) {
+                    return self.run_pipe(place, now);
+                }
                 if ready.writable {
                     self.send_stream(place, Stream::writable);
                 }
-                if ready.readable && self.may_read(place) {
+                if self.is_held(place) {
+                    if ready.error {
+                        self.end_connection(place, CloseReason::Client);
+                    }
+                } else if ready.readable && self.may_read(place) {
                     self.read_stream(place, now);
+                }
+            }
+            Kind::Peer => {
+                let place = ready.socket.place() as u32;
+                let found = self.forwarder.connections.get(place);
+                let spliced = found.and_then(|connection| connection.spliced.as_ref());
+                if spliced.is_some_and(|spliced| spliced.token == ready.socket) {
+                    self.run_pipe(place, now);
                 }
             }
             Kind::Wake | Kind::Listener | Kind::Relay => (),
@@ -75,7 +91,11 @@ impl<D: Driver> Worker<D> {
                 continue;
             };
             connection.unread = false;
-            if self.may_read(place) {
+            if connection.spliced.is_some() {
+                self.run_pipe(place, now);
+            } else if self.is_held(place) {
+                // What follows its ConnectionBind request waits.
+            } else if self.may_read(place) {
                 self.read_stream(place, now);
             } else {
                 self.mark_unread(place);
@@ -89,6 +109,20 @@ impl<D: Driver> Worker<D> {
         if !connection.unread {
             connection.unread = true;
             self.unread.push_back(connection.token);
+        }
+    }
+
+    fn is_held(&self, place: u32) -> bool {
+        let found = self.forwarder.connections.get(place);
+        found.is_some_and(|connection| connection.stream.is_held())
+    }
+
+    /// What a stream is to be told of: that it can be read, unless it is held, and written.
+    fn want(&mut self, place: u32) {
+        let Some(connection) = self.forwarder.connections.get(place) else { return };
+        let (stream, read) = (&connection.stream, !connection.stream.is_held());
+        if self.driver.want(stream.as_fd(), connection.token, read, connection.waits).is_err() {
+            self.end_connection(place, CloseReason::Server);
         }
     }
 
@@ -130,6 +164,9 @@ impl<D: Driver> Worker<D> {
             }
             if progress.flush {
                 self.mark_unflushed(place);
+            }
+            if self.is_held(place) {
+                return self.want(place);
             }
             if !progress.more {
                 return;
@@ -188,8 +225,18 @@ impl<D: Driver> Worker<D> {
 
     pub(super) fn queue_answer(&mut self, place: u32, answer: &[u8]) {
         let Some(connection) = self.forwarder.connections.get_mut(place) else { return };
+        if connection.spliced.is_some() {
+            return; // it speaks no STUN any more
+        }
         if connection.stream.queue_answer(answer).is_err() {
             self.station.counters.drops.add(Drop::QueueFull, 1);
+        }
+        let resumes =
+            connection.stream.is_held() && answer.starts_with(&CONNECTION_BIND_ERROR.to_be_bytes());
+        if resumes {
+            connection.stream.resume();
+            self.want(place);
+            self.mark_unread(place);
         }
         self.mark_unflushed(place);
     }
@@ -213,6 +260,9 @@ impl<D: Driver> Worker<D> {
 
     fn send_stream(&mut self, place: u32, send: impl FnOnce(&mut Stream) -> Flush) {
         let Some(connection) = self.forwarder.connections.get_mut(place) else { return };
+        if connection.spliced.is_some() {
+            return; // its pipe sends
+        }
         let waits = match send(&mut connection.stream) {
             Flush::Done => false,
             Flush::Waits => true,
@@ -220,10 +270,7 @@ impl<D: Driver> Worker<D> {
         };
         if waits != connection.waits {
             connection.waits = waits;
-            let socket = connection.stream.as_fd();
-            if self.driver.want(socket, connection.token, true, waits).is_err() {
-                self.end_connection(place, CloseReason::Server);
-            }
+            self.want(place);
         }
     }
 
@@ -238,8 +285,11 @@ impl<D: Driver> Worker<D> {
         self.station.counters.drops.add(Drop::NoAllocation, lost);
         connection.stream.farewell();
         self.driver.unwatch(connection.stream.as_fd(), connection.token);
-        let standing =
-            if connection.client.is_some() { Standing::Known } else { Standing::Stranger };
+        let is_known = connection.client.is_some() || connection.spliced.is_some();
+        if let Some(spliced) = connection.spliced.take() {
+            self.end_spliced(*spliced);
+        }
+        let standing = if is_known { Standing::Known } else { Standing::Stranger };
         self.shared.hand_up.closed(connection.leg, reason, standing);
         self.handed_up = true;
     }

@@ -28,6 +28,7 @@ fn bench(backlog: usize) -> (Bench, UnixStream) {
             unflushed: false,
             unread: false,
             waits: false,
+            spliced: None,
         });
         (Way::Stream(place), false)
     });
