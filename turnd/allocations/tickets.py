@@ -1,6 +1,7 @@
 """Mobility tickets: what a client shows to take its allocation along (RFC 8016 section 3).
 
-A ticket is 32 random bytes, good for one move. What it stands for is remembered here, by the
+A ticket is 24 random bytes, good for one move, written as text: some clients, coturn's among them,
+keep it as a string that ends with its first zero. What it stands for is remembered here, by the
 ticket's hash: how long a look-up takes says nothing about a ticket that was nearly guessed. Of
 an allocation the ticket that was used last is known too, for a retransmission of that request; both
 die with the allocation, so there are at most twice as many as allocations.
@@ -8,6 +9,7 @@ die with the allocation, so there are at most twice as many as allocations.
 
 from __future__ import annotations
 
+from base64 import urlsafe_b64encode
 from hashlib import sha256
 from typing import TYPE_CHECKING, Generic, NamedTuple, TypeVar
 
@@ -17,6 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 TICKET_LENGTH = 32
+_RANDOM = 24
 
 A = TypeVar("A", bound=Allocation)
 
@@ -53,7 +56,7 @@ class Tickets(Generic[A]):
 
     def issue(self, allocation: A) -> bytes:
         """A new ticket for an allocation; the one that it had counts as used."""
-        ticket = self._random_bytes(TICKET_LENGTH)
+        ticket = urlsafe_b64encode(self._random_bytes(_RANDOM))
         digest = sha256(ticket).digest()
         former = self._of.get(allocation)
         if former is not None and former.used is not None:

@@ -30,7 +30,7 @@ from turnd.stun.message import Attributes, Message, Method
 if TYPE_CHECKING:
     from types import TracebackType
 
-    from turnd.client.connection import Connection
+    from turnd.client.connection import Connection, ConnectOptions
     from turnd.stun.attributes import Attribute
 
 UDP = 17
@@ -51,6 +51,8 @@ class AllocateWishes(TypedDict, total=False):
     dont_fragment: bool
     transport: int
     """REQUESTED-TRANSPORT, 17 unless said otherwise."""
+    mobility: bool
+    """True: to `move` with the allocation (RFC 8016)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,8 +103,10 @@ class TurnClient:
         self._user = None if username is None else (username, password)
         self.credentials: LongTermCredentials | None = None
         self._session = self._new_session()
+        self._former: Session | None = None
         self._channels: dict[PeerAddress, ChannelNumber] = {}
         self._allocated = False
+        self._ticket: bytes | None = None
 
     async def __aenter__(self) -> Self:
         """Connect."""
@@ -142,6 +146,7 @@ class TurnClient:
             except (ClientError, TimeoutError):
                 pass  # The server ends it by itself when its lifetime is over.
         self._allocated = False
+        await self.leave()
         await self._session.close()
 
     async def binding(self) -> TransportAddress:
@@ -164,11 +169,14 @@ class TurnClient:
         ]
         if wishes.get("dont_fragment"):
             attributes.append((a.DONT_FRAGMENT, True))
+        if wishes.get("mobility"):
+            attributes.append((a.MOBILITY_TICKET, b""))
         response = await self._allocate(attributes)
         relayed = read_all(response, a.XOR_RELAYED_ADDRESS)
         if not relayed:
             raise ClientError("the answer has no XOR-RELAYED-ADDRESS")
         self._allocated = True
+        self._ticket = read(response, a.MOBILITY_TICKET)
         return Allocated(
             relayed=tuple(RelayedAddress(each) for each in relayed),
             mapped=read(response, a.XOR_MAPPED_ADDRESS),
@@ -192,6 +200,45 @@ class TurnClient:
             self._channels.clear()
             self._session.peers.clear()
         return read(response, a.LIFETIME) or 0
+
+    async def move(
+        self, server: Server | str | None = None, connect: ConnectOptions | None = None
+    ) -> None:
+        """Take the allocation along to another connection (RFC 8016 section 3.2).
+
+        The former one stays open for what still comes by it, since the server goes on using it
+        until we send to a peer; `leave` closes it.
+
+        Args:
+            server: another endpoint or transport of it; None: the same.
+            connect: how to; None: as before.
+
+        Raises:
+            ClientError: it cannot be done, and all is as it was.
+        """
+        if self._ticket is None:
+            raise ClientError("the server gave no mobility ticket")
+        here = self.server if server is None else server_of(server)
+        options = self._options if connect is None else replace(self._options, connect=connect)
+        session = Session(here, self.credentials, options)
+        try:
+            await session.open()
+            ticket = [(a.MOBILITY_TICKET, self._ticket)]
+            response = await session.request(Method.REFRESH, ticket)
+            self._ticket = read(response, a.MOBILITY_TICKET)
+        except BaseException:
+            await session.close()
+            raise
+        await self.leave()
+        session.succeed(self._session)
+        self.server, self._options = here, options
+        self._former, self._session = self._session, session
+
+    async def leave(self) -> None:
+        """Close the connection that we have moved from, if there is one."""
+        if self._former is not None:
+            await self._former.close()
+            self._former = None
 
     async def create_permission(self, *peers: str | TransportAddress) -> None:
         """Let peers, given by host or transport address, send to us (RFC 8656 section 9)."""

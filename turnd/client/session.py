@@ -88,6 +88,7 @@ class Session:
         self._reader: asyncio.Task[None] | None = None
         self._pending: dict[bytes, Inbox[Message]] = {}
         self._ended: ClientError | None = None
+        self._is_former = False
         self._estimate = RoundTripEstimate(options.timing.rto)
         self.received: Inbox[tuple[PeerAddress, bytes]] = Inbox(options.queue)
         self.icmp_errors: Inbox[tuple[PeerAddress, a.IcmpValue]] = Inbox(options.queue)
@@ -127,6 +128,13 @@ class Session:
             await self._connection.close()
             self._connection = None
         self._end(UnreachableError("the client is closed"))
+
+    def succeed(self, former: Session) -> None:
+        """Take the place of another connection: what still comes by it is received here as well."""
+        self.peers = former.peers
+        if former._ended is None:
+            former._is_former = True
+            self.received, self.icmp_errors = former.received, former.icmp_errors
 
     async def send_channel_data(self, number: ChannelNumber, data: bytes) -> None:
         """Send a ChannelData message."""
@@ -238,8 +246,9 @@ class Session:
 
     def _end(self, error: ClientError) -> None:
         self._ended = error
-        self.received.close(error)
-        self.icmp_errors.close(error)
+        if not self._is_former:
+            self.received.close(error)
+            self.icmp_errors.close(error)
         for answers in self._pending.values():
             answers.close(error)
 
