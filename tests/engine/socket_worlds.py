@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import socket
 import ssl
+import sys
 import tempfile
 from abc import abstractmethod
 from contextlib import contextmanager
@@ -25,7 +26,9 @@ from tests.engine.worlds import (
 )
 from tests.ports import closed_port
 from tests.waiting import LIMIT, eventually
+from turnd.engine.ancillary import ANCILLARY_SPACE, ask_for_fields
 from turnd.engine.base import Leg, LegOpened, ListenerSettings, TlsIdentity, TlsSettings, Transport
+from turnd.engine.fields import Fields
 from turnd.engine.portable import PortableEngine
 from turnd.engine.tls import remember_server_name
 from turnd.stun.addresses import ClientAddress, PeerAddress, ServerAddress, TransportAddress
@@ -35,6 +38,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from turnd.engine.base import ListenerId, RelayEngine
+
+_IPV4, _IPV6 = socket.IPPROTO_IP, socket.IPPROTO_IPV6
 
 
 @lru_cache(maxsize=1)
@@ -59,17 +64,28 @@ class SocketParty(Party):
         self.sock = socket.socket(family, socket.SOCK_DGRAM)
         self.sock.setblocking(False)
         self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 20)
+        ask_for_fields(self.sock)
         self.sock.bind((host, 0))
         self.address = TransportAddress(*self.sock.getsockname()[:2])
+
+    def mark(self, fields: Fields) -> None:
+        if ":" in self.address.host:
+            level, hops, traffic_class = _IPV6, socket.IPV6_UNICAST_HOPS, socket.IPV6_TCLASS
+        else:
+            level, hops, traffic_class = _IPV4, socket.IP_TTL, socket.IP_TOS
+        self.sock.setsockopt(level, hops, fields.hops or -1)
+        self.sock.setsockopt(level, traffic_class, fields.traffic_class)
 
     def send(self, data: bytes, to: TransportAddress) -> None:
         self.sock.sendto(data, to)
 
     def try_receive(self) -> tuple[bytes, TransportAddress] | None:
         try:
-            data, source = self.sock.recvfrom(65_536)
+            data, told, _, source = self.sock.recvmsg(65_536, ANCILLARY_SPACE)
         except BlockingIOError:
             return None
+        hops, traffic_class = (int.from_bytes(value, sys.byteorder) for _, _, value in told)
+        self.fields = Fields(hops, traffic_class)
         return data, TransportAddress(*source[:2])
 
     async def receive(self) -> tuple[bytes, TransportAddress]:
@@ -164,6 +180,7 @@ class SocketWorld(World):
     def __init__(self, engine: RelayEngine, clock: Clock) -> None:
         super().__init__(clock)
         self.engine = engine
+        self.system = Fields(int(Path("/proc/sys/net/ipv4/ip_default_ttl").read_text()))
         self.engine.start(self.wake)
         self.listener = self.engine.listen(TransportAddress(LOOPBACK, 0), SETTINGS)
         self._parties: list[SocketParty | SocketPeerConnection] = []
@@ -225,7 +242,9 @@ class SocketWorld(World):
         self, listener: ListenerId, transport: Transport, first_bytes: bytes
     ) -> tuple[Leg, socket.socket]:
         with socket.create_server((LOOPBACK, 0)) as server:
-            theirs = socket.create_connection(server.getsockname())
+            theirs = socket.socket(proto=socket.IPPROTO_TCP)
+            theirs.setsockopt(socket.IPPROTO_IP, socket.IP_TOS, self.traffic_class)
+            theirs.connect(server.getsockname())
             ours, address = server.accept()
             client = ClientAddress(TransportAddress(*address))
             local = ServerAddress(TransportAddress(*server.getsockname()))

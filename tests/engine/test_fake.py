@@ -10,6 +10,7 @@ from tests.engine import (
     contract,
     contract_bounds,
     contract_discovery,
+    contract_fields,
     contract_icmp,
     contract_mobility,
     contract_protection,
@@ -53,6 +54,10 @@ class TestIndications(contract.Indications):
 
 class TestFailures(contract.Failures):
     pass
+
+
+class TestFields(contract_fields.HeaderFields):
+    """See the contract."""
 
 
 class TestIcmp(contract_icmp.Icmp):

@@ -49,11 +49,11 @@ class Wires:
             self.rules.permit(RelayId(1), host, 1_000, NOW)
         self.rules.bind_channel(RelayId(1), ChannelNumber(0x4000), PEER, 1_000, NOW)
 
-    def _to_client(self, data: bytes, _address: object) -> None:
+    def _to_client(self, data: bytes, _address: object, _fields: object = None) -> None:
         self._fail()
         self.to_client.append(data)
 
-    def _to_peer(self, data: bytes, _address: object) -> None:
+    def _to_peer(self, data: bytes, _address: object, _fields: object = None) -> None:
         self._fail()
         self.to_peer.append(data)
 
@@ -127,7 +127,7 @@ def test_a_relay_without_client_passes_nothing(wires: Wires) -> None:
 def test_an_error_of_an_earlier_packet_costs_no_other(wires: Wires) -> None:
     failures = [errno.ECONNREFUSED]
 
-    def to_peer(data: bytes, _address: object) -> None:
+    def to_peer(data: bytes, _address: object, _fields: object = None) -> None:
         if failures:
             raise OSError(failures.pop(), "of an earlier packet")
         wires.to_peer.append(data)

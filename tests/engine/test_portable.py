@@ -11,6 +11,7 @@ from tests.engine import (
     contract_bounds,
     contract_discovery,
     contract_dtls,
+    contract_fields,
     contract_icmp,
     contract_mobility,
     contract_protection,
@@ -49,6 +50,10 @@ class TestIndications(contract.Indications):
 
 class TestFailures(contract.Failures):
     pass
+
+
+class TestFields(contract_fields.HeaderFields):
+    """See the contract."""
 
 
 class TestIcmp(contract_icmp.Icmp):

@@ -10,7 +10,9 @@ import pytest
 
 from tests.waiting import LIMIT
 from turnd.engine import sockets
+from turnd.engine.ancillary import ANCILLARY_SPACE, ask_for_fields, told_by
 from turnd.engine.base import ListenerSettings, RelayError
+from turnd.engine.fields import Fields
 from turnd.stun.addresses import TransportAddress
 
 if TYPE_CHECKING:
@@ -107,34 +109,25 @@ def test_why_a_relay_cannot_be_bound(number: int | None, error: RelayError) -> N
     assert sockets.relay_error(OSError(number, "why")) is error
 
 
-@pytest.mark.parametrize("host", ["127.0.0.1", "127.0.0.2", "::1"])
-def test_the_address_that_was_sent_to_is_told_and_can_be_sent_from(host: str) -> None:
-    wildcard = TransportAddress("::" if ":" in host else "0.0.0.0", 0)
-    client_host = "::1" if ":" in host else "127.0.0.1"
-    with (
-        sockets.bind_udp(wildcard, SETTINGS) as ours,
-        sockets.bind_udp(TransportAddress(client_host, 0), SETTINGS) as theirs,
-    ):
-        sockets.ask_for_destination(ours)
-        theirs.sendto(b"question", (host, ours.getsockname()[1]))
-        assert select.select([ours], [], [], LIMIT)[0]
-        data, ancillary, _, source = ours.recvmsg(100, sockets.ANCILLARY_SPACE)
-        assert data == b"question"
-        assert sockets.destination_of(ancillary) == host
-        ours.sendmsg((b"answer",), sockets.source_option(host), 0, source)
-        assert select.select([theirs], [], [], LIMIT)[0]
-        assert theirs.recvfrom(100)[1][0] == host
+def test_each_datagram_leaves_with_its_fields(sock: socket.socket) -> None:
+    sender = sockets.Sender(sock)
+    with sockets.bind_udp(sockets.bound_address(sock)._replace(port=0), SETTINGS) as theirs:
+        ask_for_fields(theirs)
+        target = theirs.getsockname()
+        for hops, traffic_class in ((64, 0), (9, 0xB9), (9, 0xB9), (255, 0), (0, 3), (0, 0)):
+            sender.send(b"datagram", target, Fields(hops, traffic_class))
+            assert select.select([theirs], [], [], LIMIT)[0]
+            told = told_by(tuple(theirs.recvmsg(100, ANCILLARY_SPACE)[1])).onward
+            assert told == ((hops or 64) - 1, traffic_class)
 
 
-def test_a_link_local_destination_has_its_zone() -> None:
-    info = socket.inet_pton(socket.AF_INET6, "fe80::1") + (3).to_bytes(4, "little")
-    ancillary = [(socket.IPPROTO_IPV6, socket.IPV6_PKTINFO, info)]
-    assert sockets.destination_of(ancillary) == "fe80::1%3"
-    assert sockets.source_option("fe80::1%3") == tuple(ancillary)
-
-
-def test_other_news_tell_no_destination() -> None:
-    assert sockets.destination_of([(socket.SOL_SOCKET, 29, b"")]) is None
+def test_what_the_system_refuses_is_tried_again_with_the_next(sock: socket.socket) -> None:
+    sender, target = sockets.Sender(sock), sock.getsockname()
+    for _ in range(2):
+        with pytest.raises(OSError, match="Invalid argument"):
+            sender.send(b"datagram", target, Fields(256, 0))
+    sender.send(b"datagram", target)
+    assert select.select([sock], [], [], LIMIT)[0]
 
 
 class TestLocalAddresses:

@@ -10,8 +10,10 @@ import pytest
 from tests.engine.contract import ANSWER, REQUEST, Allocation, channel_data, send_indication
 from tests.engine.socket_worlds import PortableWorld
 from tests.engine.worlds import LOOPBACK, SETTINGS
-from turnd.engine import sockets
+from turnd.engine import ancillary, udp
+from turnd.engine.ancillary import Told
 from turnd.engine.base import ClientMessage, Leg, RelayId, Transport
+from turnd.engine.fields import SYSTEM, Fields
 from turnd.engine.forwarding import Forwarder
 from turnd.engine.rules import Rules
 from turnd.engine.udp import BATCH, UdpRelay
@@ -158,19 +160,16 @@ async def test_an_icmp_error_of_a_client_disturbs_no_other(world: PortableWorld,
 
 
 class _Spy:
-    """Stands in for a relay's socket and notes under which mode each datagram left."""
+    """Stands in for what sends by a relay's socket and notes under which mode it did."""
 
     def __init__(self, sock: socket.socket) -> None:
         self._sock = sock
         self.modes: list[int] = []
-        self.family = sock.family
-        self.setsockopt = sock.setsockopt
 
-    def sendto(self, data: bytes, _target: object) -> int:
+    def transmit(self, data: bytes, _target: object, _fields: Fields = SYSTEM) -> None:
         self.modes.append(self._sock.getsockopt(socket.IPPROTO_IP, _IP_MTU_DISCOVER))
         if not data:
             raise PermissionError(1, "refused")
-        return len(data)
 
 
 def test_dont_fragment_holds_for_one_datagram() -> None:
@@ -179,7 +178,7 @@ def test_dont_fragment_holds_for_one_datagram() -> None:
     relay = UdpRelay(RelayId(1), bound, 9e9, SETTINGS, forwarder)
     with relay.sock as sock:
         spy = _Spy(sock)
-        relay.sock = spy  # type: ignore[assignment]  # it has what is used of a socket
+        relay.transmit = spy.transmit
         relay.transmit_unfragmented(b"whole", (LOOPBACK, 9))
         with pytest.raises(PermissionError):
             relay.transmit_unfragmented(b"", (LOOPBACK, 9))
@@ -212,9 +211,9 @@ async def test_a_datagram_whose_address_is_not_told_is_left_out(
     listener = world.engine.listen(TransportAddress("0.0.0.0", 0), SETTINGS)
     client = world.client()
     leg = leg_at(world, listener, LOOPBACK, client)
-    told = sockets.destination_of
-    answers = iter([None])
-    monkeypatch.setattr(sockets, "destination_of", lambda ancillary: next(answers, told(ancillary)))
+    told = ancillary.told_by
+    answers = iter([Told(None, SYSTEM)])
+    monkeypatch.setattr(udp, "told_by", lambda beside: next(answers, told(beside)))
     client.send(b"first", leg.local)
     client.send(REQUEST, leg.local)
     assert await world.events(1) == [ClientMessage(leg, REQUEST)]

@@ -22,6 +22,7 @@ from turnd.engine.base import (
     Transport,
 )
 from turnd.engine.fake import FakeEngine
+from turnd.engine.fields import SYSTEM, Fields
 from turnd.stun.addresses import (
     ChannelNumber,
     ClientAddress,
@@ -56,6 +57,12 @@ class Party(ABC):
     """Someone at the other end of a socket: a UDP client or a peer."""
 
     address: TransportAddress
+    fields = SYSTEM
+    """IP header fields of what it received last."""
+
+    @abstractmethod
+    def mark(self, fields: Fields) -> None:
+        """Send with these IP header fields from now on."""
 
     @abstractmethod
     def send(self, data: bytes, to: TransportAddress) -> None: ...
@@ -124,6 +131,10 @@ class World(ABC):
 
     engine: RelayEngine
     listener: ListenerId
+    system = SYSTEM
+    """IP header fields of what nobody has marked, on IPv4."""
+    traffic_class = 0
+    """Of the TCP connections that clients make."""
 
     def __init__(self, clock: Clock) -> None:
         self.clock = clock
@@ -177,9 +188,10 @@ class World(ABC):
     async def until(self, condition: Callable[[], Any]) -> Any:
         return await eventually(condition, LIMIT)
 
-    def leg(self, client: Party) -> Leg:
-        local = ServerAddress(self.engine.endpoint(self.listener))
-        return Leg(self.listener, Transport.UDP, local, ClientAddress(client.address))
+    def leg(self, client: Party, listener: ListenerId | None = None) -> Leg:
+        listener = listener or self.listener
+        local = ServerAddress(self.engine.endpoint(listener))
+        return Leg(listener, Transport.UDP, local, ClientAddress(client.address))
 
     def open_relay(
         self, leg: Leg | None, host: str = LOOPBACK, lasts: float = 600
@@ -230,15 +242,20 @@ class World(ABC):
 class FakeParty(Party):
     def __init__(self, world: FakeWorld, address: TransportAddress, is_client: bool) -> None:
         self.address = address
+        self.marked = SYSTEM
         self._world = world
         self._is_client = is_client
+
+    def mark(self, fields: Fields) -> None:
+        self.marked = fields
 
     def send(self, data: bytes, to: TransportAddress) -> None:
         self._world.deliver(self, data, to, self._is_client)
 
     async def receive(self) -> tuple[bytes, TransportAddress]:
         self._world.distribute()
-        return self._world.arrived[self.address].pop(0)
+        data, source, self.fields = self._world.arrived[self.address].pop(0)
+        return data, source
 
     def has_nothing(self) -> bool:
         self._world.distribute()
@@ -309,7 +326,7 @@ class FakeWorld(World):
         self.engine.hosts = {LOOPBACK, "127.0.0.2", "::1"}
         self.engine.start(self.wake)
         self.listener = self.engine.listen(TransportAddress(LOOPBACK, 3478), SETTINGS)
-        self.arrived: dict[TransportAddress, list[tuple[bytes, TransportAddress]]] = {}
+        self.arrived: dict[TransportAddress, list[tuple[bytes, TransportAddress, Fields]]] = {}
         self._next_port = 30_000
 
     def free_port(self, host: str) -> int:
@@ -323,21 +340,26 @@ class FakeWorld(World):
     def peer(self, host: str = LOOPBACK) -> Party:
         return FakeParty(self, TransportAddress(host, self.free_port(host)), is_client=False)
 
-    def deliver(self, sender: Party, data: bytes, to: TransportAddress, is_client: bool) -> None:
+    def deliver(
+        self, sender: FakeParty, data: bytes, to: TransportAddress, is_client: bool
+    ) -> None:
         if is_client:
-            self.engine.datagram_from_client(self.leg(sender), data)
+            leg = self.leg(sender, self.engine.listener_at(to))
+            self.engine.datagram_from_client(leg, data, sender.marked)
         else:
-            self.engine.datagram_from_peer(self.engine.relay_at(to), sender.address, data)
+            relay = self.engine.relay_at(to)
+            self.engine.datagram_from_peer(relay, sender.address, data, sender.marked)
         self.distribute()
 
     def distribute(self) -> None:
         for to_client in self.engine.sent_to_client:
             if not to_client.leg.transport.is_stream:
                 arrived = self.arrived.setdefault(to_client.leg.client, [])
-                arrived.append((to_client.data, to_client.leg.local))
+                arrived.append((to_client.data, to_client.leg.local, to_client.fields))
         for to_peer in self.engine.sent_to_peer:
             arrived = self.arrived.setdefault(to_peer.target, [])
-            arrived.append((to_peer.data, self.engine.bound_of(to_peer.relay)))
+            source = self.engine.bound_of(to_peer.relay)
+            arrived.append((to_peer.data, source, to_peer.fields))
         self.engine.sent_to_peer.clear()
         self.engine.sent_to_client = [
             sent for sent in self.engine.sent_to_client if sent.leg.transport.is_stream
@@ -388,7 +410,9 @@ class FakeWorld(World):
     def _adopt_by(self, listener: ListenerId, transport: Transport, first_bytes: bytes) -> Leg:
         client = ClientAddress(TransportAddress(LOOPBACK, self.free_port(LOOPBACK)))
         local = ServerAddress(TransportAddress(LOOPBACK, 5349))
-        return self.engine.adopt(-1, listener, transport, client, local, first_bytes)
+        leg = self.engine.adopt(-1, listener, transport, client, local, first_bytes)
+        self.engine.mark_stream(leg, self.traffic_class)
+        return leg
 
     async def until(self, condition: Callable[[], Any]) -> Any:
         self.distribute()

@@ -123,7 +123,7 @@ class Oracle:
         """The answer to a letter and what follows it."""
         return self._answers[question[:1]](question[1:])
 
-    def _transmit(self, data: bytes, target: tuple[str, int]) -> None:
+    def _transmit(self, data: bytes, target: tuple[str, int], _fields: object = None) -> None:
         self._sent.append((data, target[1]))
 
     @staticmethod

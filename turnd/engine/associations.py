@@ -37,6 +37,7 @@ from turnd.engine.dtls import (
     DtlsSession,
     hello_random,
 )
+from turnd.engine.fields import SYSTEM, Fields
 from turnd.engine.networks import network_of
 
 if TYPE_CHECKING:
@@ -134,7 +135,9 @@ class Associations:
             raise OSError("DTLS needs a certificate")
         return Door(Contexts(settings.tls.identities, self._cookies))
 
-    def takes(self, data_untrusted: bytes, key: Any, now: float) -> bool:
+    def takes(
+        self, data_untrusted: bytes, key: Any, now: float, onward: Fields | None = SYSTEM
+    ) -> bool:
         """Handle a datagram, unless it is one of plain UDP."""
         first = data_untrusted[0] if data_untrusted else 0
         if first not in FIRST_BYTES:
@@ -143,7 +146,7 @@ class Associations:
             self._doors.tally.drop(Drop.DTLS_RECORD)
             return True
         if first == APPLICATION_DATA and (association := self.open.get(key)) is not None:
-            association.take(data_untrusted, now)
+            association.take(data_untrusted, now, onward)
         else:
             self._take_handshake(data_untrusted, key, now)
         return True
@@ -293,12 +296,12 @@ class Association:
 
     # ---------------------------------------------------------------- towards us
 
-    def take(self, data_untrusted: bytes, now: float) -> None:
+    def take(self, data_untrusted: bytes, now: float, onward: Fields | None = SYSTEM) -> None:
         """Handle a datagram."""
         self._session.feed(data_untrusted)
-        self.go_on(now)
+        self.go_on(now, onward)
 
-    def go_on(self, now: float) -> None:
+    def go_on(self, now: float, onward: Fields | None = SYSTEM) -> None:
         """Handle what was fed, the hello first of all."""
         session, doors = self._session, self._owner.doors
         try:
@@ -319,7 +322,7 @@ class Association:
         if not messages:
             self._send_flight()
         for message in messages:
-            if not doors.forwarder.from_client(self.client, message, now):
+            if not doors.forwarder.from_client(self.client, message, now, onward):
                 event = ClientMessage(self.leg, message)
                 doors.hand_up.add(event, preferred=self.client is not None)
         if ended:
@@ -327,13 +330,13 @@ class Association:
 
     # ---------------------------------------------------------------- towards the client
 
-    def transmit(self, message: bytes, _address: object) -> None:
+    def transmit(self, message: bytes, _address: object, fields: Fields = SYSTEM) -> None:
         """Send one message.
 
         Raises:
             OSError: it cannot be sent.
         """
-        self._transmit(self._session.write(message), self._address)
+        self._transmit(self._session.write(message), self._address, fields)
 
     def answer(self, message: bytes) -> None:
         """Send an answer to a request, as `transmit` does."""

@@ -12,7 +12,9 @@ Rules of the house
     5.  Every queue has a bound; at the bound a packet is dropped and counted by reason.
     6.  Bandwidth is a matter of packets, never of requests: one that finds no room in a token
         bucket of its relay is dropped and counted, and no verb is refused for it.
-    7.  An ICMP error that a packet to a peer met with is told to the client in a Data indication
+    7.  From UDP to UDP the DSCP and ECN bits go along with a packet, and its TTL or hop limit less
+        one; from TCP to UDP the connection's DSCP does (RFC 8656 sections 13 to 15, see `fields`).
+    8.  An ICMP error that a packet to a peer met with is told to the client in a Data indication
         (RFC 8656 section 11.5) while the peer's host has a permission, channel or not; of each
         relay at most `ICMP_PER_SECOND`, since whoever can make a router complain is no client.
     8.  A stream whose ConnectionBind request was handed up is read no further until it has its
@@ -119,6 +121,7 @@ class Drop(StrEnum):
     DTLS_RECORD = "dtls_record"  # of no session; or no record where only DTLS is served
     DTLS_HANDSHAKE = "dtls_handshake"  # beyond the bound of handshakes at the same time
     BANDWIDTH = "bandwidth"  # over the rate of its allocation, of its user or of the server
+    HOP_LIMIT = "hop_limit"  # its TTL or hop limit has run out
     ICMP_RATE = "icmp_rate"  # an ICMP error beyond those that a client is told of
 
 

@@ -31,6 +31,7 @@ from turnd.engine.base import (
 )
 from turnd.engine.budget import AnswerBudget
 from turnd.engine.fake_network import FakeNetwork, FakePipe, FakeRelay, FakeStream
+from turnd.engine.fields import sent_on
 from turnd.engine.frames import refuses_bind
 from turnd.engine.legs import as_if_to
 
@@ -197,8 +198,8 @@ class FakeEngine(FakeNetwork):
         self._rules.name_buckets(moved, buckets)
         self._assign(moved, client)
         waiting, moved.waiting = moved.waiting, None
-        for data, source in waiting or ():
-            self._forwarder.from_peer(moved, data, source, self._clock())
+        for data, source, fields in waiting or ():
+            self._forwarder.from_peer(moved, data, source, self._clock(), sent_on(fields))
 
     def hold_back(self, leg: Leg) -> None:
         """Keep the media of a leg without relays."""
@@ -219,8 +220,8 @@ class FakeEngine(FakeNetwork):
         for relay in map(self._rules.relays.get, relays):
             if relay is not None:
                 self._assign(relay, client)
-        for message in self._rules.let_in(client):
-            self._from_client(leg, message)
+        for message, onward in self._rules.let_in(client):
+            self._from_client(leg, message, onward)
 
     def permit(self, relay: RelayId, peer_host: str, deadline: float) -> None:
         """Install or extend a permission."""

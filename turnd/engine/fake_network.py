@@ -22,6 +22,7 @@ from turnd.engine.base import (
     RelayId,
     Transport,
 )
+from turnd.engine.fields import SYSTEM, Fields, of_stream, sent_on
 from turnd.engine.forwarding import Forwarder, FromClient, or_classic
 from turnd.engine.frames import FrameReader
 from turnd.engine.handup import HandUp
@@ -43,6 +44,7 @@ class SentToClient(NamedTuple):
 
     leg: Leg
     data: bytes
+    fields: Fields = SYSTEM
 
 
 class SentToPeer(NamedTuple):
@@ -52,6 +54,7 @@ class SentToPeer(NamedTuple):
     target: TransportAddress
     data: bytes
     dont_fragment: bool
+    fields: Fields = SYSTEM
 
 
 class FakeRelay(Relay):
@@ -63,16 +66,20 @@ class FakeRelay(Relay):
         self, relay_id: RelayId, bound: TransportAddress, deadline: float, network: FakeNetwork
     ) -> None:
         self.network = network
-        self.waiting: list[tuple[bytes, SockAddr]] | None = []
+        self.waiting: list[tuple[bytes, SockAddr, Fields]] | None = []
         """What peers sent to a reservation, for the client that will claim it; then None."""
         super().__init__(relay_id, bound, deadline, self._transmit)
 
-    def _transmit(self, data: bytes, target: SockAddr) -> None:
-        self.network.deliver_to_peer(self, target, data, dont_fragment=False)
+    def _transmit(self, data: bytes, target: SockAddr, fields: Fields = SYSTEM) -> None:
+        shown = shown_address(target)
+        sent = SentToPeer(self.relay_id, shown, data, dont_fragment=False, fields=fields)
+        self.network.deliver_to_peer(self, sent)
 
-    def transmit_unfragmented(self, data: bytes, target: SockAddr) -> None:
+    def transmit_unfragmented(self, data: bytes, target: SockAddr, fields: Fields = SYSTEM) -> None:
         """The same with the Don't Fragment bit."""
-        self.network.deliver_to_peer(self, target, data, dont_fragment=True)
+        shown = shown_address(target)
+        sent = SentToPeer(self.relay_id, shown, data, dont_fragment=True, fields=fields)
+        self.network.deliver_to_peer(self, sent)
 
 
 class FakeStream:
@@ -81,6 +88,8 @@ class FakeStream:
     def __init__(self, leg: Leg, settings: ListenerSettings, now: float) -> None:
         self.leg = leg
         self.frames = FrameReader(settings.frame_timeout)
+        self.traffic_class = 0
+        """Of the client's packets."""
         self.handshake_deadline: float | None = None
         if leg.transport is not Transport.TCP:
             self.handshake_deadline = now + settings.handshake_timeout
@@ -140,18 +149,21 @@ class FakeNetwork:
         self._streams: dict[Leg, FakeStream] = {}
         self._handles = count(1)
 
-    def datagram_from_client(self, leg: Leg, data: bytes) -> None:
+    def datagram_from_client(self, leg: Leg, data: bytes, fields: Fields = SYSTEM) -> None:
         """A datagram arrives at a UDP listener."""
-        self._from_client(leg, data)
+        self._from_client(leg, data, sent_on(fields))
         self._wake_up()
 
-    def datagram_from_peer(self, relay: RelayId, source: TransportAddress, data: bytes) -> None:
+    def datagram_from_peer(
+        self, relay: RelayId, source: TransportAddress, data: bytes, fields: Fields = SYSTEM
+    ) -> None:
         """A datagram arrives at a relayed transport address."""
         found = self._rules.relays[relay]
         if isinstance(found, FakeRelay) and found.waiting is not None:
-            found.waiting.append((data, raw_address(source)))
+            found.waiting.append((data, raw_address(source), fields))
             return
-        self._forwarder.from_peer(found, data, raw_address(source), self._clock())
+        now, onward = self._clock(), sent_on(fields)
+        self._forwarder.from_peer(found, data, raw_address(source), now, onward)
 
     def stream_bytes(self, leg: Leg, data: bytes) -> None:
         """Bytes arrive on a stream."""
@@ -165,10 +177,15 @@ class FakeNetwork:
     def _take(self, stream: FakeStream, frames: Iterator[bytes]) -> None:
         try:
             for frame in frames:
-                self._from_client(stream.leg, frame)
+                self._from_client(stream.leg, frame, of_stream(stream.traffic_class))
         except DecodeError:
             self._close_stream(stream.leg, CloseReason.GARBAGE)
         self._wake_up()
+
+    def mark_stream(self, leg: Leg, traffic_class: int) -> None:
+        """What the IP header of a client's packets says; none of a stream that is gone."""
+        if leg in self._streams:
+            self._streams[leg].traffic_class = traffic_class
 
     def stream_ended(self, leg: Leg) -> None:
         """The client closes its connection."""
@@ -214,24 +231,22 @@ class FakeNetwork:
         self._close_stream(leg, CloseReason.HANDSHAKE_FAILED)
         self._wake_up()
 
-    def deliver_to_peer(
-        self, relay: Relay, target: SockAddr, data: bytes, *, dont_fragment: bool
-    ) -> None:
+    def deliver_to_peer(self, relay: Relay, sent: SentToPeer) -> None:
         """A datagram leaves a relayed transport address; it arrives when the target is another.
 
         Raises:
             OSError: sending to the target fails, see `refused`.
         """
-        shown = shown_address(target)
-        self._may_fail(shown)
-        if shown in self.closed:
-            unreachable = IcmpValue(1, 4) if ":" in shown.host else IcmpValue(3, 3)
-            self._forwarder.icmp_from_peer(relay, target, unreachable, self._clock())
+        self._may_fail(sent.target)
+        if sent.target in self.closed:
+            unreachable = IcmpValue(1, 4) if ":" in sent.target.host else IcmpValue(3, 3)
+            raw = raw_address(sent.target)
+            self._forwarder.icmp_from_peer(relay, raw, unreachable, self._clock())
             return
-        self.sent_to_peer.append(SentToPeer(relay.relay_id, shown, data, dont_fragment))
+        self.sent_to_peer.append(sent)
         for other in list(self._rules.relays.values()):
-            if other.bound == shown:
-                self.datagram_from_peer(other.relay_id, relay.bound, data)
+            if other.bound == sent.target:
+                self.datagram_from_peer(other.relay_id, relay.bound, sent.data, sent.fields)
 
     def is_open(self, leg: Leg) -> bool:
         """Whether a connection, or the listener of a UDP leg, is open."""
@@ -242,6 +257,11 @@ class FakeNetwork:
     def bound_of(self, relay: RelayId) -> TransportAddress:
         """Where a relay is bound."""
         return self._rules.relays[relay].bound
+
+    def listener_at(self, endpoint: TransportAddress) -> ListenerId | None:
+        """The UDP listener at an endpoint."""
+        found = (each for each, bound in self._endpoints.items() if bound == endpoint)
+        return next(found, None)
 
     def relay_at(self, bound: TransportAddress) -> RelayId:
         """The relay that is bound at an address; raises KeyError when none is."""
@@ -273,17 +293,17 @@ class FakeNetwork:
         if number is not None:
             raise OSError(number, os.strerror(number))
 
-    def _deliver_to_client(self, data: bytes, leg: Leg) -> None:
+    def _deliver_to_client(self, data: bytes, leg: Leg, fields: Fields = SYSTEM) -> None:
         self._may_fail(leg.client)
-        self.sent_to_client.append(SentToClient(leg, data))
+        self.sent_to_client.append(SentToClient(leg, data, fields))
 
-    def _from_client(self, leg: Leg, data: bytes) -> None:
+    def _from_client(self, leg: Leg, data: bytes, onward: Fields | None) -> None:
         client = self._rules.clients.get(leg)
         settings = self._settings.get(leg.listener)
         forward: FromClient = self._forwarder.from_client
         if settings is not None and settings.classic_bindings and leg.transport is Transport.UDP:
             forward = or_classic(forward)
-        if not forward(client, data, self._clock()):
+        if not forward(client, data, self._clock(), onward):
             self._hand_up.add(ClientMessage(leg, data), preferred=client is not None)
 
     def _close_relay(self, relay: RelayId) -> None:

@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import errno
 from collections.abc import Callable
+from functools import partial
 from os import urandom
 from typing import TYPE_CHECKING
 
 from turnd.engine.base import Drop, Transport
 from turnd.engine.buckets import Direction, admit
+from turnd.engine.fields import SYSTEM, Fields
 from turnd.engine.icmp import IcmpRate
 from turnd.engine.indications import SEND, decode_send_untrusted, encode_data, encode_icmp
 from turnd.engine.tally import reason_of
@@ -23,13 +25,13 @@ from turnd.stun.errors import DecodeError
 
 if TYPE_CHECKING:
     from turnd.engine.heldback import HeldBack
-    from turnd.engine.rules import Channel, Client, Relay, Rules, Transmit
+    from turnd.engine.rules import Channel, Client, Relay, Rules
     from turnd.engine.sockaddr import SockAddr
     from turnd.stun.addresses import PeerAddress
     from turnd.stun.attributes import IcmpValue
 
 UP, DOWN = Direction
-FromClient = Callable[["Client | None", bytes, float], bool]
+FromClient = Callable[["Client | None", bytes, float, "Fields | None"], bool]
 """`Forwarder.from_client`."""
 _COOKIE = MAGIC_COOKIE.to_bytes(4, "big")
 _TOLD_BY_ICMP = frozenset(
@@ -59,14 +61,22 @@ class Forwarder:
         self._buckets = rules.buckets
         self._random_bytes = random_bytes
 
-    def from_client(self, client: Client | None, data: bytes, now: float) -> bool:
+    def from_client(
+        self, client: Client | None, data: bytes, now: float, onward: Fields | None = SYSTEM
+    ) -> bool:
         """Handle a packet or frame of a client (None: it has no relay).
+
+        Args:
+            client: who sent it.
+            data: untrusted.
+            now: monotonic seconds.
+            onward: the IP header fields of what is sent on of it; None: its TTL has run out.
 
         Returns:
             Whether that was all. Else it is a STUN message for Python to decide on.
         """
         if len(data) < 4 or data[0] & 0xF0 != 0x40:
-            return self._stun_from_client(client, data, now)
+            return self._stun_from_client(client, data, now, onward)
         length = data[2] << 8 | data[3]
         channel = None if client is None else client.channels.get(data[0] << 8 | data[1])
         if (
@@ -74,17 +84,18 @@ class Forwarder:
             or now >= channel.deadline
             or now >= channel.relay.deadline
             or length > len(data) - 4
+            or onward is None
             or (channel.guarded and self._rules.is_forbidden(channel.peer, now))
             or (self._buckets.limiting and not admit(channel.relay.buckets, UP, length, now))
         ):
-            self._channel_data_stays(client, channel, data, now)
+            self._channel_data_stays(client, channel, data, now, onward)
             return True
         relay = channel.relay
         try:
-            relay.transmit(data[4 : 4 + length], channel.target)
+            relay.transmit(data[4 : 4 + length], channel.target, onward)
         except OSError as error:
-            payload = data[4 : 4 + length]
-            if not self._sent_again(relay, relay.transmit, payload, channel.target, error):
+            again = partial(relay.transmit, data[4 : 4 + length], channel.target, onward)
+            if not self._sent_again(relay, again, error):
                 return True
         relay.last_from_client = now
         counters = relay.counters
@@ -92,7 +103,9 @@ class Forwarder:
         counters.bytes_from_client += length
         return True
 
-    def _stun_from_client(self, client: Client | None, data: bytes, now: float) -> bool:
+    def _stun_from_client(
+        self, client: Client | None, data: bytes, now: float, onward: Fields | None
+    ) -> bool:
         if (
             len(data) < 20
             or data[0] > 3
@@ -106,16 +119,18 @@ class Forwarder:
         if client is None:
             self._tally.drop(Drop.NO_ALLOCATION)
         elif client.held is not None:
-            self._hold(client.held, data)
+            self._hold(client.held, data, onward)
         else:
-            self._send_indication(client, data, now)
+            self._send_indication(client, data, now, onward)
         return True
 
-    def _hold(self, held: HeldBack, data: bytes) -> None:
-        if not held.add(data):
+    def _hold(self, held: HeldBack, data: bytes, onward: Fields | None) -> None:
+        if not held.add(data, onward):
             self._tally.drop(Drop.QUEUE_FULL)
 
-    def _send_indication(self, client: Client, data: bytes, now: float) -> None:
+    def _send_indication(
+        self, client: Client, data: bytes, now: float, onward: Fields | None
+    ) -> None:
         try:
             peer, payload, dont_fragment = decode_send_untrusted(data)
         except DecodeError:
@@ -128,27 +143,28 @@ class Forwarder:
             self._drop(relay, Drop.EXPIRED)
         elif (target := self._rules.send_target(peer, now)) is None:
             self._drop(relay, Drop.FORBIDDEN_PEER)
+        elif onward is None:
+            self._drop(relay, Drop.HOP_LIMIT)
         elif self._buckets.limiting and not admit(relay.buckets, UP, len(payload), now):
             self._drop(relay, Drop.BANDWIDTH)
         else:
             whole = dont_fragment and _heeds_dont_fragment(client, relay)
             transmit = relay.transmit_unfragmented if whole else relay.transmit
             try:
-                transmit(payload, target)
+                transmit(payload, target, onward)
             except OSError as error:
-                if not self._sent_again(relay, transmit, payload, target, error):
+                again = partial(transmit, payload, target, onward)
+                if not self._sent_again(relay, again, error):
                     return
             relay.last_from_client = now
             relay.counters.packets_from_client += 1
             relay.counters.bytes_from_client += len(payload)
 
-    def _sent_again(
-        self, relay: Relay, transmit: Transmit, payload: bytes, target: SockAddr, error: OSError
-    ) -> bool:
+    def _sent_again(self, relay: Relay, send: Callable[[], object], error: OSError) -> bool:
         """Whether it was sent after all: an error may be that of an earlier packet, to anybody."""
         if error.errno in _TOLD_BY_ICMP:
             try:
-                transmit(payload, target)
+                send()
             except OSError as again:
                 error = again
             else:
@@ -179,8 +195,18 @@ class Forwarder:
         rate = relay.icmp_rate = relay.icmp_rate or IcmpRate(now)
         return rate.admits(now)
 
-    def from_peer(self, relay: Relay, data: bytes, source: SockAddr, now: float) -> None:
-        """Handle a datagram that reached a relayed transport address (sections 11.3, 12.7)."""
+    def from_peer(
+        self,
+        relay: Relay,
+        data: bytes,
+        source: SockAddr,
+        now: float,
+        onward: Fields | None = SYSTEM,
+    ) -> None:
+        """Handle a datagram that reached a relayed transport address (sections 11.3, 12.7).
+
+        `onward` is as for `from_client`; it is nothing to a client that came by TCP (section 16).
+        """
         channel = relay.channels.get(source)
         if channel is not None and now >= channel.deadline:
             channel = None
@@ -192,6 +218,11 @@ class Forwarder:
         if now >= relay.permissions.get(peer.host, now):
             self._drop(relay, Drop.NO_PERMISSION)
             return
+        if onward is None:
+            if client.leg.transport not in _OVER_TCP:
+                self._drop(relay, Drop.HOP_LIMIT)
+                return
+            onward = SYSTEM
         length = len(data)
         if self._buckets.limiting and not admit(relay.buckets, DOWN, length, now):
             self._drop(relay, Drop.BANDWIDTH)
@@ -201,7 +232,7 @@ class Forwarder:
                 frame = channel.header + length.to_bytes(2, "big") + data
             else:
                 frame = self._data_indication(peer, data)
-            client.transmit(frame, client.address)
+            client.transmit(frame, client.address, onward)
         except OSError as error:
             self._drop(relay, reason_of(error))
             return
@@ -217,7 +248,12 @@ class Forwarder:
             raise OSError(errno.EMSGSIZE, str(error)) from error
 
     def _channel_data_stays(
-        self, client: Client | None, channel: Channel | None, data: bytes, now: float
+        self,
+        client: Client | None,
+        channel: Channel | None,
+        data: bytes,
+        now: float,
+        onward: Fields | None,
     ) -> None:
         """Find out why ChannelData goes no further: it waits, or is dropped."""
         relay = None if channel is None else channel.relay
@@ -226,11 +262,13 @@ class Forwarder:
         elif client is None:
             self._drop(relay, Drop.NO_ALLOCATION)
         elif client.held is not None:
-            self._hold(client.held, data)
+            self._hold(client.held, data, onward)
         elif channel is None or now >= channel.deadline:
             self._drop(relay, Drop.NO_CHANNEL)
         elif now >= channel.relay.deadline:
             self._drop(relay, Drop.EXPIRED)
+        elif onward is None:
+            self._drop(relay, Drop.HOP_LIMIT)
         elif channel.guarded and self._rules.is_forbidden(channel.peer, now):
             self._drop(relay, Drop.FORBIDDEN_PEER)
         else:
@@ -247,7 +285,7 @@ class Forwarder:
 def or_classic(forward: FromClient) -> FromClient:
     """The same where a Binding request of RFC 3489 is for Python to decide on too."""
 
-    def from_client(client: Client | None, data: bytes, now: float) -> bool:
-        return not is_classic_binding_untrusted(data) and forward(client, data, now)
+    def from_client(client: Client | None, data: bytes, now: float, onward: Fields | None) -> bool:
+        return not is_classic_binding_untrusted(data) and forward(client, data, now, onward)
 
     return from_client

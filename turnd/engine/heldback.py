@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from turnd.engine.fields import Fields
+
 ROOM = 256 << 10
 """Bytes that wait of one leg at most: more than what a video call sends in half a second."""
 
@@ -18,16 +20,17 @@ class HeldBack:
 
     def __init__(self, tell: Callable[[], object]) -> None:
         """`tell` is called when the first message is there."""
-        self.messages: list[bytes] = []
+        self.messages: list[tuple[bytes, Fields | None]] = []
+        """Each with the IP header fields of what is sent on of it."""
         self._room = ROOM
         self._tell = tell
 
-    def add(self, message: bytes) -> bool:
+    def add(self, message: bytes, onward: Fields | None) -> bool:
         """Keep a message; False where there is no room."""
         if len(message) > self._room:
             return False
         self._room -= len(message)
-        self.messages.append(message)
+        self.messages.append((message, onward))
         if len(self.messages) == 1:
             self._tell()
         return True

@@ -15,6 +15,7 @@ from turnd.stun.addresses import WILDCARDS
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from turnd.engine.fields import Fields
     from turnd.engine.rules import Transmit
     from turnd.engine.udp import UdpListener
     from turnd.stun.addresses import ServerAddress, TransportAddress
@@ -45,7 +46,7 @@ class Connection(Protocol):
         """The client has a relay."""
         ...
 
-    def transmit(self, data: bytes, address: object, /) -> None:
+    def transmit(self, data: bytes, address: object, fields: Fields = ..., /) -> None:
         """Send media; raises OSError when it cannot be sent."""
         ...
 

@@ -314,8 +314,8 @@ class PortableEngine:
         if not client.relays:
             self._legs.forget(client)
         now = self._clock()
-        for message in waiting:
-            self._forwarder.from_client(client if client.relays else None, message, now)
+        for message, onward in waiting:
+            self._forwarder.from_client(client if client.relays else None, message, now, onward)
         self._flush()
 
     def permit(self, relay: RelayId, peer_host: str, deadline: float) -> None:

@@ -13,11 +13,10 @@ Rules of the house
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from itertools import chain
 from math import inf
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from turnd.engine.base import (
     BucketId,
@@ -29,6 +28,7 @@ from turnd.engine.base import (
     RelayReport,
 )
 from turnd.engine.buckets import Bucket, Buckets
+from turnd.engine.fields import SYSTEM, Fields
 from turnd.engine.heldback import HeldBack
 from turnd.engine.sockaddr import SockAddr, raw_address, shown_address
 from turnd.engine.tally import Tally
@@ -41,10 +41,18 @@ from turnd.stun.addresses import (
 )
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping, Sequence
+
     from turnd.engine.icmp import IcmpRate
 
-Transmit = Callable[[bytes, Any], object]
-"""Sends bytes to an address of the transmitter's own kind; raises OSError when it cannot."""
+
+class Transmit(Protocol):
+    """Sends bytes to an address of the transmitter's own kind; raises OSError when it cannot."""
+
+    def __call__(self, data: bytes, address: Any, fields: Fields = ..., /) -> object:
+        """`fields`: what the IP header says beside; it is nothing to a connection."""
+        ...
+
 
 _TIDY_BATCH = 2_000
 
@@ -142,9 +150,9 @@ class Relay:
             dict(self.drops or ()),
         )
 
-    def transmit_unfragmented(self, data: bytes, target: SockAddr) -> None:
+    def transmit_unfragmented(self, data: bytes, target: SockAddr, fields: Fields = SYSTEM) -> None:
         """Send to a raw address with the Don't Fragment bit; raises OSError when it cannot."""
-        self.transmit(data, target)
+        self.transmit(data, target, fields)
 
 
 class Rules:
@@ -215,7 +223,7 @@ class Rules:
             client.held = HeldBack(tell)
             self.clients[client.leg] = client
 
-    def let_in(self, client: Client) -> Sequence[bytes]:
+    def let_in(self, client: Client) -> Sequence[tuple[bytes, Fields | None]]:
         """Hold a client back no longer. Returns what waits; forgets who has no relays."""
         held, client.held = client.held, None
         if not client.relays:

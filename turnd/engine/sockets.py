@@ -16,18 +16,20 @@ from __future__ import annotations
 import errno
 import socket
 import struct
-from functools import lru_cache
+from typing import TYPE_CHECKING, Any
 
 from turnd.engine.base import ListenerSettings, RelayError
+from turnd.engine.fields import SYSTEM
 from turnd.engine.sockaddr import SockAddr, raw_address, shown_address
 from turnd.stun.addresses import AddressFamily, TransportAddress
 from turnd.stun.attributes import IcmpValue
 
+if TYPE_CHECKING:
+    from turnd.engine.fields import Fields
+
 LARGEST_DATAGRAM = 65_536
-ANCILLARY_SPACE = 64
 
 # From <linux/in.h> and <linux/in6.h>; Python 3.11 does not name them.
-_IP_PKTINFO = 8
 _IP_MTU_DISCOVER = 10
 _IP_RECVERR = 11
 _IPV6_MTU_DISCOVER = 23
@@ -36,8 +38,10 @@ _FRAGMENT_FREELY_IPV4 = 5  # IP_PMTUDISC_OMIT
 _FRAGMENT_FREELY_IPV6 = 0  # IPV6_PMTUDISC_DONT
 _NEVER_FRAGMENT = 3  # IP_PMTUDISC_PROBE, IPV6_PMTUDISC_PROBE
 
-_PKTINFO_IPV4 = struct.Struct("@I4s4s")
-_PKTINFO_IPV6 = struct.Struct("@16sI")
+_MARKS_IPV4 = (socket.IPPROTO_IP, socket.IP_TTL, socket.IP_TOS)
+_MARKS_IPV6 = (socket.IPPROTO_IPV6, socket.IPV6_UNICAST_HOPS, socket.IPV6_TCLASS)
+
+_ERROR_SPACE = 192
 _EXTENDED_ERROR = struct.Struct("@IBBBxII")  # sock_extended_err in <linux/errqueue.h>
 _FRAGMENTATION_NEEDED, _PACKET_TOO_BIG = (3, 4), (2, 0)
 
@@ -51,8 +55,6 @@ _OPEN_ERRORS = {
 
 _RELAYED_ICMP = {4: {(2, 3), (2, 11)}, 6: {(3, 1), (3, 2), (3, 3)}}
 """By IP version: who tells it (SO_EE_ORIGIN_ICMP, SO_EE_ORIGIN_ICMP6) and the ICMP type."""
-
-Ancillary = list[tuple[int, int, bytes]]
 
 
 def bind_udp(endpoint: TransportAddress, settings: ListenerSettings) -> socket.socket:
@@ -125,38 +127,41 @@ def let_fragment(sock: socket.socket, allowed: bool) -> None:
         sock.setsockopt(socket.IPPROTO_IP, _IP_MTU_DISCOVER, mode)
 
 
-def ask_for_destination(sock: socket.socket) -> None:
-    """Make `recvmsg` tell which address of ours a datagram was sent to."""
-    if sock.family == socket.AF_INET6:
-        sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_RECVPKTINFO, 1)
-    else:
-        sock.setsockopt(socket.IPPROTO_IP, _IP_PKTINFO, 1)
+class Sender:
+    """Sends by a UDP socket, each datagram with IP header fields of its own.
 
+    The socket keeps those of the last one: to set options at a change costs less than control
+    messages with each.
+    """
 
-def destination_of(ancillary: Ancillary) -> str | None:
-    """The host that a datagram was sent to, from what `recvmsg` gave beside it."""
-    for level, kind, value in ancillary:
-        if level == socket.IPPROTO_IP and kind == _IP_PKTINFO:
-            _, packed, _ = _PKTINFO_IPV4.unpack(value[: _PKTINFO_IPV4.size])
-            return socket.inet_ntop(socket.AF_INET, packed)
-        if level == socket.IPPROTO_IPV6 and kind == socket.IPV6_PKTINFO:
-            packed, index = _PKTINFO_IPV6.unpack(value[: _PKTINFO_IPV6.size])
-            scope = index if packed[0] == 0xFE and packed[1] & 0xC0 == 0x80 else 0
-            raw = (socket.inet_ntop(socket.AF_INET6, packed), 0, 0, scope)
-            return shown_address(raw).host
-    return None
+    __slots__ = ("_fields", "_sock")
 
+    def __init__(self, sock: socket.socket) -> None:
+        self._sock = sock
+        self._fields = SYSTEM
 
-@lru_cache(maxsize=1024)
-def source_option(host: str) -> tuple[tuple[int, int, bytes], ...]:
-    """What `sendmsg` needs beside a datagram so that it leaves from a host of ours."""
-    raw = raw_address(TransportAddress(host, 0))
-    if len(raw) == 4:
-        packed = socket.inet_pton(socket.AF_INET6, raw[0])
-        info = _PKTINFO_IPV6.pack(packed, raw[3])
-        return ((socket.IPPROTO_IPV6, socket.IPV6_PKTINFO, info),)
-    info = _PKTINFO_IPV4.pack(0, socket.inet_pton(socket.AF_INET, host), bytes(4))
-    return ((socket.IPPROTO_IP, _IP_PKTINFO, info),)
+    def send(self, data: bytes, target: SockAddr, fields: Fields = SYSTEM) -> None:
+        """Send to a raw address; raises OSError when it cannot."""
+        if fields is not self._fields:
+            self._mark(fields)
+        self._sock.sendto(data, target)
+
+    def send_from(self, data: bytes, route: tuple[SockAddr, Any], fields: Fields = SYSTEM) -> None:
+        """The same with what `source_option` makes of a host of ours."""
+        if fields is not self._fields:
+            self._mark(fields)
+        self._sock.sendmsg((data,), route[1], 0, route[0])
+
+    def _mark(self, fields: Fields) -> None:
+        if self._sock.family == socket.AF_INET6:
+            level, hops, traffic_class = _MARKS_IPV6
+        else:
+            level, hops, traffic_class = _MARKS_IPV4
+        if fields.hops != self._fields.hops:
+            self._sock.setsockopt(level, hops, fields.hops or -1)
+        if fields.traffic_class != self._fields.traffic_class:
+            self._sock.setsockopt(level, traffic_class, fields.traffic_class)
+        self._fields = fields
 
 
 def ask_for_icmp(sock: socket.socket) -> None:
@@ -178,7 +183,7 @@ def read_icmp(sock: socket.socket) -> tuple[SockAddr, IcmpValue] | None:
     Raises:
         BlockingIOError: there is none.
     """
-    _, ancillary, _, target = sock.recvmsg(0, ANCILLARY_SPACE, socket.MSG_ERRQUEUE)
+    _, ancillary, _, target = sock.recvmsg(0, _ERROR_SPACE, socket.MSG_ERRQUEUE)
     for level, kind, value in ancillary:
         version = {
             (socket.IPPROTO_IP, _IP_RECVERR): 4, (socket.IPPROTO_IPV6, _IPV6_RECVERR): 6

@@ -19,7 +19,9 @@ import ssl
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from turnd.engine.ancillary import fields_of_stream
 from turnd.engine.base import ClientMessage, CloseReason, Leg, LegOpened, Transport
+from turnd.engine.fields import SYSTEM, Fields
 from turnd.engine.frames import FrameReader, refuses_bind
 from turnd.engine.pipes import End
 from turnd.engine.tls import TlsSession
@@ -78,6 +80,7 @@ class Stream:
         "_failed",
         "_frames",
         "_handshake_deadline",
+        "_onward",
         "_tls",
         "_waits",
         "client",
@@ -107,6 +110,7 @@ class Stream:
         if leg.transport is Transport.TLS and settings.tls is not None:
             self._tls = TlsSession(settings.tls.context)
             self._handshake_deadline = now + settings.handshake_timeout
+        self._onward = fields_of_stream(sock)
         tune(sock, self._bound)
 
     def serve(self, client: Client) -> None:
@@ -163,7 +167,7 @@ class Stream:
         forward = self._doors.forwarder.from_client
         try:
             for frame in frames:
-                if not forward(self.client, frame, now):
+                if not forward(self.client, frame, now, self._onward):
                     message = ClientMessage(self.leg, frame)
                     self._doors.hand_up.add(message, preferred=self.client is not None)
         except DecodeError:
@@ -197,7 +201,7 @@ class Stream:
 
     # ---------------------------------------------------------------- towards the client
 
-    def transmit(self, frame: bytes, _address: object) -> None:
+    def transmit(self, frame: bytes, _address: object, _fields: Fields = SYSTEM) -> None:
         """Queue media for the end of the batch.
 
         Raises:

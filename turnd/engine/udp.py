@@ -9,8 +9,10 @@ from __future__ import annotations
 import select
 from typing import TYPE_CHECKING, Any
 
-from turnd.engine import sockets
+from turnd.engine import ancillary, sockets
+from turnd.engine.ancillary import ANCILLARY_SPACE, told_by
 from turnd.engine.base import ClientMessage, Leg, ListenerId, ListenerSettings, RelayId, Transport
+from turnd.engine.fields import SYSTEM, Fields
 from turnd.engine.forwarding import or_classic
 from turnd.engine.rules import Client, Relay, Transmit
 from turnd.engine.sockaddr import SockAddr, raw_address, shown_address
@@ -40,7 +42,9 @@ class UdpListener:
     ) -> None:
         sockets.let_fragment(sock, allowed=True)
         self.listener_id = listener_id
+        ancillary.ask_for_fields(sock)
         self.sock = sock
+        self.sender = sockets.Sender(sock)
         self.settings = settings
         self.endpoint = ServerAddress(sockets.bound_address(sock))
         self.clients: dict[Any, Client] = {}
@@ -83,7 +87,7 @@ class UdpListener:
 
     def route_to(self, leg: Leg) -> tuple[Transmit, Any]:
         """How to send to a leg: the function and its second argument."""
-        return self.sock.sendto, raw_address(leg.client)
+        return self.sender.send, raw_address(leg.client)
 
     def answer(self, leg: Leg, data: bytes) -> None:
         """Send a message of ours.
@@ -96,21 +100,22 @@ class UdpListener:
 
     def ready(self, _mask: int, now: float) -> None:
         """Read what has arrived, a bounded batch."""
-        receive = self.sock.recvfrom
+        receive = self.sock.recvmsg
         client_of = self.clients.get
         forward = self._forward
         associations = self.associations
         for _ in range(BATCH):
             try:
-                data, source = receive(LARGEST_DATAGRAM)
+                data, beside, _, source = receive(LARGEST_DATAGRAM, ANCILLARY_SPACE)
             except BlockingIOError:
                 return
             except OSError:
                 continue
-            if associations is not None and associations.takes(data, source, now):
+            onward = told_by(tuple(beside)).onward
+            if associations is not None and associations.takes(data, source, now, onward):
                 continue
             client = client_of(source)
-            if not forward(client, data, now):
+            if not forward(client, data, now, onward):
                 leg = self.leg_of(source) if client is None else client.leg
                 self._hand_up.add(ClientMessage(leg, data), preferred=client is not None)
 
@@ -120,7 +125,7 @@ class WildcardUdpListener(UdpListener):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        sockets.ask_for_destination(self.sock)
+        ancillary.ask_for_destination(self.sock)
 
     def key_of(self, leg: Leg) -> Any:
         """The client's and our own address."""
@@ -135,10 +140,10 @@ class WildcardUdpListener(UdpListener):
 
     def route_to(self, leg: Leg) -> tuple[Transmit, Any]:
         """Send from the address that the leg has as ours."""
-        return self._send_from, (raw_address(leg.client), sockets.source_option(leg.local.host))
-
-    def _send_from(self, data: bytes, route: tuple[SockAddr, Any]) -> None:
-        self.sock.sendmsg((data,), route[1], 0, route[0])
+        return self.sender.send_from, (
+            raw_address(leg.client),
+            ancillary.source_option(leg.local.host),
+        )
 
     def ready(self, _mask: int, now: float) -> None:
         """Read what has arrived, a bounded batch."""
@@ -147,19 +152,19 @@ class WildcardUdpListener(UdpListener):
         associations = self.associations
         for _ in range(BATCH):
             try:
-                data, ancillary, _, source = receive(LARGEST_DATAGRAM, sockets.ANCILLARY_SPACE)
+                data, beside, _, source = receive(LARGEST_DATAGRAM, ANCILLARY_SPACE)
             except BlockingIOError:
                 return
             except OSError:
                 continue
-            local = sockets.destination_of(ancillary)
+            local, onward = told_by(tuple(beside))
             if local is None:
                 continue
             key = (source, local)
-            if associations is not None and associations.takes(data, key, now):
+            if associations is not None and associations.takes(data, key, now, onward):
                 continue
             client = self.clients.get(key)
-            if not forward(client, data, now):
+            if not forward(client, data, now, onward):
                 leg = self.leg_of(key) if client is None else client.leg
                 self._hand_up.add(ClientMessage(leg, data), preferred=client is not None)
 
@@ -198,18 +203,19 @@ class UdpRelay(Relay):
         self.sock = sockets.bind_udp(bound, settings)
         sockets.let_fragment(self.sock, allowed=True)
         sockets.ask_for_icmp(self.sock)
+        ancillary.ask_for_fields(self.sock)
         address = bound if bound.port else sockets.bound_address(self.sock)
-        super().__init__(relay_id, address, deadline, self.sock.sendto)
+        super().__init__(relay_id, address, deadline, sockets.Sender(self.sock).send)
         self._forward = forwarder.from_peer
         self._forward_icmp = forwarder.icmp_from_peer
         self._batch = 1
         self._read_at = 0.0
 
-    def transmit_unfragmented(self, data: bytes, target: SockAddr) -> None:
+    def transmit_unfragmented(self, data: bytes, target: SockAddr, fields: Fields = SYSTEM) -> None:
         """Send with the Don't Fragment bit."""
         sockets.let_fragment(self.sock, allowed=False)
         try:
-            self.sock.sendto(data, target)
+            self.transmit(data, target, fields)
         finally:
             sockets.let_fragment(self.sock, allowed=True)
 
@@ -224,17 +230,17 @@ class UdpRelay(Relay):
         if now == self._read_at:
             self._batch = min(2 * self._batch, BATCH)
         self._read_at = now
-        receive = self.sock.recvfrom
+        receive = self.sock.recvmsg
         forward = self._forward
         for count in range(self._batch):
             try:
-                data, source = receive(LARGEST_DATAGRAM)
+                data, beside, _, source = receive(LARGEST_DATAGRAM, ANCILLARY_SPACE)
             except BlockingIOError:
                 self._batch = count or 1
                 return
             except OSError:
                 continue
-            forward(self, data, source, now)
+            forward(self, data, source, now, told_by(tuple(beside)).onward)
 
     def _read_icmp(self, now: float) -> None:
         for _ in range(BATCH):

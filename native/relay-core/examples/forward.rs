@@ -8,6 +8,7 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 
 use relay_core::address::RawAddress;
+use relay_core::fields::Fields;
 use relay_core::io::arena::Arena;
 use relay_core::io::epoll::EpollDriver;
 use relay_core::io::outbox::{Envelope, Outbox, Piece, RunMark};
@@ -43,6 +44,7 @@ fn envelope(socket: &OwnedFd, port: u16, place: u16, upward: bool) -> Envelope {
         socket: socket.as_raw_fd(),
         to: RawAddress::from(local(port)),
         from: None,
+        fields: Fields::default(),
         relay: Token::relay(place.into(), 1),
         ledger: 0,
         upward,

@@ -1,5 +1,6 @@
 //! A TCP or TLS connection among a worker's tables.
 
+use crate::fields::Fields;
 use crate::forward::HandedUp;
 use crate::io::Token;
 use crate::leg::Leg;
@@ -14,6 +15,8 @@ pub struct Connection {
     pub token: Token,
     /// Its bytes.
     pub stream: Stream,
+    /// What the IP header says of what comes by it.
+    pub fields: Fields,
     /// Its place among the clients that have relays.
     pub client: Option<u32>,
     /// Index of its ledger.

@@ -58,11 +58,13 @@ pub enum Drop {
     Bandwidth,
     /// An ICMP error beyond those that a client is told of.
     IcmpRate,
+    /// TTL or hop limit have run out.
+    HopLimit,
 }
 
 impl Drop {
     /// Every reason, in the order of the counters.
-    pub const ALL: [Self; 14] = [
+    pub const ALL: [Self; 15] = [
         Self::NotStun,
         Self::NoAllocation,
         Self::NoClient,
@@ -77,6 +79,7 @@ impl Drop {
         Self::Expired,
         Self::Bandwidth,
         Self::IcmpRate,
+        Self::HopLimit,
     ];
 
     /// The reason's name outside.
@@ -97,6 +100,7 @@ impl Drop {
             Self::Expired => "expired",
             Self::Bandwidth => "bandwidth",
             Self::IcmpRate => "icmp_rate",
+            Self::HopLimit => "hop_limit",
         }
     }
 

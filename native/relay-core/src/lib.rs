@@ -21,6 +21,7 @@ pub mod address;
 pub mod connection;
 pub mod counters;
 pub mod engine;
+pub mod fields;
 pub mod forward;
 pub mod handup;
 pub mod histogram;

@@ -9,6 +9,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::counters::Traffic;
 use crate::forward::{HandedUp, Listener};
+use crate::io::Carried;
 use crate::leg::{CloseReason, Host, Leg};
 use crate::rules::bucket::Purse;
 use crate::rules::protection::Protection;
@@ -76,7 +77,7 @@ pub struct Handover {
     /// The relay, and the rules that go with it.
     pub moving: Moving,
     /// Peers' packets that had been received for it and wait to be handled.
-    pub received: Vec<(SocketAddr, Box<[u8]>)>,
+    pub received: Vec<Carried>,
 }
 
 /// A relay that comes to another client.

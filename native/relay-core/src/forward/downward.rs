@@ -6,6 +6,7 @@ use std::os::fd::AsRawFd;
 use super::{Forwarder, Listener};
 use crate::address::RawAddress;
 use crate::counters::Drop;
+use crate::fields::Fields;
 use crate::io::arena::Arena;
 use crate::io::outbox::{Envelope, Outbox, Piece};
 use crate::io::{Datagram, Token};
@@ -38,7 +39,15 @@ impl Forwarder {
         if !relay.permits(Host::from(peer), now) {
             return self.drop_of(place, Drop::NoPermission, datagram.segments().count() as u64);
         }
-        let down = Down { place, number, peer, received: datagram.received };
+        let fields = match tenant.way {
+            Way::Datagrams { .. } => datagram.fields.sent_on(),
+            // What reaches a connection's client has another IP header (section 16).
+            Way::Stream(_) | Way::Gone => Some(Fields::default()),
+        };
+        let Some(fields) = fields else {
+            return self.drop_of(place, Drop::HopLimit, datagram.segments().count() as u64);
+        };
+        let down = Down { place, number, peer, fields, received: datagram.received };
         for segment in datagram.segments() {
             // Before the first there is headroom; before the others is what waits to be sent.
             let headroom = segment.start == datagram.start;
@@ -82,8 +91,8 @@ impl Forwarder {
         match tenant.way {
             Way::Gone => self.drop_of(down.place, Drop::NoClient, 1),
             Way::Datagrams { .. } => {
-                let message =
-                    Outgoing { head: &head[..size], segment, pad, received: down.received };
+                let Down { fields, received, .. } = *down;
+                let message = Outgoing { head: &head[..size], segment, pad, fields, received };
                 send_datagram(&mut self.outbox, &self.listeners, arena, tenant, token, &message);
             }
             Way::Stream(stream) => {
@@ -126,10 +135,10 @@ impl Forwarder {
         self.random.fill(&mut id);
         let message = encode_icmp(peer, icmp.kind, icmp.code, icmp.mtu, &id);
         match tenant.way {
-            Way::Gone => self.drop_of(place, Drop::NoClient, 1),
+            Way::Gone => return self.drop_of(place, Drop::NoClient, 1),
             Way::Datagrams { listener, to } => {
                 let Some(Some(listener)) = self.listeners.get(listener as usize) else { return };
-                let envelope = downward(listener, to, tenant, Token::WAKE);
+                let envelope = downward(listener, to, tenant, Token::WAKE, Fields::default());
                 let piece = self.outbox.scratch(&message);
                 self.outbox.push(&mut tenant.run, &envelope, &[piece], 0, 0);
             }
@@ -153,6 +162,7 @@ struct Down {
     place: u32,
     number: Option<u16>,
     peer: SocketAddr,
+    fields: Fields,
     received: Nanos,
 }
 
@@ -170,6 +180,7 @@ struct Outgoing<'a> {
     head: &'a [u8],
     segment: Segment,
     pad: usize,
+    fields: Fields,
     received: Nanos,
 }
 
@@ -183,7 +194,7 @@ fn send_datagram(
 ) {
     let Way::Datagrams { listener, to } = tenant.way else { return };
     let Some(Some(listener)) = listeners.get(listener as usize) else { return };
-    let envelope = downward(listener, to, tenant, relay);
+    let envelope = downward(listener, to, tenant, relay, message.fields);
     let Segment { slot, start, len, headroom } = message.segment;
     let payload = len as usize;
     let mut pieces = [Piece::of_slot(slot, start as i32, payload); 3];
@@ -205,11 +216,18 @@ fn send_datagram(
     outbox.push(&mut tenant.run, &envelope, &pieces[..used], payload, message.received);
 }
 
-fn downward(listener: &Listener, to: RawAddress, tenant: &Client, relay: Token) -> Envelope {
+fn downward(
+    listener: &Listener,
+    to: RawAddress,
+    tenant: &Client,
+    relay: Token,
+    fields: Fields,
+) -> Envelope {
     Envelope {
         socket: listener.socket.as_raw_fd(),
         to,
         from: tenant.key.and_then(|key| key.local),
+        fields,
         relay,
         ledger: tenant.ledger,
         upward: false,

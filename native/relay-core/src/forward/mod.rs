@@ -9,6 +9,7 @@ use std::sync::Arc;
 
 use crate::connection::Connection;
 use crate::counters::{Count, Drop, Drops, Traffic};
+use crate::fields::Fields;
 use crate::histogram::Histogram;
 use crate::io::arena::Arena;
 use crate::io::outbox::{Outbox, Piece};
@@ -113,6 +114,8 @@ pub struct Inbound {
     pub start: usize,
     /// How many.
     pub len: usize,
+    /// What the IP header says beside.
+    pub fields: Fields,
     /// When the kernel received it, if that is measured; else 0.
     pub received: Nanos,
 }

@@ -6,11 +6,13 @@ use std::os::fd::AsRawFd;
 use super::{Forwarder, Inbound, Verdict};
 use crate::address::RawAddress;
 use crate::counters::Drop;
+use crate::fields::Fields;
 use crate::io::arena::Arena;
 use crate::io::outbox::{Envelope, Piece, RunMark};
 use crate::io::{Datagram, Token};
 use crate::leg::{Host, Leg, Transport};
 use crate::rules::bucket;
+use crate::rules::relay::Relay;
 use crate::time::Nanos;
 use crate::wire::binding::{
     BindingRequest, binding_success, is_classic_binding_untrusted, plain_binding_untrusted,
@@ -32,7 +34,7 @@ impl Forwarder {
         match classify_untrusted(bytes_untrusted) {
             Message::ChannelData { number, data } => {
                 let data = inbound.piece(CHANNEL_HEADER_SIZE, data.len());
-                self.channel_data(client, number, data, inbound.received, now);
+                self.channel_data(client, number, data, &inbound, now);
                 Verdict::Done
             }
             Message::Junk if is_classic_binding_untrusted(bytes_untrusted) => Verdict::Classic,
@@ -53,7 +55,7 @@ impl Forwarder {
         client: Option<u32>,
         number: u16,
         data: Piece,
-        received: Nanos,
+        inbound: &Inbound,
         now: Nanos,
     ) {
         let Some(tenant) = client.and_then(|place| self.table.clients.get_mut(place)) else {
@@ -67,6 +69,9 @@ impl Forwarder {
         if now >= channel.deadline {
             return self.drop_of(place, Drop::NoChannel, 1);
         }
+        let Some(fields) = inbound.fields.sent_on() else {
+            return self.drop_of(place, Drop::HopLimit, 1);
+        };
         let Some(relay) = self.table.relays.get_mut(place) else { return };
         let protection = &self.table.protection;
         let refusal = if now >= relay.shared.deadline() {
@@ -83,17 +88,8 @@ impl Forwarder {
         if let Some(reason) = refusal {
             return self.drop_of(place, reason, 1);
         }
-        let envelope = Envelope {
-            socket: relay.fd(),
-            to: channel.raw,
-            from: None,
-            relay: relay.token,
-            ledger,
-            upward: true,
-            dont_fragment: false,
-            runs: relay.runs,
-        };
-        self.outbox.push(&mut channel.run, &envelope, &[data], data.len(), received);
+        let envelope = upward(relay, channel.raw, ledger, fields);
+        self.outbox.push(&mut channel.run, &envelope, &[data], data.len(), inbound.received);
     }
 
     fn send_indication(
@@ -116,6 +112,9 @@ impl Forwarder {
         let Some(place) = of_family else {
             return self.counters.drops.add(Drop::NoPermission, 1);
         };
+        let Some(fields) = inbound.fields.sent_on() else {
+            return self.drop_of(place, Drop::HopLimit, 1);
+        };
         let Some(relay) = self.table.relays.get_mut(place) else { return };
         let protection = &self.table.protection;
         let around = &self.around;
@@ -137,14 +136,8 @@ impl Forwarder {
         }
         let target = protection.target(send.peer);
         let envelope = Envelope {
-            socket: relay.fd(),
-            to: RawAddress::from(target),
-            from: None,
-            relay: relay.token,
-            ledger: tenant.ledger,
-            upward: true,
             dont_fragment: send.dont_fragment && heeds_dont_fragment(&tenant.leg, send.peer),
-            runs: relay.runs,
+            ..upward(relay, RawAddress::from(target), tenant.ledger, fields)
         };
         let data = inbound.piece(send.data.start, send.data.len());
         // With a channel to the same peer its run is joined, so that order is kept.
@@ -194,6 +187,7 @@ impl Forwarder {
             socket: listener.socket.as_raw_fd(),
             to: RawAddress::from(datagram.from),
             from: datagram.to,
+            fields: Fields::default(),
             relay: Token::WAKE,
             ledger: listener.ledger,
             upward: false,
@@ -210,6 +204,20 @@ impl Forwarder {
 pub(super) fn heeds_dont_fragment(leg: &Leg, peer: SocketAddr) -> bool {
     matches!(leg.transport, Transport::Tcp | Transport::Tls)
         || (leg.client.is_ipv4() && peer.is_ipv4())
+}
+
+fn upward(relay: &Relay, to: RawAddress, ledger: u32, fields: Fields) -> Envelope {
+    Envelope {
+        socket: relay.fd(),
+        to,
+        from: None,
+        fields,
+        relay: relay.token,
+        ledger,
+        upward: true,
+        dont_fragment: false,
+        runs: relay.runs,
+    }
 }
 
 fn of_request(bytes_untrusted: &[u8]) -> Verdict {

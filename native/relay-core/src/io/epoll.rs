@@ -191,6 +191,7 @@ impl EpollDriver {
                 segment: told.segment.unwrap_or(len),
                 from,
                 to: told.to,
+                fields: told.fields,
                 received: told.received,
             });
         }

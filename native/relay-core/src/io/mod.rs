@@ -12,6 +12,7 @@ use std::time::Duration;
 
 use self::arena::Arena;
 use self::outbox::Outbox;
+use crate::fields::Fields;
 use crate::time::Nanos;
 
 pub mod arena;
@@ -139,11 +140,38 @@ pub struct Datagram {
     pub from: SocketAddr,
     /// Which address of ours it was sent to, where the socket is bound to all of them.
     pub to: Option<IpAddr>,
+    /// What its IP header says beside.
+    pub fields: Fields,
     /// When the kernel received it (CLOCK_REALTIME), if the socket was asked to tell; else 0.
     pub received: Nanos,
 }
 
+/// A datagram on its way to another worker, with its bytes.
+#[derive(Debug)]
+pub struct Carried {
+    /// The socket it came by.
+    pub socket: Token,
+    /// Who sent it.
+    pub from: SocketAddr,
+    /// Which address of ours it was sent to, where the socket is bound to all of them.
+    pub to: Option<IpAddr>,
+    /// What its IP header says beside.
+    pub fields: Fields,
+    /// Its bytes.
+    pub data: Box<[u8]>,
+}
+
 impl Datagram {
+    /// Each single datagram, with a copy of its bytes.
+    pub fn carried<'a>(&self, arena: &'a Arena) -> impl Iterator<Item = Carried> + use<'a> {
+        let all = arena.bytes(self.slot, (self.start + self.len) as usize);
+        let Self { socket, from, to, fields, .. } = *self;
+        self.segments().map(move |segment| {
+            let data = all[segment.start as usize..segment.end as usize].into();
+            Carried { socket, from, to, fields, data }
+        })
+    }
+
     /// Where in the slot each single datagram is; at least one, which may be empty.
     pub fn segments(&self) -> impl Iterator<Item = Range<u32>> + use<> {
         let (end, size) = (self.start + self.len, self.segment.max(1));
@@ -199,16 +227,13 @@ impl Arrivals {
         self.datagrams.iter().map(merged).sum::<usize>() + self.ready.len()
     }
 
-    /// Takes out the datagrams of one socket: their senders and bytes.
-    pub fn take_from(&mut self, socket: Token, arena: &Arena) -> Vec<(SocketAddr, Box<[u8]>)> {
+    /// Takes out the datagrams of one socket.
+    pub fn take_from(&mut self, socket: Token, arena: &Arena) -> Vec<Carried> {
         let mut taken = Vec::new();
         self.datagrams.retain(|datagram| {
             let is_other = datagram.socket != socket;
             if !is_other {
-                let all = arena.bytes(datagram.slot, (datagram.start + datagram.len) as usize);
-                taken.extend(datagram.segments().map(|segment| {
-                    (datagram.from, all[segment.start as usize..segment.end as usize].into())
-                }));
+                taken.extend(datagram.carried(arena));
             }
             is_other
         });
@@ -307,7 +332,8 @@ mod tests {
         let segments = |start, len, segment| {
             let (from, socket) = ("192.0.2.1:1".parse().unwrap(), Token::listener(0));
             let (slot, to, received) = (0, None, 0);
-            let all = Datagram { socket, slot, start, len, segment, from, to, received };
+            let fields = Fields::default();
+            let all = Datagram { socket, slot, start, len, segment, from, to, fields, received };
             all.segments().collect::<Vec<_>>()
         };
         assert_eq!(segments(8, 5, 5), [8..13]);
@@ -322,6 +348,7 @@ mod tests {
             segment,
             from: "192.0.2.1:1".parse().unwrap(),
             to: None,
+            fields: Fields::default(),
             received: 0,
         };
         let ready = Ready { socket: Token::WAKE, readable: true, writable: false, error: false };

@@ -3,7 +3,8 @@
 //! Packets of equal size to one destination become one *run*, which the kernel cuts into datagrams
 //! (UDP_SEGMENT): its way through the IP stack is what a packet costs, and a run goes it once. A run
 //! may grow while other packets are put behind it; the order towards one destination is kept, since
-//! a destination has one open run at most and each packet that does not fit opens the next.
+//! a destination has one open run at most and each packet that does not fit opens the next. The
+//! packets of a run have one IP header.
 
 use std::net::IpAddr;
 use std::os::fd::RawFd;
@@ -11,6 +12,7 @@ use std::os::fd::RawFd;
 use super::Token;
 use super::arena::Arena;
 use crate::address::RawAddress;
+use crate::fields::Fields;
 use crate::time::Nanos;
 
 /// Datagrams that one run may have: what every kernel with UDP_SEGMENT takes (UDP_MAX_SEGMENTS).
@@ -63,6 +65,8 @@ pub struct Envelope {
     pub to: RawAddress,
     /// The address of ours to send from, where the socket is bound to all of them.
     pub from: Option<IpAddr>,
+    /// What its IP header is to say beside.
+    pub fields: Fields,
     /// The relay whose packet it is.
     pub relay: Token,
     /// Where it is counted beside the relay; the driver does not look at it.
@@ -224,6 +228,7 @@ impl Outbox {
             && run.envelope.relay == envelope.relay
             && run.envelope.socket == envelope.socket
             && run.envelope.to == envelope.to
+            && run.envelope.fields == envelope.fields
     }
 
     fn append(&mut self, index: usize, pieces: &[Piece]) {
@@ -305,6 +310,7 @@ mod tests {
             socket: 7,
             to: RawAddress::from(std::net::SocketAddr::from(([127, 0, 0, 1], port))),
             from: None,
+            fields: Fields::default(),
             relay: Token::relay(1, 1),
             ledger: 0,
             upward: true,

@@ -14,6 +14,7 @@ use super::outbox::{Envelope, Outbox, RunMark};
 use super::uring::UringDriver;
 use super::{Arrivals, Driver, Token};
 use crate::address::RawAddress;
+use crate::fields::Fields;
 use crate::sys::options::{is_ipv6, prepare_relay};
 use crate::sys::socket::{SocketOptions, bind_udp, local_addr};
 
@@ -102,6 +103,7 @@ fn go_round<D: Driver>() -> io::Result<()> {
         socket: socket.as_raw_fd(),
         to: RawAddress::from(local_addr(socket.as_fd())?),
         from: None,
+        fields: Fields::default(),
         relay: token,
         ledger: 0,
         upward: true,

@@ -4,7 +4,8 @@
 use std::io::{self, IoSlice};
 
 use super::arena::Arena;
-use super::outbox::{Outbox, Transmit};
+use super::outbox::{Envelope, Outbox, Transmit};
+use crate::fields::Fields;
 use crate::sys::batch::send_one;
 use crate::sys::control::Asked;
 use crate::sys::socket::without_fragments;
@@ -32,15 +33,18 @@ pub(super) fn asked_by(transmit: &Transmit) -> Option<Asked> {
     if transmit.packets > 1 {
         // A run's datagrams are shorter than a UDP length field tells.
         let cut = Asked::nothing().cut(transmit.segment as u16);
-        return Some(from_where(cut, transmit));
+        return Some(with_header(cut, transmit));
     }
-    transmit.envelope.from?;
-    Some(from_where(Asked::nothing(), transmit))
+    let Envelope { from, fields, .. } = transmit.envelope;
+    (from.is_some() || fields != Fields::default()).then(|| with_header(Asked::nothing(), transmit))
 }
 
-fn from_where(asked: Asked, transmit: &Transmit) -> Asked {
-    match transmit.envelope.from {
-        Some(host) => asked.leave_from(host, &transmit.envelope.to),
+/// What each of its datagrams asks.
+fn with_header(asked: Asked, transmit: &Transmit) -> Asked {
+    let Envelope { from, fields, to, .. } = &transmit.envelope;
+    let asked = asked.mark(*fields, to.is_ipv6());
+    match *from {
+        Some(host) => asked.leave_from(host, to),
         None => asked,
     }
 }
@@ -122,7 +126,7 @@ fn send_whole(outbox: &Outbox, index: usize, arena: &Arena) -> io::Result<()> {
 fn send_apart(outbox: &Outbox, index: usize, arena: &Arena, errno: i32) -> Option<Outcome> {
     let transmit = &outbox.transmits()[index];
     let envelope = &transmit.envelope;
-    let asked = from_where(Asked::nothing(), transmit);
+    let asked = with_header(Asked::nothing(), transmit);
     let mut outcome = Outcome { index, lost: 0, errno, refused_run: false };
     let mut datagram = Vec::new();
     let (mut bytes, mut rest) = (0, transmit.bytes);

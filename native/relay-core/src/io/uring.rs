@@ -244,6 +244,7 @@ impl UringDriver {
                 segment: told.segment.unwrap_or(len),
                 from,
                 to: told.to,
+                fields: told.fields,
                 received: told.received,
             });
         }

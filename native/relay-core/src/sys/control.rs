@@ -7,11 +7,12 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use super::clock::from_parts;
 use crate::address::RawAddress;
+use crate::fields::Fields;
 use crate::time::Nanos;
 
 /// Room for all that the kernel may tell of one received datagram: where it was sent to (40),
-/// UDP_GRO (24), a time stamp (32).
-pub const RECEIVE_SPACE: usize = 96;
+/// UDP_GRO (24), a time stamp (32), TTL or hop limit (24), type of service or traffic class (24).
+pub const RECEIVE_SPACE: usize = 144;
 
 const HEADER: usize = 16;
 const ALIGN: usize = 8;
@@ -49,6 +50,8 @@ pub struct Told {
     pub segment: Option<u32>,
     /// The address of ours that it was sent to, if the socket was asked to tell.
     pub to: Option<IpAddr>,
+    /// What its IP header says beside, if the socket was asked to tell.
+    pub fields: Fields,
     /// When it was received (CLOCK_REALTIME), if the socket was asked to tell; else 0.
     pub received: Nanos,
 }
@@ -68,6 +71,12 @@ impl Told {
                 (libc::IPPROTO_IPV6, libc::IPV6_PKTINFO) => {
                     told.to = array_at::<16>(value, 0).map(|host| Ipv6Addr::from(host).into());
                 }
+                (libc::IPPROTO_IP, libc::IP_TTL) | (libc::IPPROTO_IPV6, libc::IPV6_HOPLIMIT) => {
+                    told.fields.hops = low_byte(value).max(1);
+                }
+                (libc::IPPROTO_IP, libc::IP_TOS) | (libc::IPPROTO_IPV6, libc::IPV6_TCLASS) => {
+                    told.fields.class = low_byte(value);
+                }
                 (libc::SOL_SOCKET, libc::SCM_TIMESTAMPNS) => {
                     told.received = time_at(value).unwrap_or(0);
                 }
@@ -86,6 +95,14 @@ pub(super) fn array_at<const N: usize>(value: &[u8], start: usize) -> Option<[u8
 /// A number of a value.
 pub(super) fn u32_at(value: &[u8], start: usize) -> Option<u32> {
     array_at(value, start).map(u32::from_ne_bytes)
+}
+
+/// What a number is that fits a byte: the kernel writes an `int`, or a byte (IP_TOS).
+fn low_byte(value: &[u8]) -> u8 {
+    match *value {
+        [byte] => byte,
+        _ => u32_at(value, 0).unwrap_or(0) as u8,
+    }
 }
 
 fn time_at(value: &[u8]) -> Option<Nanos> {
@@ -112,6 +129,21 @@ impl Asked {
     #[must_use]
     pub fn cut(self, segment: u16) -> Self {
         self.with(libc::SOL_UDP, libc::UDP_SEGMENT, &segment.to_ne_bytes())
+    }
+
+    /// Say this in its IP header beside; what is 0 is left to the system.
+    #[must_use]
+    pub fn mark(self, fields: Fields, ipv6: bool) -> Self {
+        let (level, hops, class) = if ipv6 {
+            (libc::IPPROTO_IPV6, libc::IPV6_HOPLIMIT, libc::IPV6_TCLASS)
+        } else {
+            (libc::IPPROTO_IP, libc::IP_TTL, libc::IP_TOS)
+        };
+        let with = |asked: Self, kind, value: u8| match value {
+            0 => asked,
+            _ => asked.with(level, kind, &i32::from(value).to_ne_bytes()),
+        };
+        with(with(self, hops, fields.hops), class, fields.class)
     }
 
     /// Let it leave from this address of ours. The interface is that of the destination's scope:
@@ -191,6 +223,25 @@ mod tests {
         let told = Told::from_bytes(asked.as_bytes());
         assert_eq!(told.segment, Some(160));
         assert_eq!(told.received, 2_000_000_005);
+    }
+
+    #[test]
+    fn header_fields_can_be_read_back() {
+        for ipv6 in [false, true] {
+            for fields in [
+                Fields::default(),
+                Fields { hops: 63, class: 0 },
+                Fields { hops: 255, class: 0xFF },
+                Fields { hops: 0, class: 0xB8 },
+            ] {
+                let asked = Asked::nothing().mark(fields, ipv6);
+                assert_eq!(Told::from_bytes(asked.as_bytes()).fields, fields);
+            }
+        }
+        let of_ipv4 = Asked::nothing().with(libc::IPPROTO_IP, libc::IP_TOS, &[0xB9]);
+        assert_eq!(Told::from_bytes(of_ipv4.as_bytes()).fields.class, 0xB9, "a byte on IPv4");
+        let spent = Asked::nothing().with(libc::IPPROTO_IP, libc::IP_TTL, &[0; 4]);
+        assert_eq!(Told::from_bytes(spent.as_bytes()).fields.hops, 1, "0 is for who did not ask");
     }
 
     #[test]

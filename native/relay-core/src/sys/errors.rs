@@ -24,8 +24,9 @@ pub struct Icmp {
 const ICMP4: u8 = libc::SO_EE_ORIGIN_ICMP;
 const ICMP6: u8 = libc::SO_EE_ORIGIN_ICMP6;
 
-/// Room for `struct sock_extended_err` with its offender, and for a time stamp.
-const SPACE: usize = 128;
+/// Room for `struct sock_extended_err` with its offender (64), a time stamp (32), what the ICMP
+/// message's own IP header says (48).
+const SPACE: usize = 192;
 
 #[repr(C, align(8))]
 struct Room([u8; SPACE]);

@@ -16,6 +16,7 @@ use std::time::Duration;
 
 use rustix::net::{AddressFamily, sockopt};
 
+use super::control::Told;
 use super::socklen;
 
 /// SO_RCVBUF and SO_SNDBUF, in bytes of our asking; 0: the system's.
@@ -70,7 +71,7 @@ pub fn prepare_listener(socket: BorrowedFd<'_>, wildcard: bool, stamped: bool) -
     } else if wildcard {
         set(fd, libc::IPPROTO_IP, libc::IP_PKTINFO, 1)?;
     }
-    prepare(fd, stamped)
+    prepare(fd, ipv6, stamped)
 }
 
 /// Makes a bound socket one that peers send to: it keeps the ICMP errors that its packets met with
@@ -86,14 +87,21 @@ pub fn prepare_relay(socket: BorrowedFd<'_>, ipv6: bool, stamped: bool) -> io::R
     } else {
         set(fd, libc::IPPROTO_IP, libc::IP_RECVERR, 1)?;
     }
-    prepare(fd, stamped)
+    prepare(fd, ipv6, stamped)
 }
 
-fn prepare(fd: RawFd, stamped: bool) -> io::Result<()> {
+fn prepare(fd: RawFd, ipv6: bool, stamped: bool) -> io::Result<()> {
     match set(fd, libc::SOL_UDP, libc::UDP_GRO, 1) {
         // A kernel older than 5.0: datagrams come one by one.
         Err(error) if error.raw_os_error() == Some(libc::ENOPROTOOPT) => {}
         other => other?,
+    }
+    if ipv6 {
+        set(fd, libc::IPPROTO_IPV6, libc::IPV6_RECVHOPLIMIT, 1)?;
+        set(fd, libc::IPPROTO_IPV6, libc::IPV6_RECVTCLASS, 1)?;
+    } else {
+        set(fd, libc::IPPROTO_IP, libc::IP_RECVTTL, 1)?;
+        set(fd, libc::IPPROTO_IP, libc::IP_RECVTOS, 1)?;
     }
     if stamped {
         set(fd, libc::SOL_SOCKET, libc::SO_TIMESTAMPNS, 1)?;
@@ -140,6 +148,32 @@ pub fn prepare_stream(socket: BorrowedFd<'_>, backlog: u32) -> io::Result<()> {
     set(socket.as_raw_fd(), libc::IPPROTO_TCP, libc::TCP_NOTSENT_LOWAT, held_back)
 }
 
+/// The type of service or traffic class of a TCP connection's packets, as they come from the client
+/// at its begin; 0 where the kernel does not tell.
+#[must_use]
+pub fn class_of_stream(socket: BorrowedFd<'_>) -> u8 {
+    let fd = socket.as_raw_fd();
+    let (level, asking, options) = match is_ipv6(socket) {
+        Ok(true) => (libc::IPPROTO_IPV6, libc::IPV6_RECVTCLASS, libc::IPV6_2292PKTOPTIONS),
+        Ok(false) => (libc::IPPROTO_IP, libc::IP_RECVTOS, libc::IP_PKTOPTIONS),
+        Err(_) => return 0,
+    };
+    let mut room = [0; 64];
+    let told = set(fd, level, asking, 1).and_then(|()| get(fd, level, options, &mut room));
+    told.map_or(0, |told| Told::from_bytes(told).fields.class)
+}
+
+/// What the kernel says of an option, as much of it as there is room for.
+fn get(fd: RawFd, level: i32, name: i32, room: &mut [u8]) -> io::Result<&[u8]> {
+    let mut len = room.len() as libc::socklen_t;
+    // SAFETY: the kernel writes at most `len` bytes, which is how much room there is, and says in
+    // `len` how many it wrote.
+    let result =
+        unsafe { libc::getsockopt(fd, level, name, room.as_mut_ptr().cast(), &raw mut len) };
+    super::checked(result)?;
+    Ok(&room[..room.len().min(len as usize)])
+}
+
 /// Sets an option whose value is a number.
 pub(crate) fn set(fd: RawFd, level: i32, name: i32, value: i32) -> io::Result<()> {
     set_value(fd, level, name, &value)
@@ -160,18 +194,17 @@ mod tests {
     use std::net::{TcpListener, TcpStream, UdpSocket};
     use std::os::fd::AsFd;
 
-    fn get(fd: BorrowedFd<'_>, level: i32, name: i32) -> i32 {
-        let mut value = 0i32;
-        let mut len = socklen::<i32>();
-        // SAFETY: the kernel writes at most `len` bytes to a number of that size.
-        let result = unsafe {
-            let value = std::ptr::from_mut(&mut value).cast();
-            libc::getsockopt(fd.as_raw_fd(), level, name, value, &raw mut len)
-        };
-        super::super::checked(result).unwrap();
-        value
+    use rustix::net::{self, SocketType};
+
+    fn number(fd: BorrowedFd<'_>, level: i32, name: i32) -> i32 {
+        let mut room = [0; 4];
+        get(fd.as_raw_fd(), level, name, &mut room).unwrap();
+        i32::from_ne_bytes(room)
     }
 
+    /// What has the kernel tell them, on IPv4 and on IPv6.
+    const HEADER_FIELDS: [[i32; 2]; 2] =
+        [[libc::IP_RECVTTL, libc::IP_RECVTOS], [libc::IPV6_RECVHOPLIMIT, libc::IPV6_RECVTCLASS]];
     const FREELY_IPV4: (i32, i32) = (libc::IP_MTU_DISCOVER, libc::IP_PMTUDISC_OMIT);
     const FREELY_IPV6: (i32, i32) = (libc::IPV6_MTU_DISCOVER, libc::IPV6_PMTUDISC_DONT);
 
@@ -183,14 +216,17 @@ mod tests {
         ] {
             let socket = UdpSocket::bind(host).unwrap();
             prepare_listener(socket.as_fd(), false, false).unwrap();
-            assert_eq!(get(socket.as_fd(), level, mode), freely);
-            assert_eq!(get(socket.as_fd(), level, told), 0);
-            let stamps = |s: &UdpSocket| get(s.as_fd(), libc::SOL_SOCKET, libc::SO_TIMESTAMPNS);
+            assert_eq!(number(socket.as_fd(), level, mode), freely);
+            assert_eq!(number(socket.as_fd(), level, told), 0);
+            let stamps = |s: &UdpSocket| number(s.as_fd(), libc::SOL_SOCKET, libc::SO_TIMESTAMPNS);
             assert_eq!(stamps(&socket), 0);
             prepare_listener(socket.as_fd(), true, true).unwrap();
-            assert_eq!(get(socket.as_fd(), level, told), 1);
-            assert_eq!(get(socket.as_fd(), libc::SOL_UDP, libc::UDP_GRO), 1);
+            assert_eq!(number(socket.as_fd(), level, told), 1);
+            assert_eq!(number(socket.as_fd(), libc::SOL_UDP, libc::UDP_GRO), 1);
             assert_eq!(stamps(&socket), 1);
+            for option in HEADER_FIELDS[usize::from(host.starts_with('['))] {
+                assert_eq!(number(socket.as_fd(), level, option), 1);
+            }
         }
     }
 
@@ -202,9 +238,12 @@ mod tests {
         ] {
             let socket = UdpSocket::bind(host).unwrap();
             prepare_relay(socket.as_fd(), host.starts_with('['), false).unwrap();
-            assert_eq!(get(socket.as_fd(), level, mode), freely);
-            assert_eq!(get(socket.as_fd(), level, kept), 1);
-            assert_eq!(get(socket.as_fd(), libc::SOL_UDP, libc::UDP_GRO), 1);
+            assert_eq!(number(socket.as_fd(), level, mode), freely);
+            assert_eq!(number(socket.as_fd(), level, kept), 1);
+            for option in HEADER_FIELDS[usize::from(host.starts_with('['))] {
+                assert_eq!(number(socket.as_fd(), level, option), 1);
+            }
+            assert_eq!(number(socket.as_fd(), libc::SOL_UDP, libc::UDP_GRO), 1);
         }
     }
 
@@ -227,7 +266,7 @@ mod tests {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let client = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
         prepare_stream(client.as_fd(), 1).unwrap();
-        let tcp = |name| get(client.as_fd(), libc::IPPROTO_TCP, name);
+        let tcp = |name| number(client.as_fd(), libc::IPPROTO_TCP, name);
         assert_eq!(tcp(libc::TCP_KEEPIDLE), 60);
         assert_eq!(tcp(libc::TCP_KEEPINTVL), 20);
         assert_eq!(tcp(libc::TCP_KEEPCNT), 3);
@@ -237,5 +276,24 @@ mod tests {
         assert_eq!(tcp(libc::TCP_NOTSENT_LOWAT), 1 << 20);
         let udp = UdpSocket::bind("127.0.0.1:0").unwrap();
         assert!(prepare_stream(udp.as_fd(), 1).is_err());
+    }
+
+    #[test]
+    fn the_class_of_a_connection_is_that_of_its_first_packets() {
+        for (host, level, option) in [
+            ("127.0.0.1", libc::IPPROTO_IP, libc::IP_TOS),
+            ("::1", libc::IPPROTO_IPV6, libc::IPV6_TCLASS),
+        ] {
+            let listener = TcpListener::bind((host, 0)).unwrap();
+            let address = listener.local_addr().unwrap();
+            let family = if address.is_ipv6() { AddressFamily::INET6 } else { AddressFamily::INET };
+            let client = net::socket(family, SocketType::STREAM, None).unwrap();
+            set(client.as_raw_fd(), level, option, 0xB8).unwrap();
+            net::connect(&client, &address).unwrap();
+            let (accepted, _) = listener.accept().unwrap();
+            assert_eq!(class_of_stream(accepted.as_fd()), 0xB8);
+        }
+        let file = std::fs::File::open("/dev/null").unwrap();
+        assert_eq!(class_of_stream(file.as_fd()), 0);
     }
 }

@@ -1,14 +1,13 @@
 //! Datagrams, and those that came to the wrong worker.
 
-use std::net::{IpAddr, SocketAddr};
 use std::sync::PoisonError;
 
+use super::Worker;
 use super::held::Kept;
-use super::{Passed, Worker};
 use crate::counters::Drop;
 use crate::forward::{HandedUp, Inbound, Verdict};
 use crate::handup::Standing;
-use crate::io::{Datagram, Driver, Kind, Token};
+use crate::io::{Carried, Datagram, Driver, Kind};
 use crate::leg::Leg;
 use crate::time::{Nanos, seconds};
 use crate::wire::challenge::FirstRequest;
@@ -44,10 +43,10 @@ impl<D: Driver> Worker<D> {
             }
         }
         let held = if client.is_none() { self.held_leg(datagram) } else { None };
-        let (slot, received) = (datagram.slot, datagram.received);
+        let Datagram { slot, fields, received, .. } = *datagram;
         for segment in datagram.segments() {
             let (start, len) = (segment.start as usize, segment.len());
-            let inbound = Inbound { slot, start, len, received };
+            let inbound = Inbound { slot, start, len, fields, received };
             if held.is_some_and(|leg| self.keep_back(&leg, inbound)) {
                 continue;
             }
@@ -85,7 +84,7 @@ impl<D: Driver> Worker<D> {
 
     /// Keeps media of a leg that is held back; false: it is something else.
     pub(super) fn keep_back(&mut self, leg: &Leg, inbound: Inbound) -> bool {
-        match self.held.keep(leg, inbound.bytes(&self.arena)) {
+        match self.held.keep(leg, inbound.fields, inbound.bytes(&self.arena)) {
             Kept::First => {
                 self.shared.hand_up.media_waiting(*leg);
                 self.handed_up = true;
@@ -130,11 +129,8 @@ impl<D: Driver> Worker<D> {
 
     fn pass_on(&self, owner: u32, datagram: &Datagram) {
         let Some(station) = self.shared.stations.get(owner as usize) else { return };
-        let all = self.arena.bytes(datagram.slot, (datagram.start + datagram.len) as usize);
-        let Datagram { socket, from, to, .. } = *datagram;
-        for segment in datagram.segments() {
-            let data = all[segment.start as usize..segment.end as usize].into();
-            if !station.pass(Passed { socket, from, to, data }) {
+        for carried in datagram.carried(&self.arena) {
+            if !station.pass(carried) {
                 self.station.counters.drops.add(Drop::QueueFull, 1);
             }
         }
@@ -147,24 +143,19 @@ impl<D: Driver> Worker<D> {
         let mut queue = self.station.passed.lock().unwrap_or_else(PoisonError::into_inner);
         let passed = std::mem::take(&mut *queue);
         drop(queue);
-        for Passed { socket, from, to, data } in passed {
-            self.datagram_from_elsewhere(socket, from, to, &data, now);
+        for carried in passed {
+            self.datagram_from_elsewhere(&carried, now);
         }
     }
 
     /// Handles what another worker has received.
-    pub(super) fn datagram_from_elsewhere(
-        &mut self,
-        socket: Token,
-        from: SocketAddr,
-        to: Option<IpAddr>,
-        data: &[u8],
-        now: Nanos,
-    ) {
+    pub(super) fn datagram_from_elsewhere(&mut self, carried: &Carried, now: Nanos) {
+        let Carried { socket, from, to, fields, ref data } = *carried;
         let slot = self.spare_slot(now);
         self.arena.bytes_mut(slot)[..data.len()].copy_from_slice(data);
         let (len, segment) = (data.len() as u32, data.len() as u32);
-        let datagram = Datagram { socket, slot, start: 0, len, segment, from, to, received: 0 };
+        let (start, received) = (0, 0);
+        let datagram = Datagram { socket, slot, start, len, segment, from, to, fields, received };
         self.datagram(datagram, now);
     }
 }

@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 
+use crate::fields::Fields;
 use crate::leg::Leg;
 use crate::wire::message::{Datagram, classify_untrusted};
 
@@ -28,7 +29,7 @@ pub(super) struct HeldLegs(HashMap<Leg, Held>);
 
 #[derive(Debug)]
 struct Held {
-    messages: Vec<Box<[u8]>>,
+    messages: Vec<(Fields, Box<[u8]>)>,
     room: usize,
 }
 
@@ -46,7 +47,7 @@ impl HeldLegs {
     }
 
     /// Keeps ChannelData and Send indications.
-    pub(super) fn keep(&mut self, leg: &Leg, bytes_untrusted: &[u8]) -> Kept {
+    pub(super) fn keep(&mut self, leg: &Leg, fields: Fields, bytes_untrusted: &[u8]) -> Kept {
         let is_media = match classify_untrusted(bytes_untrusted) {
             Datagram::ChannelData { .. } => true,
             Datagram::Stun(stun) => stun.is_send_indication(),
@@ -55,12 +56,12 @@ impl HeldLegs {
         let Some(held) = self.0.get_mut(leg).filter(|_| is_media) else { return Kept::Not };
         let Some(room) = held.room.checked_sub(bytes_untrusted.len()) else { return Kept::Full };
         held.room = room;
-        held.messages.push(bytes_untrusted.into());
+        held.messages.push((fields, bytes_untrusted.into()));
         if held.messages.len() == 1 { Kept::First } else { Kept::More }
     }
 
     /// Holds a leg back no longer. Returns what waits, in its order.
-    pub(super) fn end(&mut self, leg: &Leg) -> Vec<Box<[u8]>> {
+    pub(super) fn end(&mut self, leg: &Leg) -> Vec<(Fields, Box<[u8]>)> {
         self.0.remove(leg).map(|held| held.messages).unwrap_or_default()
     }
 
@@ -76,6 +77,7 @@ mod tests {
     use super::*;
     use crate::leg::Transport;
 
+    const FIELDS: Fields = Fields { hops: 60, class: 0xB8 };
     const MEDIA: &[u8] = b"\x40\x00\x00\x02hi";
     const SEND: &[u8] = b"\x00\x16\x00\x00\x21\x12\xa4\x42............";
     const REQUEST: &[u8] = b"\x00\x03\x00\x00\x21\x12\xa4\x42............";
@@ -93,15 +95,19 @@ mod tests {
     #[test]
     fn media_waits_in_its_order_and_nothing_else_does() {
         let mut held = HeldLegs::default();
-        assert_eq!(held.keep(&leg(1, 1), MEDIA), Kept::Not);
+        assert_eq!(held.keep(&leg(1, 1), FIELDS, MEDIA), Kept::Not);
         held.begin(leg(1, 1));
         assert!(held.has(&leg(1, 1)) && !held.has(&leg(1, 2)));
-        assert_eq!(held.keep(&leg(1, 1), REQUEST), Kept::Not);
-        assert_eq!(held.keep(&leg(1, 1), SEND), Kept::First);
+        assert_eq!(held.keep(&leg(1, 1), FIELDS, REQUEST), Kept::Not);
+        assert_eq!(held.keep(&leg(1, 1), FIELDS, SEND), Kept::First);
         held.begin(leg(1, 1)); // once more changes nothing
-        assert_eq!(held.keep(&leg(1, 1), MEDIA), Kept::More);
-        assert_eq!(held.keep(&leg(1, 1), b"\x40\x00\x00\x03hi"), Kept::Not, "a length that lies");
-        assert_eq!(held.end(&leg(1, 1)), [Box::from(SEND), Box::from(MEDIA)]);
+        assert_eq!(held.keep(&leg(1, 1), FIELDS, MEDIA), Kept::More);
+        assert_eq!(
+            held.keep(&leg(1, 1), FIELDS, b"\x40\x00\x00\x03hi"),
+            Kept::Not,
+            "a length that lies"
+        );
+        assert_eq!(held.end(&leg(1, 1)), [(FIELDS, Box::from(SEND)), (FIELDS, Box::from(MEDIA))]);
         assert!(held.is_empty() && held.end(&leg(1, 1)).is_empty());
     }
 
@@ -112,7 +118,8 @@ mod tests {
         large[..4].copy_from_slice(b"\x40\x00\x03\xe8");
         for port in 1..3 {
             held.begin(leg(1, port));
-            let kept = (0..1_000).filter(|_| held.keep(&leg(1, port), &large) != Kept::Full);
+            let kept =
+                (0..1_000).filter(|_| held.keep(&leg(1, port), FIELDS, &large) != Kept::Full);
             assert_eq!(kept.count(), ROOM / 1_004);
         }
     }
@@ -122,7 +129,7 @@ mod tests {
         let mut held = HeldLegs::default();
         for listener in 1..3 {
             held.begin(leg(listener, 1));
-            held.keep(&leg(listener, 1), MEDIA);
+            held.keep(&leg(listener, 1), FIELDS, MEDIA);
         }
         assert_eq!(held.close_listener(1), 1);
         assert!(!held.has(&leg(1, 1)) && held.has(&leg(2, 1)));

@@ -5,7 +5,6 @@
 
 use std::collections::{HashMap, VecDeque};
 use std::io;
-use std::net::{IpAddr, SocketAddr};
 use std::ops::Range;
 use std::os::fd::{AsFd, OwnedFd};
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -15,7 +14,7 @@ use std::time::{Duration, Instant};
 use crate::engine::Shared;
 use crate::forward::{Forwarder, WorkerCounters};
 use crate::io::arena::Arena;
-use crate::io::{Arrivals, Driver, Token};
+use crate::io::{Arrivals, Carried, Driver, Token};
 use crate::orders::{Order, Orders};
 use crate::stream::Scratch;
 use crate::sys;
@@ -49,15 +48,6 @@ const QUIET: Nanos = 100_000_000;
 /// How many requests may wait, for more to gather: in a flood sockets are to be emptied.
 const FEW: usize = 256;
 
-/// A datagram that reached another worker than its client's.
-#[derive(Debug)]
-struct Passed {
-    socket: Token,
-    from: SocketAddr,
-    to: Option<IpAddr>,
-    data: Box<[u8]>,
-}
-
 /// What others see of a worker, and how they reach it.
 #[derive(Debug)]
 pub struct Station {
@@ -67,7 +57,8 @@ pub struct Station {
     pub counters: Arc<WorkerCounters>,
     /// Where it waits for Python.
     pub(crate) gathering: Gathering,
-    passed: Mutex<VecDeque<Passed>>,
+    /// Datagrams that reached another worker than their client's.
+    passed: Mutex<VecDeque<Carried>>,
 }
 
 impl Station {
@@ -84,7 +75,7 @@ impl Station {
         })
     }
 
-    fn pass(&self, passed: Passed) -> bool {
+    fn pass(&self, passed: Carried) -> bool {
         let mut queue = self.passed.lock().unwrap_or_else(PoisonError::into_inner);
         let (is_first, has_room) = (queue.is_empty(), queue.len() < PASSED);
         if has_room {

@@ -7,14 +7,16 @@ use super::Worker;
 use crate::address::RawAddress;
 use crate::connection::Connection;
 use crate::counters::Drop;
+use crate::fields::Fields;
 use crate::forward::{Inbound, Listener, Verdict};
-use crate::io::{Driver, Token};
+use crate::io::{Carried, Driver, Token};
 use crate::leg::{CloseReason, Leg, Transport};
 use crate::orders::{Address, Adoption, Coming, Handover, Order};
 use crate::rules::bucket::Purse;
 use crate::rules::relay::{Client, Relay, Way};
 use crate::rules::table::{NewRelay, Newcomer, UdpKey};
 use crate::stream::Stream;
+use crate::sys;
 use crate::time::Nanos;
 
 impl<D: Driver> Worker<D> {
@@ -103,6 +105,7 @@ impl<D: Driver> Worker<D> {
     fn adopt(&mut self, adoption: Adoption, now: Nanos) {
         let Adoption { socket, leg, settings, tls, since, first_bytes, ledger, handed_up } =
             adoption;
+        let fields = Fields::of_stream(sys::options::class_of_stream(socket.as_fd()));
         let stream = match &tls {
             Some(tls) => Stream::tls(socket.into(), &settings, tls, &first_bytes, since),
             None => Stream::tcp(socket.into(), &settings, &first_bytes),
@@ -111,6 +114,7 @@ impl<D: Driver> Worker<D> {
             leg,
             token: Token::stream(place, generation),
             stream,
+            fields,
             client: None,
             ledger,
             handed_up,
@@ -227,8 +231,8 @@ impl<D: Driver> Worker<D> {
         let Some(relay) = self.forwarder.table.relays.get(place) else { return };
         let (id, socket) = (relay.id, relay.token);
         self.forwarder.review(id, now);
-        for (from, data) in received {
-            self.datagram_from_elsewhere(socket, from, None, &data, now);
+        for carried in received {
+            self.datagram_from_elsewhere(&Carried { socket, ..carried }, now);
         }
     }
 
@@ -259,10 +263,10 @@ impl<D: Driver> Worker<D> {
             }
         }
         let (client, _) = self.newcomer(address);
-        for data in self.held.end(&address.leg) {
+        for (fields, data) in self.held.end(&address.leg) {
             let slot = self.spare_slot(now);
             self.arena.bytes_mut(slot)[..data.len()].copy_from_slice(&data);
-            let inbound = Inbound { slot, start: 0, len: data.len(), received: 0 };
+            let inbound = Inbound { slot, start: 0, len: data.len(), fields, received: 0 };
             let verdict = self.forwarder.from_client(&self.arena, client, inbound, now);
             debug_assert_eq!(verdict, Verdict::Done, "nothing but media is held back");
             if self.forwarder.outbox.is_full() {

@@ -181,7 +181,8 @@ impl<D: Driver> Worker<D> {
             let Some(connection) = self.forwarder.connections.get(place) else { break };
             let (client, leg, asked_for) =
                 (connection.client, connection.leg, connection.handed_up);
-            let inbound = Inbound { slot, start: frame.start, len: frame.len(), received: 0 };
+            let (start, len, fields) = (frame.start, frame.len(), connection.fields);
+            let inbound = Inbound { slot, start, len, fields, received: 0 };
             if client.is_none() && self.held.has(&leg) && self.keep_back(&leg, inbound) {
                 continue;
             }

@@ -136,6 +136,26 @@ fn a_peer_of_ours_is_shown_by_its_announced_face() {
 }
 
 #[test]
+fn header_fields_go_along_less_a_hop() {
+    let mut bench = Bench::new();
+    for (peer, class) in [(PEER, 0xB8), (OTHER, 1)] {
+        bench.fields = Fields { hops: 64, class };
+        bench.down(peer, b"hello", 5, NOW);
+        assert_eq!(bench.transmit(0).envelope.fields, Fields { hops: 63, class });
+        bench.forwarder.outbox.clear();
+    }
+    bench.fields.hops = 1;
+    bench.down(PEER, b"helloagain", 5, NOW);
+    bench.expect_drop(Drop::HopLimit, 2);
+    bench.forwarder.icmp_from_peer(
+        bench.token,
+        &Icmp { target: at(PEER), kind: 3, code: 3, mtu: 0 },
+        NOW,
+    );
+    assert_eq!(bench.transmit(0).envelope.fields, Fields::default(), "what we say ourselves");
+}
+
+#[test]
 fn an_icmp_error_is_told_where_there_is_a_permission() {
     let icmp = |target| Icmp { target: at(target), kind: 3, code: 4, mtu: 1_280 };
     let mut bench = Bench::new();

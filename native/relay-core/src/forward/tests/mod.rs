@@ -66,6 +66,8 @@ struct Bench {
     client: u32,
     token: Token,
     shared: Arc<RelayShared>,
+    /// Of what arrives.
+    fields: Fields,
 }
 
 impl Bench {
@@ -117,7 +119,7 @@ impl Bench {
         forwarder.table.bind_channel(1, CHANNEL, at(PEER), LATER[1], NOW);
         let token = forwarder.table.relays.get(place).unwrap().token;
         let (arena, slot) = (Arena::new(SLOTS as usize), 0);
-        Self { forwarder, arena, slot, client, token, shared }
+        Self { forwarder, arena, slot, client, token, shared, fields: Fields::default() }
     }
 
     /// Puts bytes into a slot, as if they had arrived there.
@@ -134,7 +136,8 @@ impl Bench {
         self.slot = (self.slot + 1) % SLOTS; // what came before may still be in the outbox
         let slot = self.slot;
         self.fill(slot, bytes);
-        let inbound = Inbound { slot, start: 0, len: bytes.len(), received: 0 };
+        let inbound =
+            Inbound { slot, start: 0, len: bytes.len(), fields: self.fields, received: 0 };
         self.forwarder.from_client(&self.arena, client, inbound, now)
     }
 
@@ -145,7 +148,8 @@ impl Bench {
         self.fill(slot, bytes);
         let (len, segment) = (bytes.len() as u32, segment as u32);
         let (socket, from) = (self.token, at(from));
-        let all = Datagram { socket, slot, start: 0, len, segment, from, to: None, received: 0 };
+        let (start, to, fields, received) = (0, None, self.fields, 0);
+        let all = Datagram { socket, slot, start, len, segment, from, to, fields, received };
         self.forwarder.from_peer(&mut self.arena, &all, now);
     }
 

@@ -23,6 +23,7 @@ fn bench(backlog: usize) -> (Bench, UnixStream) {
             leg: leg(),
             token: Token::stream(place, generation),
             stream,
+            fields: Fields::default(),
             client: None,
             ledger: 0,
             unflushed: false,
@@ -83,6 +84,22 @@ fn a_slow_client_loses_its_newest_media() {
     bench.expect_drop(Drop::QueueFull, 1);
     let first = arrived(&client);
     assert_eq!(first[..4], [0x40, 1, 0x75, 0x30]);
+}
+
+#[test]
+fn header_fields_are_lost_on_the_way_to_a_stream() {
+    let (mut bench, theirs) = bench(1_000);
+    bench.fields = Fields { hops: 1, class: 0xB8 };
+    bench.down(PEER, b"hi", 2, NOW);
+    flush(&mut bench);
+    assert_eq!(
+        arrived(&theirs),
+        channel_data(CHANNEL, b"hi\0\0")[..2]
+            .iter()
+            .chain(b"\0\x02hi\0\0")
+            .copied()
+            .collect::<Vec<u8>>()
+    );
 }
 
 #[test]

@@ -132,6 +132,34 @@ fn what_may_not_be_fragmented_leaves_by_itself() {
 }
 
 #[test]
+fn header_fields_go_along_less_a_hop_and_part_runs() {
+    let mut bench = Bench::new();
+    let arrived = [(64, 0xB8), (64, 0xB8), (63, 0xB8), (63, 0xB9), (63, 0xB9)];
+    for (hops, class) in arrived {
+        bench.fields = Fields { hops, class };
+        bench.up(&channel_data(CHANNEL, b"hello"));
+    }
+    bench.up(&send(OTHER, b"hello", &[]));
+    let sent =
+        |index: usize| (bench.transmit(index).packets, bench.transmit(index).envelope.fields);
+    let fields = |hops, class| Fields { hops, class };
+    assert_eq!(sent(0), (2, fields(63, 0xB8)));
+    assert_eq!(sent(1), (1, fields(62, 0xB8)));
+    assert_eq!(sent(2), (2, fields(62, 0xB9)));
+    assert_eq!(sent(3), (1, fields(62, 0xB9)));
+}
+
+#[test]
+fn what_has_come_too_far_is_dropped() {
+    for message in [channel_data(CHANNEL, b"hello"), send(OTHER, b"hello", &[])] {
+        let mut bench = Bench::new();
+        bench.fields.hops = 1;
+        assert_eq!(bench.up(&message), Verdict::Done);
+        bench.expect_drop(Drop::HopLimit, 1);
+    }
+}
+
+#[test]
 fn dont_fragment_is_for_ipv4_alone_unless_it_comes_by_a_stream() {
     let (four, six) = ("192.0.2.9:4000", "[2001:db8::9]:4000");
     for (transport, client, peer, heeded) in [
@@ -174,7 +202,8 @@ fn a_binding_request_is_answered_within_the_budget() {
     let Verdict::Answer(request) = bench.up(&message(BINDING_REQUEST, &[])) else { panic!() };
     let (from, to) = (at("192.0.2.77:9"), Some("203.0.113.1".parse().unwrap()));
     let (socket, received) = (Token::listener(0), 0);
-    let asked = Datagram { socket, slot: 0, start: 0, len: 20, segment: 20, from, to, received };
+    let (slot, start, fields) = (0, 0, Fields::default());
+    let asked = Datagram { socket, slot, start, len: 20, segment: 20, from, to, fields, received };
     for _ in 0..3 {
         bench.forwarder.answer_binding(request, &asked, NOW);
     }

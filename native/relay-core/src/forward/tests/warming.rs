@@ -5,7 +5,8 @@ use crate::forward::warming::MANY;
 
 fn datagram(socket: Token, from: &str) -> Datagram {
     let from = at(from);
-    Datagram { socket, slot: 0, start: 0, len: 1, segment: 1, from, to: None, received: 0 }
+    let (slot, start, to, fields, received) = (0, 0, None, Fields::default(), 0);
+    Datagram { socket, slot, start, len: 1, segment: 1, from, to, fields, received }
 }
 
 /// A bench with so many more clients, each with a relay and no channel.

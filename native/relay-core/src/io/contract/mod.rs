@@ -14,6 +14,7 @@ use super::probe::works_uring;
 use super::uring::UringDriver;
 use super::{Arrivals, Driver, Ready, Token};
 use crate::address::RawAddress;
+use crate::fields::Fields;
 use crate::sys::batch::send_one;
 use crate::sys::control::Asked;
 use crate::sys::options::{Buffers, prepare_listener, prepare_relay};
@@ -33,6 +34,7 @@ pub(super) struct Got {
     socket: Token,
     from: SocketAddr,
     to: Option<IpAddr>,
+    fields: Fields,
     received: u64,
     /// Bytes of each datagram that was merged into it.
     segment: u32,
@@ -87,6 +89,7 @@ impl<D: Driver> Bench<D> {
                 socket: datagram.socket,
                 from: datagram.from,
                 to: datagram.to,
+                fields: datagram.fields,
                 received: datagram.received,
                 segment: datagram.segment,
                 data: data.to_vec(),
@@ -168,6 +171,14 @@ fn stranger(address: &str) -> UdpSocket {
     socket
 }
 
+/// Some that the system does not write by itself.
+const FIELDS: [Fields; 4] = [
+    Fields { hops: 9, class: 0 },
+    Fields { hops: 255, class: 0xB9 },
+    Fields { hops: 1, class: 3 },
+    Fields { hops: 64, class: 0xFF },
+];
+
 fn address(socket: &UdpSocket) -> SocketAddr {
     socket.local_addr().unwrap()
 }
@@ -177,6 +188,7 @@ fn envelope(socket: &UdpSocket, to: SocketAddr) -> Envelope {
         socket: socket.as_raw_fd(),
         to: RawAddress::from(to),
         from: None,
+        fields: Fields::default(),
         relay: Token::relay(0, 1),
         ledger: 0,
         upward: true,
@@ -236,6 +248,7 @@ for_every_driver! {
         a_burst_arrives_in_its_order,
         a_run_arrives_merged,
         a_wildcard_socket_tells_where_to,
+        header_fields_are_told,
         arrival_is_stamped_if_asked_for,
         a_flood_starves_no_other_socket,
         more_than_there_are_slots_arrives,
@@ -252,6 +265,7 @@ for_every_driver! {
         a_packet_goes_on_from_its_slot,
         a_run_is_cut_into_datagrams,
         an_answer_leaves_from_the_address_that_was_asked,
+        messages_leave_with_their_header_fields,
         a_run_that_the_socket_refuses_is_sent_apart,
         a_run_that_the_path_refuses_is_sent_apart,
         what_does_not_fit_is_lost_with_its_reason,

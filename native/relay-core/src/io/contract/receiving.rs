@@ -76,6 +76,24 @@ pub(super) fn a_wildcard_socket_tells_where_to<D: Driver>() {
     }
 }
 
+pub(super) fn header_fields_are_told<D: Driver>() {
+    for host in LOOPBACKS {
+        let mut bench = Bench::<D>::new();
+        let (socket, sender) = (relay(host), stranger(host));
+        bench.watch(&socket, Token::relay(1, 1));
+        for fields in FIELDS {
+            let to = Envelope { fields, ..envelope(&sender, address(&socket)) };
+            for data in [&b"one"[..], b"two"] {
+                bench.push(&mut RunMark::default(), &to, data);
+            }
+            assert_eq!(bench.send(), [SENT, SENT]);
+        }
+        bench.until(|bench| bench.got.len() == 2 * FIELDS.len());
+        let got: Vec<Fields> = bench.got.iter().map(|got| got.fields).collect();
+        assert_eq!(got, FIELDS.map(|fields| [fields; 2]).concat());
+    }
+}
+
 pub(super) fn arrival_is_stamped_if_asked_for<D: Driver>() {
     let mut bench = Bench::<D>::new();
     let (socket, sender) = (listener("[::]:0", true, true), stranger("[::1]:0"));

@@ -98,6 +98,29 @@ pub(super) fn an_answer_leaves_from_the_address_that_was_asked<D: Driver>() {
     }
 }
 
+pub(super) fn messages_leave_with_their_header_fields<D: Driver>() {
+    for (any, host) in [("0.0.0.0:0", "127.0.0.9"), ("[::]:0", "::1")] {
+        let mut bench = Bench::<D>::new();
+        let from: IpAddr = host.parse().unwrap();
+        let socket = listener(any, true, false);
+        let receiver = relay(if from.is_ipv4() { "127.0.0.1:0" } else { "[::1]:0" });
+        bench.watch(&receiver, Token::relay(1, 1));
+        for fields in FIELDS {
+            bench.got.clear();
+            let to = envelope(&socket, address(&receiver));
+            let to = Envelope { from: Some(from), fields, ..to };
+            let mut mark = RunMark::default();
+            for data in [&b"a run"[..], b"of it"] {
+                bench.push(&mut mark, &to, data);
+            }
+            assert_eq!(bench.send(), [SENT]);
+            bench.until(|bench| bench.got.iter().map(|got| got.data.len()).sum::<usize>() == 10);
+            assert!(bench.got.iter().all(|got| got.fields == fields), "{fields:?}");
+            assert_eq!(bench.got[0].from.ip(), from);
+        }
+    }
+}
+
 pub(super) fn a_run_that_the_socket_refuses_is_sent_apart<D: Driver>() {
     let mut bench = Bench::<D>::new();
     let (socket, receiver) = (relay("127.0.0.1:0"), stranger("127.0.0.1:0"));

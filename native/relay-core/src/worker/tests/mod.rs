@@ -1,10 +1,11 @@
 //! Turns of workers by a driver in memory: what arrives is put there, what left is looked at.
 
-use std::net::UdpSocket;
+use std::net::{SocketAddr, UdpSocket};
 use std::os::fd::{BorrowedFd, RawFd};
 
 use super::*;
 use crate::counters::Drop;
+use crate::fields::Fields;
 use crate::forward::{HandedUp, Listener};
 use crate::handup::Event;
 use crate::io::outbox::Outbox;
@@ -96,8 +97,9 @@ impl Driver for Played {
             assert!((slot as usize) < Self::SLOTS);
             arena.bytes_mut(slot)[..bytes.len()].copy_from_slice(&bytes);
             let (len, segment) = (bytes.len() as u32, segment as u32);
-            let (start, to, received) = (0, None, 0);
-            let datagram = Datagram { socket, slot, start, len, segment, from, to, received };
+            let (start, to, fields, received) = (0, None, Fields::default(), 0);
+            let datagram =
+                Datagram { socket, slot, start, len, segment, from, to, fields, received };
             arrivals.datagrams.push(datagram);
         }
         Ok(())
