@@ -18,7 +18,7 @@ from turnd.engine.base import (
     Transport,
 )
 from turnd.listeners.caps import StreamRefusal
-from turnd.turn.events import Dropped, EndReason
+from turnd.turn.events import ConnectionEnd, Dropped, EndReason, PeerRefusal
 
 
 def snapshot(**changes: Any) -> Snapshot:
@@ -149,7 +149,18 @@ def test_what_the_core_tells() -> None:
         allocations_ended={EndReason.EXPIRED: 3},
         requests_refused={RefusalLabels("channelbind", "403"): 2},
         messages_dropped={Dropped.MALFORMED: 5},
+        peer_connections={"pending": 6},
+        peer_connections_opened={"outgoing": 7},
+        peer_connections_ended={ConnectionEnd.UNBOUND: 8},
+        peer_connections_refused={PeerRefusal.NO_PERMISSION: 9},
     )
+    assert value(found, "turnd_peer_connections", state="pending") == 6
+    assert value(found, "turnd_peer_connections_opened_total", direction="outgoing") == 7
+    for reason in ConnectionEnd:
+        count = 8 if reason is ConnectionEnd.UNBOUND else 0
+        assert value(found, "turnd_peer_connections_ended_total", reason=reason) == count
+    assert value(found, "turnd_peer_connections_refused_total", reason="no_permission") == 9
+    assert value(found, "turnd_peer_connections_refused_total", reason="full") == 0
     assert value(found, "turnd_allocations_ended_total", reason="expired") == 3
     assert value(found, "turnd_allocations_ended_total", reason="deleted") == 0
     assert value(found, "turnd_requests_refused_total", method="channelbind", code="403") == 2

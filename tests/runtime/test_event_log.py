@@ -13,11 +13,17 @@ from tests.waiting import eventually
 from turnd import logs
 from turnd.engine.base import Leg, ListenerId, Transport
 from turnd.runtime.event_log import EventLog
-from turnd.stun.addresses import ClientAddress, RelayedAddress, ServerAddress, TransportAddress
+from turnd.stun.addresses import (
+    ClientAddress,
+    PeerAddress,
+    RelayedAddress,
+    ServerAddress,
+    TransportAddress,
+)
 from turnd.stun.errors import ErrorCode
 from turnd.stun.message import Method
 from turnd.turn import events
-from turnd.turn.events import Dropped, EndReason, FailureReason
+from turnd.turn.events import ConnectionEnd, Dropped, EndReason, FailureReason, PeerRefusal
 
 LEG = Leg(
     ListenerId(1),
@@ -130,3 +136,22 @@ async def test_no_line_below_the_level(lines: Lines) -> None:
     log(events.AllocationCreated(LEG, "bob", "r", RELAYED, 600))
     assert log.counts.allocations_created == 1
     assert lines() == []
+
+
+PEER = PeerAddress(TransportAddress("198.51.100.7", 80))
+
+
+async def test_a_peers_connection_is_a_line_when_it_comes_and_when_it_goes(lines: Lines) -> None:
+    log = EventLog()
+    log(events.ConnectionOpened(LEG, "bob", "r", PEER, True))
+    log(events.ConnectionOpened(LEG, "bob", "r", PEER, False))
+    log(events.ConnectionEnded(LEG, "bob", "r", PEER, ConnectionEnd.PEER, 1.24))
+    log(events.ConnectionRefused(LEG, "bob", "r", PEER, PeerRefusal.NO_PERMISSION))
+    assert log.counts.connections_opened == {"incoming": 1, "outgoing": 1}
+    assert log.counts.connections_ended == {"peer": 1}
+    assert log.counts.connections_refused == {"no_permission": 1}
+    found = await eventually(lambda: len(lines()) == 3 and lines())
+    about = {**WHO, "peer": "198.51.100.7:80"}
+    assert {"event": "peer_connected", **about, "direction": "incoming"}.items() <= found[0].items()
+    ended = {"event": "peer_disconnected", **about, "reason": "peer", "seconds": 1.2}
+    assert ended.items() <= found[2].items()

@@ -25,7 +25,7 @@ from prometheus_client.utils import floatToGoString
 
 from turnd.engine.base import CloseReason, Drop, Transport
 from turnd.listeners.caps import StreamRefusal
-from turnd.turn.events import Dropped, EndReason, FailureReason
+from turnd.turn.events import ConnectionEnd, Dropped, EndReason, FailureReason, PeerRefusal
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -75,6 +75,7 @@ class Metrics(Collector):
             yield from _latency(snapshot.engine.latency)
         yield from _requests(snapshot)
         yield from _streams(snapshot)
+        yield from _peer_connections(snapshot)
         yield from _passed(snapshot.passed)
         yield from _environment(snapshot)
 
@@ -300,6 +301,24 @@ def _streams(snapshot: Snapshot) -> Iterator[Metric]:
         yield _counter_by(
             f"turnd_streams_{verb}_total", f"TCP, TLS and DTLS connections {verb}.", label, counts
         )
+
+
+def _peer_connections(snapshot: Snapshot) -> Iterator[Metric]:
+    yield _labelled_gauge(
+        "turnd_peer_connections",
+        "TCP connections with peers: being made, waiting for the client, bound to its stream.",
+        ("state",),
+        {(state,): count for state, count in snapshot.peer_connections.items()},
+    )
+    for verb, label, counts in (
+        ("opened", "direction", snapshot.peer_connections_opened),
+        ("ended", "reason", _with_zeros(ConnectionEnd, snapshot.peer_connections_ended)),
+        ("refused", "reason", _with_zeros(PeerRefusal, snapshot.peer_connections_refused)),
+    ):
+        yield _counter_by(
+            f"turnd_peer_connections_{verb}_total", f"TCP connections with peers {verb}.",
+            label, counts,
+        )  # fmt: skip
 
 
 def _passed(passed: Passed) -> Iterator[Metric]:

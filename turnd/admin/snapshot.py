@@ -105,6 +105,14 @@ class Snapshot:
     """By `StreamRefusal`."""
     passed: Passed = field(default_factory=Passed)
     """What went through to the web server behind."""
+    peer_connections: Mapping[str, int] = field(default_factory=dict)
+    """With peers (RFC 6062), by how far they have come: `connecting`, `pending`, `bound`."""
+    peer_connections_opened: Mapping[str, int] = field(default_factory=dict)
+    """By who made them: `incoming`, `outgoing`."""
+    peer_connections_ended: Mapping[str, int] = field(default_factory=dict)
+    """By `ConnectionEnd`."""
+    peer_connections_refused: Mapping[str, int] = field(default_factory=dict)
+    """Incoming ones, by `PeerRefusal`."""
     log_records_dropped: int = 0
     redis_available: bool | None = None
     """None: no Redis is configured."""

@@ -19,6 +19,9 @@ from turnd.turn.events import (
     AuthenticationFailed,
     BindingAnswered,
     Challenged,
+    ConnectionEnded,
+    ConnectionOpened,
+    ConnectionRefused,
     Event,
     FailureReason,
     MessageDropped,
@@ -41,6 +44,10 @@ class EventCounts:
     allocations_ended: Counter[str] = field(default_factory=Counter)
     requests_refused: Counter[tuple[str, int]] = field(default_factory=Counter)
     """By method's name and error code."""
+    connections_opened: Counter[str] = field(default_factory=Counter)
+    """With peers: `incoming` or `outgoing`."""
+    connections_ended: Counter[str] = field(default_factory=Counter)
+    connections_refused: Counter[str] = field(default_factory=Counter)
     auth_failures: Counter[str] = field(default_factory=Counter)
     dropped: Counter[str] = field(default_factory=Counter)
 
@@ -70,6 +77,8 @@ class EventLog:
                     _log.warning("auth_failed", **_who(event), reason=str(event.reason))
             case AllocationCreated() | AllocationMoved() | AllocationEnded():
                 self._allocation(event)
+            case ConnectionOpened() | ConnectionRefused() | ConnectionEnded():
+                self._connection(event)
             case RequestRefused():
                 self._refused(event)
             case Authenticated():
@@ -105,6 +114,30 @@ class EventLog:
                     },
                 )
 
+    def _connection(self, event: ConnectionOpened | ConnectionRefused | ConnectionEnded) -> None:
+        counts = self.counts
+        match event:
+            case ConnectionOpened():
+                direction = "incoming" if event.is_incoming else "outgoing"
+                counts.connections_opened[direction] += 1
+                logs.info(
+                    "peer_connected",
+                    lambda: {**_who(event), "peer": str(event.peer), "direction": direction},
+                )
+            case ConnectionRefused():
+                counts.connections_refused[event.reason] += 1
+            case ConnectionEnded():
+                counts.connections_ended[event.reason] += 1
+                logs.info(
+                    "peer_disconnected",
+                    lambda: {
+                        **_who(event),
+                        "peer": str(event.peer),
+                        "reason": event.reason,
+                        "seconds": round(event.duration, 1),
+                    },
+                )
+
     def _refused(self, event: RequestRefused) -> None:
         method = Method(event.method).name.lower()
         self.counts.requests_refused[method, event.code] += 1
@@ -127,6 +160,8 @@ def _who(
         | AllocationCreated
         | AllocationMoved
         | AllocationEnded
+        | ConnectionOpened
+        | ConnectionEnded
         | RequestRefused
     ),
 ) -> dict[str, str]:

@@ -48,6 +48,7 @@ class TcpPeerSockets:
         self._relays: dict[RelayId, socket.socket] = {}
         self._connections: dict[int, socket.socket] = {}
         self._ids = map(RelayId, count(1))
+        self._exhausted = False
 
     def start(self, turn: TurnServer) -> None:
         """Whom to tell what happens."""
@@ -116,7 +117,7 @@ class TcpPeerSockets:
         connection = self._connections.pop(number, None)
         if connection is not None:
             asyncio.get_running_loop().remove_writer(connection)
-            connection.close()
+            _reset(connection)
 
     def _connected(self, number: int) -> None:
         connection = self._connections[number]
@@ -136,6 +137,7 @@ class TcpPeerSockets:
             try:
                 connection, source = listening.accept()
             except BlockingIOError:
+                self._drained(listening)
                 return
             except OSError as error:
                 if error.errno not in CONNECTION_ERRORS:
@@ -153,8 +155,7 @@ class TcpPeerSockets:
     ) -> None:
         number = turn.peer_arrived(relay, source, time.monotonic())
         if number is None:
-            connection.setsockopt(*NO_LINGER)
-            connection.close()
+            _reset(connection)
             return
         connection.setblocking(False)
         self._connections[number] = connection
@@ -163,10 +164,27 @@ class TcpPeerSockets:
         loop = asyncio.get_running_loop()
         loop.remove_reader(self._relays[relay])
         loop.call_later(PAUSE, self._resume, relay)
-        log.warning("accept_paused", endpoint=str(shown_address(self._relays[relay].getsockname())),
-                    error=os.strerror(error.errno or 0), open=len(self._connections))  # fmt: skip
+        if self._exhausted:
+            return
+        self._exhausted = True
+        endpoint = str(shown_address(self._relays[relay].getsockname()))
+        reason = os.strerror(error.errno or 0)
+        log.warning("accept_paused", endpoint=endpoint, error=reason, open=len(self._connections))
+
+    def _drained(self, listening: socket.socket) -> None:
+        """Nobody waits any more: the shortage is over."""
+        if self._exhausted:
+            self._exhausted = False
+            endpoint = str(shown_address(listening.getsockname()))
+            log.info("accept_resumed", endpoint=endpoint, open=len(self._connections))
 
     def _resume(self, relay: RelayId) -> None:
         listening = self._relays.get(relay)
         if listening is not None:
             asyncio.get_running_loop().add_reader(listening, self._accept, relay)
+
+
+def _reset(connection: socket.socket) -> None:
+    """Close without a rest: the same two addresses may be connected again at once."""
+    connection.setsockopt(*NO_LINGER)
+    connection.close()

@@ -7,6 +7,7 @@ from importlib.metadata import version
 from typing import TYPE_CHECKING
 
 from turnd.admin.snapshot import AddressLabels, AllocationLabels, PortUse, RefusalLabels, Snapshot
+from turnd.allocations.connections import ConnectionState
 from turnd.engine.base import RelayCounters
 from turnd.stun.errors import ErrorCode
 from turnd.turn.events import Dropped
@@ -57,6 +58,12 @@ def take_snapshot(server: Server) -> Snapshot:
         streams_closed=dict(server.endpoints.closed),
         streams_refused={str(reason): n for reason, n in server.endpoints.caps.refused.items()},
         passed=server.endpoints.passthrough.passed,
+        peer_connections={
+            state.name.lower(): server.connections.count(state) for state in ConnectionState
+        },
+        peer_connections_opened=dict(counts.connections_opened),
+        peer_connections_ended=dict(counts.connections_ended),
+        peer_connections_refused=dict(counts.connections_refused),
         log_records_dropped=server.log_pipe.dropped,
         redis_available=all(store.away is None for store in stores) if stores else None,
         user_allocations=_by_user(server) if server.config.metrics.users else None,
