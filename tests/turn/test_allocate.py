@@ -369,3 +369,26 @@ def test_a_tcp_allocation_without_a_port_leaves_nothing() -> None:
     assert code_of(world.stream_client().request(Method.ALLOCATE, (TCP,))) == 508
     assert world.state.listening == {}
     assert next(iter(world.relays)).ports.in_use == 0
+
+
+@pytest.mark.parametrize(
+    ("host", "families", "code"),
+    [
+        ("203.0.113.5", [(a.REQUESTED_ADDRESS_FAMILY, 2)], 420),
+        ("203.0.113.5", [(a.ADDITIONAL_ADDRESS_FAMILY, 2)], None),
+        ("203.0.113.5", [], None),
+        ("2001:db8:c::5", [(a.REQUESTED_ADDRESS_FAMILY, 2)], None),
+    ],
+)
+def test_dont_fragment_is_unknown_where_ipv4_becomes_ipv6(
+    host: str, families: list[Any], code: int | None
+) -> None:
+    answer = World().client(host).allocate((a.DONT_FRAGMENT, True), *families)
+    assert code_of(answer) == code
+    assert answer.get(a.UNKNOWN_ATTRIBUTES) == (None if code is None else (a.DONT_FRAGMENT.number,))
+
+
+def test_by_tcp_it_counts_for_ipv6_too() -> None:
+    client = World().stream_client()
+    answer = client.allocate((a.DONT_FRAGMENT, True), (a.REQUESTED_ADDRESS_FAMILY, 2))
+    assert code_of(answer) is None

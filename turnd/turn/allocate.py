@@ -16,6 +16,7 @@ from turnd.engine.base import RelayError, RelayId
 from turnd.stun import attributes as a
 from turnd.stun.addresses import AddressFamily
 from turnd.stun.errors import DecodeError, ErrorCode
+from turnd.turn.answers import unknown_attributes
 from turnd.turn.events import AllocationCreated
 from turnd.turn.lifetime import desired_lifetime
 from turnd.turn.mobility import asks_for_ticket
@@ -104,6 +105,7 @@ def _wanted(state: ServerState, request: Request) -> Wanted:
         if token is None and not state.relays.serves(asked):
             raise Refused(ErrorCode.ADDRESS_FAMILY_NOT_SUPPORTED, f"address family {asked}")
         families = (AddressFamily.IPV6 if asked == AddressFamily.IPV6 else AddressFamily.IPV4,)
+    _check_dont_fragment(request, families)
     ticket = asks_for_ticket(state, message)
     if ticket and transport is RelayedTransport.TCP:
         raise Refused(
@@ -132,6 +134,17 @@ def _transport(state: ServerState, request: Request) -> RelayedTransport:
         if message.has(attribute):
             raise Refused(ErrorCode.BAD_REQUEST, f"{attribute.name} with a TCP allocation")
     return RelayedTransport.TCP
+
+
+def _check_dont_fragment(request: Request, families: tuple[AddressFamily, ...]) -> None:
+    """Step 4: a datagram's DF bit is not told by a socket, so from IPv4 to IPv6 it is lost (3.7).
+
+    With relays of both families the attribute counts for the one of IPv4.
+    """
+    leg = request.leg
+    translates = families == (AddressFamily.IPV6,) and leg.client.family is AddressFamily.IPV4
+    if translates and not leg.transport.is_stream and request.message.has(a.DONT_FRAGMENT):
+        raise unknown_attributes((a.DONT_FRAGMENT.number,))
 
 
 def _default_family(state: ServerState, leg: Leg) -> AddressFamily:
