@@ -31,10 +31,13 @@ if TYPE_CHECKING:
     from types import TracebackType
 
     from turnd.client.connection import Connection, ConnectOptions
+    from turnd.client.data_connection import DataConnection
     from turnd.stun.attributes import Attribute
 
 UDP = 17
 """The protocol number that REQUESTED-TRANSPORT asks for."""
+TCP = 6
+"""The other one (RFC 6062)."""
 GOODBYE_LIMIT = 2.0
 """Seconds that deleting the allocation may take when the client closes."""
 
@@ -289,6 +292,31 @@ class TurnClient:
     async def receive_icmp_error(self) -> tuple[PeerAddress, a.IcmpValue]:
         """The next ICMP error that a packet to a peer met with, and which peer's (section 11.6)."""
         return await self._session.icmp_errors.get()
+
+    async def connect(self, peer: TransportAddress) -> int:
+        """Have the server connect to a peer by TCP; the CONNECTION-ID (RFC 6062 section 4.3)."""
+        response = await self.request(Method.CONNECT, [(a.XOR_PEER_ADDRESS, peer)])
+        number = read(response, a.CONNECTION_ID)
+        if number is None:
+            raise ClientError("the answer has no CONNECTION-ID")
+        return number
+
+    async def next_attempt(self) -> tuple[int, PeerAddress]:
+        """The next connection that a peer has made: its CONNECTION-ID, and whose it is."""
+        return await self._session.attempts.get()
+
+    async def bind_connection(self, number: int) -> DataConnection:
+        """Come for a connection by another stream to the server, which is one with it then."""
+        credentials = None
+        if self._user is not None:
+            credentials = LongTermCredentials(*self._user, rfc5389=self._options.rfc5389)
+        session = Session(self.server, credentials, self._options)
+        try:
+            await session.open()
+            await session.request(Method.CONNECTION_BIND, [(a.CONNECTION_ID, number)])
+            return session.detach()
+        finally:
+            await session.close()
 
     async def indicate(self, method: int, attributes: Attributes = ()) -> None:
         """Send an indication."""

@@ -17,18 +17,22 @@ from turnd.client.connection import Connection, ConnectOptions, connect
 from turnd.client.credentials import LongTermCredentials, Verdict
 from turnd.client.errors import ClientError, UnreachableError
 from turnd.client.inbox import Inbox
+from turnd.client.stream_connection import StreamConnection
 from turnd.client.transactions import RoundTripEstimate, Timing, Transaction
 from turnd.stun import attributes as a
 from turnd.stun.addresses import ChannelNumber, PeerAddress, TransportAddress
 from turnd.stun.channel_data import decode_channel_data_untrusted
 from turnd.stun.errors import DecodeError
 from turnd.stun.message import Attributes, Message, MessageClass, decode_untrusted, encode_message
+from turnd.stun.message_type import Method, join_type
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from turnd.client.data_connection import DataConnection
     from turnd.client.uri import Server
 
+_BOUND = join_type(Method.CONNECTION_BIND, MessageClass.SUCCESS).to_bytes(2, "big")
 MAX_CHALLENGES = 4
 """How often one request is sent anew after 401 and 438."""
 ANSWERS = 16
@@ -92,6 +96,8 @@ class Session:
         self._estimate = RoundTripEstimate(options.timing.rto)
         self.received: Inbox[tuple[PeerAddress, bytes]] = Inbox(options.queue)
         self.icmp_errors: Inbox[tuple[PeerAddress, a.IcmpValue]] = Inbox(options.queue)
+        self.attempts: Inbox[tuple[int, PeerAddress]] = Inbox(options.queue)
+        """Connections of peers that can be bound, by CONNECTION-ID (RFC 6062)."""
         self.peers: dict[int, PeerAddress] = {}
         """Peers by the channels that lead to them."""
         self.undecodable = 0
@@ -135,6 +141,17 @@ class Session:
         if former._ended is None:
             former._is_former = True
             self.received, self.icmp_errors = former.received, former.icmp_errors
+
+    def detach(self) -> DataConnection:
+        """Leave the connection to who exchanges bytes with a peer: a ConnectionBind has succeeded.
+
+        Raises:
+            ClientError: it is no stream.
+        """
+        connection, self._connection = self.connection, None
+        if not isinstance(connection, StreamConnection):
+            raise ClientError("a data connection is one of TCP or TLS")
+        return connection.detach()
 
     async def send_channel_data(self, number: ChannelNumber, data: bytes) -> None:
         """Send a ChannelData message."""
@@ -240,7 +257,10 @@ class Session:
     async def _read(self, connection: Connection) -> None:
         try:
             while True:
-                self._dispatch(await connection.receive())
+                frame_untrusted = await connection.receive()
+                self._dispatch(frame_untrusted)
+                if frame_untrusted.startswith(_BOUND):
+                    return  # what follows is the peer's (RFC 6062 section 4.3)
         except ClientError as error:
             self._end(error)
 
@@ -249,6 +269,7 @@ class Session:
         if not self._is_former:
             self.received.close(error)
             self.icmp_errors.close(error)
+            self.attempts.close(error)
         for answers in self._pending.values():
             answers.close(error)
 
@@ -271,7 +292,10 @@ class Session:
 
     def _indicated(self, indication: Message) -> None:
         peer, icmp = indication.get(a.XOR_PEER_ADDRESS), indication.get(a.ICMP)
-        if peer is not None and icmp is not None:
+        number = indication.get(a.CONNECTION_ID)
+        if peer is not None and number is not None:
+            self.attempts.put((number, PeerAddress(peer)))
+        elif peer is not None and icmp is not None:
             self.icmp_errors.put((PeerAddress(peer), icmp))
         else:
             self._take(peer, indication.get(a.DATA))

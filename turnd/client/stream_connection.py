@@ -6,6 +6,7 @@ import asyncio
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from turnd.client.data_connection import CLOSE_LIMIT, READ_SIZE, DataConnection
 from turnd.client.errors import UnreachableError, system_words
 from turnd.client.sockaddr import shown_address
 from turnd.stun.addresses import ChannelNumber, TransportAddress
@@ -15,10 +16,6 @@ from turnd.stun.framing import StreamFramer
 
 if TYPE_CHECKING:
     import ssl
-
-READ_SIZE = 65536
-CLOSE_LIMIT = 2.0
-"""Seconds for TLS to say goodbye."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +74,10 @@ class StreamConnection:
             if not chunk_untrusted:
                 raise UnreachableError("the server closed the connection")
             self._framer.feed(chunk_untrusted)
+
+    def detach(self) -> DataConnection:
+        """Give the stream away, with what followed the last frame."""
+        return DataConnection(self._reader, self._writer, self._framer.rest())
 
     def channel_data(self, number: int, data: bytes) -> bytes:
         """A ChannelData message, padded to four bytes."""
