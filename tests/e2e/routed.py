@@ -9,6 +9,7 @@ The link to the peer takes packets of 1,300 bytes and no more, all others of 1,5
 from __future__ import annotations
 
 import signal
+import socket
 import subprocess
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -28,6 +29,7 @@ PEER = {4: "10.3.0.2", 6: "fd03::2"}
 """Hosts by IP version; the server's towards its clients and towards peers."""
 
 NARROW = 1300
+_THE_END = b"nothing comes after this"
 
 
 @dataclass(frozen=True)
@@ -96,25 +98,18 @@ class Capture:
 
 
 @contextmanager
-def captured(host: Namespace, interface: str, file: Path) -> Iterator[Capture]:
-    """Capture until the context ends; the file is whole only then."""
+def captured(host: Namespace, interface: str, towards: str, file: Path) -> Iterator[Capture]:
+    """Capture until the context ends; the file is whole only then. `towards` is at the far end."""
     said = file.with_suffix(".said")
     with said.open("wb") as errors:
-        command = [
-            "tcpdump",
-            "--immediate-mode",
-            "-Z",
-            "root",
-            "-U",
-            "-i",
-            interface,
-            "-w",
-            str(file),
-        ]
-        process = subprocess.Popen([*host.prefix, *command], stderr=errors)
+        options = ("--immediate-mode", "-U", "-Z", "root", "-i", interface, "-w", str(file))
+        process = subprocess.Popen([*host.prefix, "tcpdump", *options], stderr=errors)
     try:
         wait_until(lambda: b"listening on" in said.read_bytes(), f"a capture at {interface}")
         yield Capture(file)
+        with host.open_socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
+            sock.sendto(_THE_END, (towards, 9))
+        wait_until(lambda: _THE_END in file.read_bytes(), "all is captured")
     finally:
         process.send_signal(signal.SIGINT)
         process.wait(LIMIT)

@@ -85,7 +85,7 @@ async def test_the_client_is_told(
     hosts.server.run("ip", "-6", "route", "flush", "cache")
     family = AddressFamily.IPV4 if version == 4 else AddressFamily.IPV6
     all_steps = steps(transport, leg_version, version)
-    with captured(hosts.client, "server", folder / "pcap") as capture:
+    with captured(hosts.client, "server", SERVER[4], folder / "pcap") as capture:
         async with inside(hosts.client, SERVER[leg_version], transport) as client:
             await client.allocate(family=family)
             await client.create_permission(PEER[version])
