@@ -48,7 +48,15 @@ class RedisServer:
         raise AssertionError("redis-server does not start")
 
     def _launch(self) -> subprocess.Popen[bytes]:
-        words = [REDIS_SERVER, *self._file(), "--port", str(self.port), "--bind", "127.0.0.1"]
+        words = [
+            REDIS_SERVER,
+            *self._file(),
+            "--port",
+            str(self.port),
+            "--bind",
+            "127.0.0.1",
+            "::1",
+        ]
         words += ["--dir", str(self.folder), *self._persistence(), *self._options]
         return subprocess.Popen(
             words, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL

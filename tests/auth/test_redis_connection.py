@@ -51,6 +51,14 @@ async def addresses(link: RedisLink) -> set[int]:
     return ports
 
 
+@pytest.mark.parametrize("form", ["redis://[::1]:{}/0", "ip=::1 dbname=0 port={}"])
+async def test_one_server_by_ipv6(redis_server: RedisServer, form: str) -> None:
+    async with linked(form.format(redis_server.port)) as link:
+        assert link.endpoints == (("::1", redis_server.port),)
+        await write_and_read(link)
+        assert await addresses(link) == {redis_server.port}
+
+
 async def test_one_server(redis_server: RedisServer) -> None:
     async with linked(redis_server.url) as link:
         assert link.endpoints == (("127.0.0.1", redis_server.port),)

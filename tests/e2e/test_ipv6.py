@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 import shlex
 import subprocess
@@ -22,6 +23,8 @@ from tests.e2e.test_turnutils import (
     side_by_side,
     uclient,
 )
+from turnd.client.client import TurnClient
+from turnd.stun.addresses import AddressFamily, PeerAddress, TransportAddress
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
@@ -171,3 +174,26 @@ async def test_clients_relay_to_peers_of_the_other_family(server: Server, echo_p
             for how in ([], ["-s"])
         )
     )
+
+
+@pytest.mark.parametrize("uri", ["turn:127.0.0.1:{}", "turn:[::1]:{}?transport=tcp"])
+async def test_a_dual_allocation_reaches_peers_of_both_families(
+    server: Server, echo_port: int, uri: str
+) -> None:
+    peers = [PeerAddress(TransportAddress(host, echo_port)) for host in ("127.0.0.1", "::1")]
+    async with (
+        asyncio.timeout(LIMIT),
+        TurnClient(uri.format(server.port), USER, PASSWORD) as client,
+    ):
+        allocated = await client.allocate(additional_family=AddressFamily.IPV6)
+        assert [each.host for each in allocated.relayed] == [peer.host for peer in peers]
+        await client.channel_bind(peers[0])
+        await client.create_permission(*peers)
+        for first, second in (peers, peers[::-1]):
+            await client.send(first, b"to one")
+            await client.send(second, b"to the other")
+            answers = {await client.receive(), await client.receive()}
+            assert answers == {(first, b"to one"), (second, b"to the other")}
+        assert await client.refresh(0, AddressFamily.IPV4) == 0
+        await client.send(peers[1], b"still there")
+        assert await client.receive() == (peers[1], b"still there")

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from tests.e2e.certificates import Authority
 
 SERVER = "203.0.113.7"
+SERVER6, MOBILE6 = "2001:db8:7::7", "2001:db8:2::2"
 WLAN, MOBILE, PEER = "10.1.0.2", "10.2.0.2", "10.3.0.2"
 ECHO = 9999
 LIMIT = 120.0
@@ -35,6 +36,7 @@ LIMIT = 120.0
 UDP = f"turn:{SERVER}:3478"
 TCP = f"turn:{SERVER}:3478?transport=tcp"
 TLS = f"turns:{SERVER}:5349"
+UDP6, TLS6 = f"turn:[{SERVER6}]:3478", f"turns:[{SERVER6}]:5349"
 WLAN_BREAKS = ("ip", "link", "set", "dev", "wlan", "down")
 
 
@@ -54,7 +56,10 @@ def hosts() -> Iterator[Hosts]:
     ):
         server.run("ip", "address", "add", f"{SERVER}/32", "dev", "lo")
         join(server, ["10.1.0.1/24"], client, [f"{WLAN}/24"], names=("wlan", "wlan"))
-        join(server, ["10.2.0.1/24"], client, [f"{MOBILE}/24"], names=("mobile", "mobile"))
+        server.run("ip", "address", "add", f"{SERVER6}/128", "dev", "lo")
+        ours, theirs = ["10.2.0.1/24", "2001:db8:2::1/64"], [f"{MOBILE}/24", f"{MOBILE6}/64"]
+        join(server, ours, client, theirs, names=("mobile", "mobile"))
+        client.run("ip", "route", "add", SERVER6, "via", "2001:db8:2::1")
         join(server, ["10.3.0.1/24"], peer, [f"{PEER}/24"], names=("peers", "cable"))
         peer.run("ip", "route", "add", "default", "via", "10.3.0.1")
         # Who is bound to an address goes by its network, also while the other is preferred.
@@ -81,7 +86,10 @@ def server(hosts: Hosts, folders: Path, authority: Authority) -> Iterator[Server
         Path(tempfile.mkdtemp(dir=folders)),
         pair.section(),
         surroundings,
-        listen=["udp://0.0.0.0:3478", "tcp://0.0.0.0:3478", f"tls://{SERVER}:5349"],
+        listen=[
+            *("udp://0.0.0.0:3478", "udp://[::]:3478", "tcp://0.0.0.0:3478"),
+            *(f"tls://{SERVER}:5349", f"tls://[{SERVER6}]:5349"),
+        ],
         relay={"addresses": [SERVER]},
         peers={"allow": ["10.0.0.0/8"]},
         mobility=True,
@@ -116,7 +124,7 @@ async def travel(hosts: Hosts, start: str, *steps: Step, local: str | None = Non
 
 
 def hosts_of(diary: Diary) -> list[str]:
-    return [address.rpartition(":")[0] for address in diary.from_]
+    return [address.rpartition(":")[0].strip("[]") for address in diary.from_]
 
 
 class Count:
@@ -156,6 +164,17 @@ async def test_nothing_is_lost_while_both_networks_are_there(
     assert hosts_of(diary) == [WLAN, MOBILE, WLAN]
     assert (diary.lost, diary.twice) == ([], [])
     count.check(transports, back)
+
+
+@pytest.mark.parametrize("to", [UDP6, TLS6])
+async def test_a_mobile_network_may_have_ipv6_alone(hosts: Hosts, server: Server, to: str) -> None:
+    """The relayed address stays what it is, of IPv4."""
+    count = Count(server)
+    diary = await travel(hosts, UDP, Step(to), Step(UDP, WLAN), local=WLAN)
+    assert hosts_of(diary) == [WLAN, MOBILE6, WLAN]
+    assert (diary.lost, diary.twice) == ([], [])
+    transport = "udp" if to == UDP6 else "tls"
+    count.check(("udp", transport), (transport, "udp"))
 
 
 @pytest.mark.parametrize(

@@ -47,7 +47,7 @@ impl<D: Driver> Worker<D> {
         for segment in datagram.segments() {
             let (start, len) = (segment.start as usize, segment.len());
             let inbound = Inbound { slot, start, len, fields, received };
-            if held.is_some_and(|leg| self.keep_back(&leg, inbound)) {
+            if held.as_ref().is_some_and(|leg| self.keep_back(leg, inbound)) {
                 continue;
             }
             match self.forwarder.from_client(&self.arena, client, inbound, now) {
