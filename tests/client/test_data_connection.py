@@ -48,12 +48,16 @@ async def peer() -> AsyncIterator[tuple[Peer, TransportAddress]]:
 
 async def refused(relayed: TransportAddress) -> None:
     """Connecting is reset, while it goes on or at once afterwards."""
-    loop = asyncio.get_running_loop()
+
+    async def come(stranger: socket.socket) -> None:
+        loop = asyncio.get_running_loop()
+        await loop.sock_connect(stranger, relayed)
+        await loop.sock_recv(stranger, 1)
+
     with socket.socket() as stranger:
         stranger.setblocking(False)
         with pytest.raises(ConnectionResetError):
-            await loop.sock_connect(stranger, relayed)
-            await loop.sock_recv(stranger, 1)
+            await come(stranger)
 
 
 async def exactly(data: DataConnection, size: int) -> bytes:
