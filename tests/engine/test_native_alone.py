@@ -11,15 +11,16 @@ import asyncio
 import os
 import socket
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
 from tests.engine.contract import Allocation, channel_data, data_of
-from tests.engine.native_world import IOS, SystemWorld
+from tests.engine.native_world import IOS, NativeWorld, SystemWorld
 from tests.engine.socket_worlds import SocketParty
-from tests.engine.worlds import SETTINGS
+from tests.engine.worlds import LOOPBACK, SETTINGS
 from tests.turn.harness import World as CoreWorld
 from tests.waiting import LIMIT
 from turnd.engine.base import ClientMessage, Drop, NonceKeys, Transport
@@ -283,3 +284,23 @@ async def test_challenges_are_under_the_budget(world: SystemWorld) -> None:
     await world.until(are_seen)
     assert 10 <= world.engine.counters().challenges < 30
     assert not world.engine.poll()
+
+
+@pytest.mark.parametrize("io", IOS)
+async def test_a_flood_of_bindings_that_python_answers_stays_outside(io: str) -> None:
+    world = NativeWorld(io, workers=2)
+    settings = replace(SETTINGS, answers_bindings=False, classic_bindings=True)
+    listener = world.engine.listen(TransportAddress(LOOPBACK, 0), settings)
+    world.engine.budget(1)
+    assert world.engine.draw(LOOPBACK)
+    stranger = world.client()
+    modern = encode_message(Method.BINDING, MessageClass.REQUEST, bytes(12), [])
+    classic = encode_message(Method.BINDING, MessageClass.REQUEST, bytes(16), [])
+    for each in (modern, classic):
+        stranger.send(each, world.engine.endpoint(listener))
+    await world.until(lambda: world.engine.counters().over_budget == 2)
+    assert not world.engine.poll()
+    world.clock.now += 1
+    stranger.send(modern, world.engine.endpoint(listener))
+    await world.events(1)
+    await world.close()

@@ -186,7 +186,8 @@ class ListenerSettings:
     """Needed to adopt TLS streams and to serve DTLS."""
     answers_bindings: bool = True
     """Whether the engine may answer plain Binding requests itself; else they are handed up, since
-    there is more to say than it knows. Holds for UDP from `listen` on."""
+    there is more to say than it knows, unless they are over the budget. Holds for UDP from `listen`
+    on."""
     classic_bindings: bool = False
     """Whether Binding requests by UDP without magic cookie (RFC 3489) are handed up; else they are
     `Drop.NOT_STUN`. Holds from `listen` on."""

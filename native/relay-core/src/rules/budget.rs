@@ -53,16 +53,30 @@ impl AnswerBudget {
         if per_second == 0 {
             return true;
         }
-        let cost = SECOND / per_second.min(SECOND);
-        let slot = self.hasher.hash_one(network_of(host)) as usize % BUCKETS;
-        let drawn = self.empty_until[slot].fetch_update(
-            Ordering::Relaxed,
-            Ordering::Relaxed,
-            // What has been drawn ahead of time is the bucket's debt, a second's worth at most.
-            |until| Some(until.max(now) + cost).filter(|end| *end <= now + SECOND),
-        );
+        let drawn = self.bucket(host).fetch_update(Ordering::Relaxed, Ordering::Relaxed, |until| {
+            drawn_until(until, per_second, now)
+        });
         drawn.is_ok()
     }
+
+    /// Whether `draw` would say no at this moment; nothing is drawn.
+    #[must_use]
+    pub fn is_used_up(&self, host: IpAddr, now: Nanos) -> bool {
+        let per_second = self.per_second.load(Ordering::Relaxed);
+        per_second != 0
+            && drawn_until(self.bucket(host).load(Ordering::Relaxed), per_second, now).is_none()
+    }
+
+    fn bucket(&self, host: IpAddr) -> &AtomicU64 {
+        &self.empty_until[self.hasher.hash_one(network_of(host)) as usize % BUCKETS]
+    }
+}
+
+/// Until when a bucket is empty when one more answer is drawn; None: there is no room. What has
+/// been drawn ahead of time is the bucket's debt, a second's worth at most.
+fn drawn_until(until: Nanos, per_second: u64, now: Nanos) -> Option<Nanos> {
+    let cost = SECOND / per_second.min(SECOND);
+    Some(until.max(now) + cost).filter(|end| *end <= now + SECOND)
 }
 
 #[cfg(test)]
@@ -86,9 +100,21 @@ mod tests {
     }
 
     #[test]
+    fn looking_draws_nothing() {
+        let budget = AnswerBudget::default();
+        budget.set(1);
+        let (here, now) = (host("192.0.2.7"), 5 * SECOND);
+        assert!(!budget.is_used_up(here, now));
+        assert!(budget.draw(here, now));
+        assert!(budget.is_used_up(here, now));
+        assert!(!budget.is_used_up(here, now + SECOND));
+    }
+
+    #[test]
     fn no_limit_is_no_limit() {
         let budget = AnswerBudget::default();
         assert!((0..10_000).all(|_| budget.draw(host("::1"), 0)));
+        assert!(!budget.is_used_up(host("::1"), 0));
     }
 
     #[test]

@@ -58,6 +58,7 @@ impl<D: Driver> Worker<D> {
                 Verdict::Classic if !self.handed_up(datagram).classic => {
                     self.station.counters.drops.add(Drop::NotStun, 1);
                 }
+                Verdict::Answer(_) | Verdict::Classic if self.is_over_budget(datagram, now) => (),
                 Verdict::Challenge(request) if self.challenge(request, datagram, now) => (),
                 Verdict::Answer(_) | Verdict::Classic | Verdict::Challenge(_) | Verdict::Decide => {
                     if let Some(leg) = self.forwarder.leg_of(datagram) {
@@ -72,6 +73,16 @@ impl<D: Driver> Worker<D> {
     fn handed_up(&self, datagram: &Datagram) -> HandedUp {
         let listener = self.forwarder.listeners.get(datagram.socket.place());
         listener.and_then(Option::as_ref).map(|listener| listener.handed_up).unwrap_or_default()
+    }
+
+    /// Whether whoever decides on a stranger's request would have to leave it without an answer:
+    /// then nobody needs to hear of it.
+    fn is_over_budget(&self, datagram: &Datagram, now: Nanos) -> bool {
+        let is_over = self.shared.around.budget.is_used_up(datagram.from.ip(), now);
+        if is_over {
+            self.station.counters.over_budget.add(1);
+        }
+        is_over
     }
 
     /// The leg of a datagram, if it is held back.
