@@ -140,7 +140,10 @@ class Splicing:
 
     async def test_who_is_silent_after_the_others_end_is_closed(self, world: World) -> None:
         stream, peer = await spliced(world)
+        world.clock.now += 2 * SPLICE_LINGER
+        peer.send(b"bye")
         peer.end()
+        assert await stream.read(3) == b"bye"
         world.clock.now += SPLICE_LINGER - 0.1
         stream.send(b"not yet")
         assert await peer.read(7) == b"not yet"

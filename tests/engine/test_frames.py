@@ -2,8 +2,9 @@ from __future__ import annotations
 
 import pytest
 
-from turnd.engine.frames import FrameReader
+from turnd.engine.frames import FrameReader, refuses_bind
 from turnd.stun.errors import DecodeError
+from turnd.stun.message import MessageClass, Method, encode_message
 
 BINDING = bytes.fromhex("000100002112a442") + bytes(12)
 
@@ -41,3 +42,37 @@ def test_media_is_expected_only_of_who_has_a_relay() -> None:
     reader = FrameReader(timeout=10)
     reader.expect_media()
     assert list(reader.read(head + bytes(0x2000), now=0)) == [head + bytes(0x2000)]
+
+
+BIND = encode_message(Method.CONNECTION_BIND, MessageClass.REQUEST, bytes(12), ())
+
+
+def test_a_connection_bind_holds_what_follows_and_has_a_frames_time() -> None:
+    frames = FrameReader(10.0)
+    assert list(frames.read(BIND + b"\xff", 5.0)) == [BIND]
+    assert frames.is_held
+    assert not frames.is_overdue(14.9)
+    assert frames.is_overdue(15.0)
+    assert list(frames.read(b"more", 6.0)) == []
+    assert frames.rest() == b"\xffmore"
+
+
+def test_a_refused_one_lets_the_rest_be_frames() -> None:
+    frames = FrameReader(10.0)
+    assert list(frames.read(BIND + BIND[:4], 5.0)) == [BIND]
+    assert list(frames.resume(6.0)) == []
+    assert not frames.is_held
+    assert frames.deadline == 16.0
+    assert list(frames.read(BIND[4:], 7.0)) == [BIND]
+
+
+def test_a_refusal_is_known_by_its_type() -> None:
+    kinds = {
+        kind: refuses_bind(encode_message(method, kind, bytes(12), ()))
+        for method, kind in (
+            (Method.CONNECTION_BIND, MessageClass.ERROR),
+            (Method.CONNECTION_BIND, MessageClass.SUCCESS),
+        )
+    }
+    assert kinds == {MessageClass.ERROR: True, MessageClass.SUCCESS: False}
+    assert not refuses_bind(encode_message(Method.REFRESH, MessageClass.ERROR, bytes(12), ()))

@@ -169,3 +169,29 @@ async def test_nobody_is_woken_after_the_end(engine: Engine) -> None:
     engine.pump.stop()
     await asyncio.sleep(0)
     assert engine.woken == []
+
+
+async def test_what_is_wanted_of_a_source_may_change_to_nothing_and_back(
+    engine: Engine, pipes: tuple[Pipe, Pipe]
+) -> None:
+    source, other = pipes
+    engine.pump.start(engine.wake)
+    engine.pump.watch_for(source.reader, source, 0)
+    assert not engine.pump.watches(source.reader)
+    os.write(source.writer, b"x")
+    os.write(other.writer, b"x")
+    await eventually(lambda: engine.woken)
+    assert len(engine.times) == 1, "nothing is wanted of the first"
+    engine.pump.watch_for(source.reader, source, select.EPOLLIN)
+    engine.pump.watch_for(source.reader, source, select.EPOLLIN)
+    await eventually(lambda: len(engine.times) == 2)
+
+
+async def test_later_is_while_it_runs(engine: Engine) -> None:
+    called: list[str] = []
+    engine.pump.run_later(0.0, lambda: called.append("never"))
+    engine.pump.start(engine.wake)
+    engine.pump.run_later(0.0, lambda: called.append("later"))
+    assert called == []
+    await eventually(lambda: called)
+    assert called == ["later"]

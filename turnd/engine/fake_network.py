@@ -328,6 +328,7 @@ class FakeNetwork:
 
     def _side_ends(self, pipe: FakePipe, side: CloseReason) -> None:
         """Of two sides that have ended the first is the reason."""
+        pipe.moved_at = self._clock()
         pipe.ended = pipe.ended or side
         if pipe.ended is not side:
             self._end_pipe(pipe, pipe.ended)

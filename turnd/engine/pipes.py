@@ -216,18 +216,21 @@ class Pipe:
         up = self._up.move(self._buckets, now)
         down = self._down.move(self._buckets, now)
         self._client_wrote_while_reading()
-        if up or down:
-            self._moved_at = now
         self.counters.packets_from_client += len(up)
         self.counters.bytes_from_client += sum(up)
         self.counters.packets_to_client += len(down)
         self.counters.bytes_to_client += sum(down)
-        if self.reason is None:
-            if self.client.ended or self.client.failed:
-                self.reason = CloseReason.CLIENT
-            elif self.peer.ended or self.peer.failed:
-                self.reason = CloseReason.PEER
+        ends = self.reason is None and self._see_who_ends()
+        if up or down or ends:
+            self._moved_at = now
         self._settled(self)
+
+    def _see_who_ends(self) -> bool:
+        if self.client.ended or self.client.failed:
+            self.reason = CloseReason.CLIENT
+        elif self.peer.ended or self.peer.failed:
+            self.reason = CloseReason.PEER
+        return self.reason is not None
 
     def wanted(self) -> tuple[tuple[End, int], tuple[End, int]]:
         """What epoll is to tell of each end."""

@@ -107,18 +107,21 @@ impl Pipe {
         self.move_up(client, slot, scratch, now);
         self.move_down(client, slot, now);
         self.part(client);
-        if self.first.is_none() {
-            if self.up.ended || self.client_failed {
-                self.first = Some(CloseReason::Client);
-            } else if self.down.ended || self.peer_failed {
-                self.first = Some(CloseReason::Peer);
-            }
-        }
+        let ends = self.first.is_none() && self.see_who_ends();
         let moved = [std::mem::take(&mut self.up.moved), std::mem::take(&mut self.down.moved)];
-        if moved.iter().any(|moved| moved.bytes > 0) {
+        if ends || moved.iter().any(|moved| moved.bytes > 0) {
             self.moved_at = now;
         }
         moved
+    }
+
+    fn see_who_ends(&mut self) -> bool {
+        if self.up.ended || self.client_failed {
+            self.first = Some(CloseReason::Client);
+        } else if self.down.ended || self.peer_failed {
+            self.first = Some(CloseReason::Peer);
+        }
+        self.first.is_some()
     }
 
     fn move_up(&mut self, client: &mut Stream, slot: &mut [u8], scratch: &mut Scratch, now: Nanos) {
