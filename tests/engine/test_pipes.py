@@ -180,13 +180,13 @@ def test_who_is_gone_gets_nothing_and_the_other_hears_of_it(both: Both) -> None:
 
 def test_silence_after_an_end_has_a_limit(both: Both) -> None:
     both.pipe.run(0.0)
-    assert not both.is_over()due(1e9)
+    assert not both.pipe.is_overdue(1e9)
     both.peer.shutdown(socket.SHUT_WR)
     both.pipe.run(5.0)
     both.client.send(b"still there")
     both.pipe.run(10.0)
-    assert not both.is_over()due(9.9 + SPLICE_LINGER)
-    assert both.is_over()due(10.0 + SPLICE_LINGER)
+    assert not both.pipe.is_overdue(9.9 + SPLICE_LINGER)
+    assert both.pipe.is_overdue(10.0 + SPLICE_LINGER)
 
 
 def test_what_is_no_tls_ends_the_client() -> None:
