@@ -392,3 +392,12 @@ def test_by_tcp_it_counts_for_ipv6_too() -> None:
     client = World().stream_client()
     answer = client.allocate((a.DONT_FRAGMENT, True), (a.REQUESTED_ADDRESS_FAMILY, 2))
     assert code_of(answer) is None
+
+
+def test_an_allocation_of_connections_does_not_move() -> None:
+    client = World(settings=TurnSettings(tcp=True, mobility=True)).stream_client()
+    wanted: list[tuple[a.Attribute[Any], Any]] = [
+        (a.REQUESTED_TRANSPORT, 6),
+        (a.MOBILITY_TICKET, b""),
+    ]
+    assert code_of(client.request(Method.ALLOCATE, wanted)) == 405
