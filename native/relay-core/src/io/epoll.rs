@@ -93,6 +93,10 @@ impl Driver for EpollDriver {
         Ok(())
     }
 
+    fn hand_on(&mut self, socket: BorrowedFd<'_>, token: Token, _: &Arena, _: &mut Arrivals) {
+        self.unwatch(socket, token); // all that was received has been told
+    }
+
     fn unwatch(&mut self, socket: BorrowedFd<'_>, token: Token) {
         self.readiness.remove(socket);
         if token.is_udp() {

@@ -273,6 +273,16 @@ pub trait Driver {
     /// when this returns, so that closing it frees its port.
     fn unwatch(&mut self, socket: BorrowedFd<'_>, token: Token);
 
+    /// As `unwatch`, for a UDP socket that another driver goes on with: what was received by it
+    /// already is added to the arrivals, and what was not waits in it.
+    fn hand_on(
+        &mut self,
+        socket: BorrowedFd<'_>,
+        token: Token,
+        arena: &Arena,
+        arrivals: &mut Arrivals,
+    );
+
     /// What a stream is wanted for from now on: to be read, to be written. At first it is to be
     /// read. That it has failed or ended is told anyhow.
     ///

@@ -133,6 +133,19 @@ impl Driver for UringDriver {
         }
     }
 
+    fn hand_on(&mut self, _: BorrowedFd<'_>, token: Token, arena: &Arena, arrivals: &mut Arrivals) {
+        if let Some(Socket { epoch, armed: true, .. }) = self.sockets.get_mut(token) {
+            let epoch = *epoch;
+            let name = name(Request::Receive, epoch, token.to_bits());
+            // A ring that has broken says so in the next turn.
+            let _ = self.ring.cancel(name);
+            while let Some(completion) = self.ring.met_of(name) {
+                self.received(&completion, (epoch, token), arena, arrivals);
+            }
+        }
+        self.sockets.remove(token);
+    }
+
     fn want(
         &mut self,
         socket: BorrowedFd<'_>,

@@ -210,6 +210,12 @@ impl Ring {
         self.ring.completion().next().map(completion)
     }
 
+    /// The next completion of a request that has been met with already.
+    pub(crate) fn met_of(&mut self, name: u64) -> Option<Completion> {
+        let at = self.met.iter().position(|met| met.name == name)?;
+        self.met.remove(at)
+    }
+
     /// Sends messages by name, in their order. Those that fail complete: `takes` is shown what
     /// completes meanwhile, and says whether it was one of them.
     ///

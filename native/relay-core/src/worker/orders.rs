@@ -48,7 +48,7 @@ impl<D: Driver> Worker<D> {
                     self.forwarder.review(id, now);
                 }
             }
-            Order::Release(id, to) => self.release(id, &to),
+            Order::Release(id, to) => self.release(id, &to, now),
             Order::Claim(from, address, purses) => {
                 if let Ok(Some(handover)) = from.recv() {
                     self.claim(*handover, &address, Some(purses), now);
@@ -202,13 +202,15 @@ impl<D: Driver> Worker<D> {
         }
     }
 
-    fn release(&mut self, id: u64, to: &SyncSender<Option<Box<Handover>>>) {
+    fn release(&mut self, id: u64, to: &SyncSender<Option<Box<Handover>>>, now: Nanos) {
+        self.send(now); // what leaves by its socket, while that is ours
         self.forwarder.offloaded.end(id);
         let taken = self.forwarder.table.take(id).map(|(mut moving, idle)| {
             self.forget_client(idle);
             let relay = moving.relay_mut();
             if std::mem::take(&mut relay.watched) {
-                self.driver.unwatch(relay.socket.as_fd(), relay.token);
+                let (socket, arrivals) = (relay.socket.as_fd(), &mut self.arrivals);
+                self.driver.hand_on(socket, relay.token, &self.arena, arrivals);
             }
             let received = self.arrivals.take_from(relay.token, &self.arena);
             Box::new(Handover { moving, received })

@@ -257,6 +257,7 @@ for_every_driver! {
         a_stream_is_told_again_until_it_is_read,
         a_stream_is_wanted_for_what_it_is,
         a_socket_that_is_unwatched_frees_its_port,
+        a_socket_that_is_handed_on_loses_nothing,
         a_driver_that_is_dropped_frees_all_ports,
         a_place_has_its_next_tenant,
         two_thousand_sockets_are_seen_to;

@@ -278,6 +278,43 @@ pub(super) fn a_socket_that_is_unwatched_frees_its_port<D: Driver>() {
     bench.until(|bench| bench.got.iter().any(last));
 }
 
+pub(super) fn a_socket_that_is_handed_on_loses_nothing<D: Driver>() {
+    let mut bench = Bench::<D>::new();
+    let sender = stranger("127.0.0.1:0");
+    for round in 0..20u32 {
+        let (socket, other) = (relay("127.0.0.1:0"), relay("127.0.0.1:0"));
+        let (token, others) = (Token::relay(0, round), Token::relay(1, round));
+        bench.watch(&socket, token);
+        bench.watch(&other, others);
+        let mut sent = 0u8;
+        let mut send = |number| {
+            for _ in 0..number {
+                sender.send_to(&[sent], address(&socket)).unwrap();
+                sent += 1;
+            }
+        };
+        send(1);
+        bench.until(|bench| bench.got.iter().any(|got| got.socket == token));
+        // What comes while something else is seen to has perhaps been received by then.
+        send(40);
+        bench.push(&mut RunMark::default(), &envelope(&other, address(&sender)), b"out");
+        bench.send();
+        bench.unwatch(&other, others);
+        send(40);
+        bench.arrivals.clear();
+        bench.driver.hand_on(socket.as_fd(), token, &bench.arena, &mut bench.arrivals);
+        let taken = bench.arrivals.take_from(token, &bench.arena);
+        let mut all: Vec<u8> = taken.iter().map(|carried| carried.data[0]).collect();
+        socket.set_nonblocking(true).unwrap();
+        let mut buffer = [0; 9];
+        while socket.recv(&mut buffer).is_ok() {
+            all.push(buffer[0]);
+        }
+        assert_eq!(all, (1..81).collect::<Vec<u8>>());
+        bench.turn(Duration::ZERO);
+    }
+}
+
 pub(super) fn a_driver_that_is_dropped_frees_all_ports<D: Driver>() {
     let mut bench = Bench::<D>::new();
     let sender = stranger("127.0.0.1:0");

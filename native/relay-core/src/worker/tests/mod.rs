@@ -80,6 +80,10 @@ impl Driver for Played {
         self.note("unwatch", token);
     }
 
+    fn hand_on(&mut self, socket: BorrowedFd<'_>, token: Token, _: &Arena, _: &mut Arrivals) {
+        self.unwatch(socket, token);
+    }
+
     fn want(&mut self, _: BorrowedFd<'_>, _: Token, _: bool, _: bool) -> io::Result<()> {
         Ok(())
     }
