@@ -1,4 +1,4 @@
-"""haproxy in front, as docs/port-443.md has it: TCP and TLS, both versions, health checks."""
+"""Proxies in front. haproxy, as docs/port-443.md has it: TCP and TLS, both versions, its checks."""
 
 from __future__ import annotations
 
@@ -14,8 +14,10 @@ from tests.e2e.documented import snippet
 from tests.e2e.front import haproxy
 from tests.e2e.server import Server, free_port, serve, wait_until
 from tests.e2e.test_turnutils import BY_USER, side_by_side, uclient
+from tests.e2e.udp_proxy import udp_proxy
 from tests.waiting import LIMIT
 from turnd.client.uri import Transport
+from turnd.stun.addresses import TransportAddress
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -41,7 +43,7 @@ def front(authority: Authority, folders: Path, engine: str) -> Iterator[Front]:
     port, tls_port = free_port(), free_port()
     pair, folder = authority.issue("localhost"), folders / f"front-{engine}"
     trusting = {"trusted": [PROXY]}
-    listen = ["tcp://127.0.0.1:{port}", "tls://127.0.0.1:{tls_port}"]
+    listen = ["udp://127.0.0.1:{port}", "tcp://127.0.0.1:{port}", "tls://127.0.0.1:{tls_port}"]
     with serve(folder, tls=pair.section(), listen=listen, proxy_protocol=trusting) as server:
         changes = {
             "bind :3478": f"bind 127.0.0.1:{port}",
@@ -73,6 +75,29 @@ async def test_the_client_is_the_clients_own_address(
         created = [line["client"] for line in front.server.logged("allocation_created")]
         assert created[-1] == str(mine)
     assert not any(PROXY in client for client in created)
+
+
+async def test_turnutils_through_a_udp_proxy(front: Front) -> None:
+    """No package of Debian does this: a few lines of our own do."""
+    async with udp_proxy(TransportAddress("127.0.0.1", front.server.port), PROXY) as port:
+        outside = replace(front.server, port=port)
+        await side_by_side(
+            uclient(outside, "udp", "127.0.0.1", "-y", "-s", "-m", "3", *BY_USER),
+            uclient(outside, "udp", "127.0.0.1", "-y", "-c", *BY_USER),
+        )
+
+
+async def test_a_udp_proxys_client_is_the_clients_own_address(front: Front) -> None:
+    async with udp_proxy(TransportAddress("127.0.0.1", front.server.port), PROXY) as port:
+        outside = replace(front.server, port=port)
+        async with allocated(outside) as one, allocated(front.server) as other:
+            for call in (one, other):
+                assert await call.client.binding() == call.client.connection.local
+            await one.client.channel_bind(other.relayed)
+            await one.sends_to(other)
+            await other.sends_to(one)
+            clients = [line["client"] for line in front.server.logged("allocation_created")]
+            assert clients[-2:] == [str(c.client.connection.local) for c in (one, other)]
 
 
 async def test_health_checks_find_it_up(front: Front) -> None:

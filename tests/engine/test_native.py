@@ -14,6 +14,7 @@ from tests.engine import (
     contract_icmp,
     contract_mobility,
     contract_protection,
+    contract_proxies,
     contract_sockets,
     contract_splicing,
     contract_streams,
@@ -58,6 +59,10 @@ class TestFields(contract_fields.HeaderFields):
 
 
 class TestIcmp(contract_icmp.Icmp):
+    """See the contract."""
+
+
+class TestProxies(contract_proxies.Proxies):
     """See the contract."""
 
 

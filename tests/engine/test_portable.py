@@ -15,6 +15,7 @@ from tests.engine import (
     contract_icmp,
     contract_mobility,
     contract_protection,
+    contract_proxies,
     contract_sockets,
     contract_splicing,
     contract_streams,
@@ -57,6 +58,10 @@ class TestFields(contract_fields.HeaderFields):
 
 
 class TestIcmp(contract_icmp.Icmp):
+    """See the contract."""
+
+
+class TestProxies(contract_proxies.Proxies):
     """See the contract."""
 
 

@@ -58,6 +58,7 @@ def test_the_bytes_of_the_specification() -> None:
         "0d0a0d0a000d0a515549540a 21 11 000c c6336401 c0000207 c886 01bb"
     )
     assert write_header(*V6)[12:16] == bytes.fromhex("21 21 0024")
+    assert write_header(*V4, Protocol.DATAGRAM)[12:16] == bytes.fromhex("21 12 000c")
 
 
 @given(st.one_of(st.tuples(v4_addresses, v4_addresses), st.tuples(v6_addresses, v6_addresses)))
@@ -137,6 +138,8 @@ def test_a_checksum_has_to_be_right() -> None:
         (header(STREAM4, bytes(12) + b"\x04"), "longer than its PROXY header"),
         (header(STREAM4, bytes(12) + b"\x04\x00\x01"), "longer than its PROXY header"),
         (header(STREAM4, bytes(12) + tlv(3, bytes(3))), "another length"),
+        (header(STREAM4, bytes(12))[:-1], "cut off"),
+        (header(STREAM4, bytes(12), command=0x20)[:-1], "cut off"),
     ],
 )
 def test_contradictions(whole: bytes, why: str) -> None:

@@ -285,8 +285,9 @@ class ProxyProtocolSection(Section):
 
     trusted: tuple[NetworkField, ...] | None = live(
         None,
-        "Networks of proxies, whose TCP and TLS connections have to begin with a PROXY header "
-        "(version 1 or 2) that names the client. No other connection may. null: none.",
+        "Networks of proxies. Their TCP and TLS connections have to begin with a PROXY header "
+        "(version 1 or 2) that names the client, and so has each of their UDP datagrams (version "
+        "2). Nobody else's header is believed. null: none.",
         examples=[["10.0.0.0/8", "192.0.2.7"]],
         min_length=1,
     )

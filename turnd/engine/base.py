@@ -47,6 +47,7 @@ from turnd.stun.addresses import (
 if TYPE_CHECKING:
     import ssl
     from collections.abc import Callable, Iterable, Mapping, Sequence
+    from ipaddress import IPv4Network, IPv6Network
 
 ListenerId = NewType("ListenerId", int)
 RelayId = NewType("RelayId", int)
@@ -92,6 +93,8 @@ class Leg(NamedTuple):
     local: ServerAddress
     client: ClientAddress
     stream: int = 0
+    via: ClientAddress | None = None
+    """The proxy whose datagrams begin with a header that names the client: where answers go."""
 
 
 class RelayError(Enum):
@@ -118,6 +121,7 @@ class Drop(StrEnum):
     QUEUE_FULL = "queue_full"  # the kernel's or our queue towards the receiver is full
     HAND_UP_FULL = "hand_up_full"  # more messages waiting for a decision than the bound allows
     EXPIRED = "expired"  # the allocation has ended, its relay is about to close
+    PROXY_HEADER = "proxy_header"  # a trusted proxy's datagram without a header, or with a bad one
     DTLS_RECORD = "dtls_record"  # of no session; or no record where only DTLS is served
     DTLS_HANDSHAKE = "dtls_handshake"  # beyond the bound of handshakes at the same time
     BANDWIDTH = "bandwidth"  # over the rate of its allocation, of its user or of the server
@@ -197,6 +201,10 @@ class ListenerSettings:
     """Whether a UDP endpoint serves what comes without DTLS. Fixed from `listen` on."""
     dtls: bool = False
     """Whether it serves DTLS, told apart by the first byte (RFC 7983). Fixed from `listen` on."""
+    proxies: tuple[IPv4Network | IPv6Network, ...] = ()
+    """Networks whose datagrams begin with a PROXY header of version 2, all of them. Its client is
+    the leg's, and the sender is `Leg.via`. Streams have theirs taken off before they are adopted.
+    """
 
 
 @dataclass(frozen=True, slots=True)

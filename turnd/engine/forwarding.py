@@ -57,7 +57,7 @@ class Forwarder:
 
     def __init__(self, rules: Rules, random_bytes: Callable[[int], bytes] = urandom) -> None:
         self._rules = rules
-        self._tally = rules.tally
+        self.tally = rules.tally
         self._buckets = rules.buckets
         self._random_bytes = random_bytes
 
@@ -112,12 +112,12 @@ class Forwarder:
             or data[4:8] != _COOKIE
             or (data[2] << 8 | data[3]) + 20 != len(data)
         ):
-            self._tally.drop(Drop.NOT_STUN)
+            self.tally.drop(Drop.NOT_STUN)
             return True
         if data[:2] != SEND:
             return False
         if client is None:
-            self._tally.drop(Drop.NO_ALLOCATION)
+            self.tally.drop(Drop.NO_ALLOCATION)
         elif client.held is not None:
             self._hold(client.held, data, onward)
         else:
@@ -126,7 +126,7 @@ class Forwarder:
 
     def _hold(self, held: HeldBack, data: bytes, onward: Fields | None) -> None:
         if not held.add(data, onward):
-            self._tally.drop(Drop.QUEUE_FULL)
+            self.tally.drop(Drop.QUEUE_FULL)
 
     def _send_indication(
         self, client: Client, data: bytes, now: float, onward: Fields | None
@@ -134,7 +134,7 @@ class Forwarder:
         try:
             peer, payload, dont_fragment = decode_send_untrusted(data)
         except DecodeError:
-            self._tally.drop(Drop.MALFORMED_INDICATION)
+            self.tally.drop(Drop.MALFORMED_INDICATION)
             return
         relay = client.relay_for(peer.family)
         if relay is None or now >= relay.permissions.get(peer.host, now):
@@ -188,7 +188,7 @@ class Forwarder:
             except OSError as error:
                 self._drop(relay, reason_of(error))
             else:
-                self._tally.icmp_errors += 1
+                self.tally.icmp_errors += 1
 
     @staticmethod
     def _admits_icmp(relay: Relay, now: float) -> bool:
@@ -276,7 +276,7 @@ class Forwarder:
 
     def _drop(self, relay: Relay | None, reason: Drop) -> None:
         """Count a packet that went no further, at its relay too where it met one."""
-        self._tally.drop(reason)
+        self.tally.drop(reason)
         if relay is not None:
             drops = relay.drops = relay.drops or {}
             drops[reason] = drops.get(reason, 0) + 1

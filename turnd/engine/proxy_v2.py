@@ -68,11 +68,13 @@ def header_length(begin_untrusted: bytes) -> int:
 
 
 def read_header(header_untrusted: bytes, wanted: Protocol) -> ProxiedAddresses | None:
-    """Read a header of which all is there; None: the proxy speaks for itself, as to see us alive.
+    """Read a header as long as it says; None: the proxy speaks for itself, as to see us alive.
 
     Raises:
-        DecodeError: it contradicts itself.
+        DecodeError: it contradicts itself, or is cut off.
     """
+    if len(header_untrusted) < header_length(header_untrusted):
+        raise DecodeError("a PROXY header that is cut off")
     if header_untrusted[12] == _VERSION | _LOCAL:
         return None  # with whatever stands behind
     family, protocol = header_untrusted[13] >> 4, header_untrusted[13] & 0x0F
@@ -87,14 +89,16 @@ def read_header(header_untrusted: bytes, wanted: Protocol) -> ProxiedAddresses |
     return _addresses(header_untrusted[FIXED_PART:tlvs])
 
 
-def write_header(client: TransportAddress, local: TransportAddress) -> bytes:
-    """A header for a connection that a client made."""
+def write_header(
+    client: TransportAddress, local: TransportAddress, protocol: Protocol = Protocol.STREAM
+) -> bytes:
+    """A header for a connection that a client made, or for its datagram."""
     hosts = [pack_host(client.host), pack_host(local.host)]
     family = _INET
     if AddressFamily.IPV6 in (client.family, local.family):
         family, hosts = _INET6, [(_MAPPED + host)[-16:] for host in hosts]
     addresses = b"".join(hosts) + struct.pack("!HH", client.port, local.port)
-    kind = family << 4 | Protocol.STREAM
+    kind = family << 4 | protocol
     return SIGNATURE + struct.pack("!BBH", _VERSION | _PROXY, kind, len(addresses)) + addresses
 
 

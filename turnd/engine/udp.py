@@ -14,10 +14,11 @@ from turnd.engine.ancillary import ANCILLARY_SPACE, told_by
 from turnd.engine.base import ClientMessage, Leg, ListenerId, ListenerSettings, RelayId, Transport
 from turnd.engine.fields import SYSTEM, Fields
 from turnd.engine.forwarding import or_classic
+from turnd.engine.proxied import Proxies, ends_of, source_of
 from turnd.engine.rules import Client, Relay, Transmit
-from turnd.engine.sockaddr import SockAddr, raw_address, shown_address
+from turnd.engine.sockaddr import SockAddr, raw_address
 from turnd.engine.sockets import LARGEST_DATAGRAM
-from turnd.stun.addresses import WILDCARDS, ClientAddress, ServerAddress, TransportAddress
+from turnd.stun.addresses import WILDCARDS, ServerAddress, TransportAddress
 
 if TYPE_CHECKING:
     import socket
@@ -54,6 +55,11 @@ class UdpListener:
         forward = forwarder.from_client
         self._forward = or_classic(forward) if settings.classic_bindings else forward
         self._hand_up = hand_up
+        self._tally = forwarder.tally
+        self._proxies = self._trust(settings)
+
+    def _trust(self, settings: ListenerSettings) -> Proxies | None:
+        return Proxies(settings.proxies, self._tally) if settings.proxies else None
 
     def serve_dtls(self, doors: AssociationDoors) -> None:
         """Take DTLS as well, or alone.
@@ -74,20 +80,21 @@ class UdpListener:
         if self.associations is not None:
             self.associations.configure(settings)
         self.settings = settings
+        self._proxies = self._trust(settings)
         sockets.set_buffers(self.sock, settings)
 
     def key_of(self, leg: Leg) -> Any:
         """What a packet of this leg is looked up by."""
-        return raw_address(leg.client)
+        return source_of(leg)
 
     def leg_of(self, key: Any, transport: Transport = Transport.UDP, stream: int = 0) -> Leg:
         """The leg of packets with that key."""
-        client = ClientAddress(shown_address(key))
-        return Leg(self.listener_id, transport, self.endpoint, client, stream)
+        client, via = ends_of(key)
+        return Leg(self.listener_id, transport, self.endpoint, client, stream, via)
 
     def route_to(self, leg: Leg) -> tuple[Transmit, Any]:
         """How to send to a leg: the function and its second argument."""
-        return self.sender.send, raw_address(leg.client)
+        return self.sender.send, raw_address(leg.via or leg.client)
 
     def answer(self, leg: Leg, data: bytes) -> None:
         """Send a message of ours.
@@ -103,7 +110,7 @@ class UdpListener:
         receive = self.sock.recvmsg
         client_of = self.clients.get
         forward = self._forward
-        associations = self.associations
+        associations, proxies = self.associations, self._proxies
         for _ in range(BATCH):
             try:
                 data, beside, _, source = receive(LARGEST_DATAGRAM, ANCILLARY_SPACE)
@@ -112,6 +119,11 @@ class UdpListener:
             except OSError:
                 continue
             onward = told_by(tuple(beside)).onward
+            if proxies is not None:
+                unwrapped = proxies.unwrap(data, source)
+                if unwrapped is None:
+                    continue
+                data, source = unwrapped
             if associations is not None and associations.takes(data, source, now, onward):
                 continue
             client = client_of(source)
@@ -129,19 +141,19 @@ class WildcardUdpListener(UdpListener):
 
     def key_of(self, leg: Leg) -> Any:
         """The client's and our own address."""
-        return raw_address(leg.client), leg.local.host
+        return source_of(leg), leg.local.host
 
     def leg_of(self, key: Any, transport: Transport = Transport.UDP, stream: int = 0) -> Leg:
         """The leg of packets with that key."""
         source, host = key
         local = ServerAddress(TransportAddress(host, self.endpoint.port))
-        client = ClientAddress(shown_address(source))
-        return Leg(self.listener_id, transport, local, client, stream)
+        client, via = ends_of(source)
+        return Leg(self.listener_id, transport, local, client, stream, via)
 
     def route_to(self, leg: Leg) -> tuple[Transmit, Any]:
         """Send from the address that the leg has as ours."""
         return self.sender.send_from, (
-            raw_address(leg.client),
+            raw_address(leg.via or leg.client),
             ancillary.source_option(leg.local.host),
         )
 
@@ -149,7 +161,7 @@ class WildcardUdpListener(UdpListener):
         """Read what has arrived, a bounded batch."""
         receive = self.sock.recvmsg
         forward = self._forward
-        associations = self.associations
+        associations, proxies = self.associations, self._proxies
         for _ in range(BATCH):
             try:
                 data, beside, _, source = receive(LARGEST_DATAGRAM, ANCILLARY_SPACE)
@@ -160,6 +172,11 @@ class WildcardUdpListener(UdpListener):
             local, onward = told_by(tuple(beside))
             if local is None:
                 continue
+            if proxies is not None:
+                unwrapped = proxies.unwrap(data, source)
+                if unwrapped is None:
+                    continue
+                data, source = unwrapped
             key = (source, local)
             if associations is not None and associations.takes(data, key, now, onward):
                 continue

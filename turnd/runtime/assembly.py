@@ -10,7 +10,7 @@ import os
 import secrets
 import time
 from dataclasses import dataclass
-from ipaddress import ip_address, ip_network
+from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
 from typing import TYPE_CHECKING
 
 from turnd.allocations.allocation import AllocationLimits
@@ -149,14 +149,19 @@ def listener_settings(config: Config, certificates: Certificates | None = None) 
         frame_timeout=config.streams.frame_timeout,
         idle_timeout=config.streams.idle_timeout,
         tls=None if certificates is None else certificates.settings(),
+        proxies=_proxies(config),
     )
+
+
+def _proxies(config: Config) -> tuple[IPv4Network | IPv6Network, ...]:
+    return tuple(map(ip_network, config.proxy_protocol.trusted or ()))
 
 
 def front_rules(config: Config, certificates: Certificates | None) -> FrontRules:
     """Whom to believe who the client is, and what to give to a web server."""
     rules = FrontRules(
         patience=config.streams.handshake_timeout,
-        proxies=tuple(map(ip_network, config.proxy_protocol.trusted or ())),
+        proxies=_proxies(config),
     )
     behind = config.passthrough
     if behind is None or certificates is None:

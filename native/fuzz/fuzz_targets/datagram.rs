@@ -11,6 +11,7 @@ use relay_core::wire::challenge::{Challenge, first_request_untrusted};
 use relay_core::wire::data::{LARGEST_HEAD, data_indication_head, encode_icmp, padding};
 use relay_core::wire::message::{Datagram, Stun, classify_untrusted};
 use relay_core::wire::nonce::NonceKeys;
+use relay_core::wire::proxy::proxy_header_untrusted;
 use relay_core::wire::send::decode_send_untrusted;
 
 /// Bytes of the IPv4 and UDP headers below a datagram.
@@ -30,6 +31,9 @@ fn judge(datagram: &[u8]) {
         }
         Datagram::Stun(stun) => judge_stun(stun),
         Datagram::Junk => {}
+    }
+    if let Ok(header) = proxy_header_untrusted(datagram) {
+        assert!((16..=datagram.len()).contains(&header.len));
     }
     judge_send(datagram);
     judge_binding(datagram);

@@ -64,9 +64,9 @@ fn protection(seed: u8) -> Protection {
 fn newcomer(seed: u8) -> Newcomer {
     let client = SocketAddr::from(([192, 0, 2, 1], u16::from(seed % 4)));
     let local = SocketAddr::from(([192, 0, 2, 9], 3478));
-    let leg = Leg { listener: 1, transport: Transport::Udp, local, client, stream: 0 };
+    let leg = Leg { listener: 1, transport: Transport::Udp, local, client, stream: 0, via: None };
     let way = Way::Datagrams { listener: 0, to: RawAddress::from(client) };
-    Newcomer { leg, way, key: Some(UdpKey { listener: 0, client, local: None }), ledger: 0 }
+    Newcomer { leg, way, key: Some(UdpKey { listener: 0, client, via: None, local: None }), ledger: 0 }
 }
 
 fn open(table: &mut Table, id: u64, seed: u8) {

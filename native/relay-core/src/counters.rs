@@ -54,6 +54,8 @@ pub enum Drop {
     HandUpFull,
     /// The allocation has ended, its relay is about to close.
     Expired,
+    /// A trusted proxy's datagram without a PROXY header, or with a bad one.
+    ProxyHeader,
     /// A token bucket is empty.
     Bandwidth,
     /// An ICMP error beyond those that a client is told of.
@@ -64,7 +66,7 @@ pub enum Drop {
 
 impl Drop {
     /// Every reason, in the order of the counters.
-    pub const ALL: [Self; 15] = [
+    pub const ALL: [Self; 16] = [
         Self::NotStun,
         Self::NoAllocation,
         Self::NoClient,
@@ -77,6 +79,7 @@ impl Drop {
         Self::QueueFull,
         Self::HandUpFull,
         Self::Expired,
+        Self::ProxyHeader,
         Self::Bandwidth,
         Self::IcmpRate,
         Self::HopLimit,
@@ -98,6 +101,7 @@ impl Drop {
             Self::QueueFull => "queue_full",
             Self::HandUpFull => "hand_up_full",
             Self::Expired => "expired",
+            Self::ProxyHeader => "proxy_header",
             Self::Bandwidth => "bandwidth",
             Self::IcmpRate => "icmp_rate",
             Self::HopLimit => "hop_limit",

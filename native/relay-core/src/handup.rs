@@ -263,6 +263,7 @@ mod tests {
             local: "127.0.0.1:3478".parse().unwrap(),
             client: (std::net::Ipv4Addr::new(10, high, low, 1), port).into(),
             stream: 0,
+            via: None,
         }
     }
 

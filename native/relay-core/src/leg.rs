@@ -26,6 +26,16 @@ pub struct Leg {
     pub client: SocketAddr,
     /// Which connection; 0 for UDP.
     pub stream: u64,
+    /// The proxy that passes its datagrams on, each with a header that names the client.
+    pub via: Option<SocketAddr>,
+}
+
+impl Leg {
+    /// Where its datagrams come from and answers go.
+    #[must_use]
+    pub fn sender(&self) -> SocketAddr {
+        self.via.unwrap_or(self.client)
+    }
 }
 
 /// Why a stream ended; the names are those of `turnd_streams_closed_total`.

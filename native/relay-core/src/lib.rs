@@ -27,6 +27,7 @@ pub mod handup;
 pub mod histogram;
 pub mod io;
 pub mod leg;
+pub mod network;
 pub mod offload;
 pub mod orders;
 pub mod places;

@@ -11,6 +11,7 @@ use crate::counters::Traffic;
 use crate::forward::{HandedUp, Listener};
 use crate::io::Carried;
 use crate::leg::{CloseReason, Host, Leg};
+use crate::network::Networks;
 use crate::rules::bucket::Purse;
 use crate::rules::protection::Protection;
 use crate::rules::table::{Moving, NewRelay};
@@ -98,6 +99,8 @@ pub enum Order {
     Listen(Listener),
     /// Serve no new clients there.
     CloseListener(u32),
+    /// Datagrams from these begin with a PROXY header there.
+    Trust(u32, Networks),
     /// A connection is yours.
     Adopt(Box<Adoption>),
     /// End a connection.

@@ -67,6 +67,7 @@ impl World {
             local: self.server,
             client: client.local_addr().unwrap(),
             stream: 0,
+            via: None,
         }
     }
 

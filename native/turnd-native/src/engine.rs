@@ -125,7 +125,7 @@ impl Engine {
         let transport = self.legs.read_transport(transport)?;
         let (client, local) = (socket_address(client)?, socket_address(local)?);
         let first_bytes = first_bytes.map_or_else(Vec::new, |bytes| bytes.to_vec());
-        let leg = Leg { listener, transport, local, client, stream: 0 };
+        let leg = Leg { listener, transport, local, client, stream: 0, via: None };
         let leg = self.core.adopt(fd, leg, first_bytes);
         Ok(self.legs.leg(py, &leg)?)
     }

@@ -63,7 +63,8 @@ impl LegForms {
         let local = self.addresses.address(py, leg.local)?;
         let client = self.addresses.address(py, leg.client)?;
         let transport = self.transport(leg.transport);
-        let parts = (leg.listener, transport, local, client, leg.stream).into_pyobject(py)?;
+        let via = leg.via.map(|via| self.addresses.address(py, via)).transpose()?;
+        let parts = (leg.listener, transport, local, client, leg.stream, via).into_pyobject(py)?;
         self.addresses.named_tuple(py, &self.leg_class, parts)
     }
 
@@ -85,6 +86,10 @@ impl LegForms {
             local: socket_address(&*parts.get_borrowed_item(2)?)?,
             client: socket_address(&*parts.get_borrowed_item(3)?)?,
             stream: parts.get_borrowed_item(4)?.extract()?,
+            via: match &*parts.get_borrowed_item(5)? {
+                via if via.is_none() => None,
+                via => Some(socket_address(via)?),
+            },
         })
     }
 

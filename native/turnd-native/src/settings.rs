@@ -5,6 +5,7 @@ use pyo3::pybacked::PyBackedStr;
 use relay_core::engine::ListenerSettings;
 use relay_core::forward::HandedUp;
 use relay_core::io::probe::IoChoice;
+use relay_core::network::{Network, Networks};
 use relay_core::stream::tls::Identity;
 use relay_core::wire::challenge::Challenge;
 use relay_core::wire::nonce::NonceKeys;
@@ -39,7 +40,19 @@ pub(crate) fn listener(settings: &Bound<'_, PyAny>) -> Result<ListenerSettings> 
             plain: !settings.getattr("answers_bindings")?.extract::<bool>()?,
             classic: settings.getattr("classic_bindings")?.extract()?,
         },
+        proxies: networks(&settings.getattr("proxies")?)?,
     })
+}
+
+/// Python's `ipaddress.IPv4Network` and `IPv6Network`.
+fn networks(networks: &Bound<'_, PyAny>) -> Result<Networks> {
+    let mut found = Vec::new();
+    for network in networks.try_iter()? {
+        let network = network?;
+        let base = network.getattr("network_address")?.extract()?;
+        found.push(Network { base, prefix: network.getattr("prefixlen")?.extract()? });
+    }
+    Ok(found.into_iter().collect())
 }
 
 fn tls_identity(identity: &Bound<'_, PyAny>) -> Result<Identity> {

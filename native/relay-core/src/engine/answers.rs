@@ -45,7 +45,7 @@ impl Answers {
         let start = self.bytes.len();
         self.bytes.extend_from_slice(data);
         let data = start..self.bytes.len();
-        let (socket, to) = (socket.clone(), RawAddress::from(leg.client));
+        let (socket, to) = (socket.clone(), RawAddress::from(leg.sender()));
         self.waiting.push(Answer { socket, to, from, data });
         self.waiting.len() == MOST
     }
@@ -85,7 +85,7 @@ mod tests {
 
     fn to(client: SocketAddr) -> Leg {
         let local = "127.0.0.1:1".parse().unwrap();
-        Leg { listener: 1, transport: Transport::Udp, local, client, stream: 0 }
+        Leg { listener: 1, transport: Transport::Udp, local, client, stream: 0, via: None }
     }
 
     fn socket(address: &str) -> Arc<OwnedFd> {

@@ -52,6 +52,7 @@ impl Engine {
                 endpoint: bound,
                 ledger,
                 handed_up: settings.handed_up,
+                proxies: settings.proxies.clone(),
             };
             self.order_now(worker, Order::Listen(listener));
         }
@@ -124,12 +125,16 @@ impl Engine {
     ) -> Result<(), TlsConfigError> {
         match self.endpoints.get_mut(&id) {
             Some(Endpoint::Streams(streams)) => *streams = settings.streams()?,
-            Some(Endpoint::Udp { sockets, buffers, .. }) => {
+            Some(Endpoint::Udp { index, sockets, buffers, .. }) => {
+                let index = *index;
                 *buffers = settings.buffers();
                 for socket in sockets {
                     if sys::options::set_buffers(socket.as_fd(), *buffers).is_err() {
                         break; // the kernel takes any size: the socket is gone
                     }
+                }
+                for worker in 0..self.workers() {
+                    self.order_now(worker, Order::Trust(index, settings.proxies.clone()));
                 }
             }
             None => (),

@@ -18,6 +18,7 @@ use crate::forward::HandedUp;
 use crate::handup::Event;
 use crate::io::probe::IoChoice;
 use crate::leg::{Leg, Transport};
+use crate::network::Networks;
 use crate::orders::Order;
 use crate::rules::bucket::Bucket;
 use crate::rules::protection::Protection;
@@ -85,6 +86,8 @@ pub struct ListenerSettings {
     pub identities: Vec<Identity>,
     /// Binding requests that the caller wants to see.
     pub handed_up: HandedUp,
+    /// Whose datagrams begin with a PROXY header.
+    pub proxies: Networks,
 }
 
 impl ListenerSettings {

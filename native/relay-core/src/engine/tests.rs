@@ -41,7 +41,7 @@ impl Bench {
         let mut clients = (1..).map(|port| SocketAddr::from(([192, 0, 2, 9], port)));
         let client = clients.find(|client| shared.worker_of(*client) == worker).unwrap();
         let (transport, local) = (Transport::Udp, self.engine.endpoint(self.listener).unwrap());
-        Leg { listener: self.listener, transport, local, client, stream: 0 }
+        Leg { listener: self.listener, transport, local, client, stream: 0, via: None }
     }
 
     fn open(&mut self, leg: &Leg) -> u64 {

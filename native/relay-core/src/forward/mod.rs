@@ -15,6 +15,7 @@ use crate::io::arena::Arena;
 use crate::io::outbox::{Outbox, Piece};
 use crate::io::{Datagram, Kind};
 use crate::leg::{Leg, Transport};
+use crate::network::Networks;
 use crate::offload::{Offload, Offloaded};
 use crate::places::Places;
 use crate::rules::budget::AnswerBudget;
@@ -88,6 +89,8 @@ pub struct Listener {
     pub ledger: u32,
     /// Binding requests that Python wants to see.
     pub handed_up: HandedUp,
+    /// Whose datagrams begin with a PROXY header.
+    pub proxies: Networks,
 }
 
 /// What remains to be done about a packet of a client.
@@ -179,7 +182,8 @@ impl Forwarder {
     #[must_use]
     pub fn client_of(&self, datagram: &Datagram) -> Option<u32> {
         let listener = datagram.socket.place() as u32;
-        self.table.client_of(&UdpKey { listener, client: datagram.from, local: datagram.to })
+        let Datagram { from: client, via, to: local, .. } = *datagram;
+        self.table.client_of(&UdpKey { listener, client, via, local })
     }
 
     /// The leg of a datagram of a listener.
@@ -190,8 +194,8 @@ impl Forwarder {
             Some(host) => SocketAddr::new(host, listener.endpoint.port()),
             None => listener.endpoint,
         };
-        let (listener, client) = (listener.id, datagram.from);
-        Some(Leg { listener, transport: Transport::Udp, local, client, stream: 0 })
+        let (listener, client, via) = (listener.id, datagram.from, datagram.via);
+        Some(Leg { listener, transport: Transport::Udp, local, client, stream: 0, via })
     }
 
     fn drop_of(&self, relay: u32, reason: Drop, packets: u64) {

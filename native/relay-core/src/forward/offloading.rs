@@ -54,7 +54,9 @@ fn flows(
     tenant: &Client,
     now: Nanos,
 ) -> impl Iterator<Item = (Flow, Nanos)> {
-    let is_simple = relay.purses.is_empty() && matches!(tenant.way, Way::Datagrams { .. });
+    let is_simple = relay.purses.is_empty()
+        && matches!(tenant.way, Way::Datagrams { .. })
+        && tenant.leg.via.is_none();
     tenant.channels.iter().filter_map(move |channel| {
         if !is_simple || channel.relay != place || channel.guarded {
             return None;

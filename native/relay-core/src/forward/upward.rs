@@ -185,7 +185,7 @@ impl Forwarder {
         };
         let envelope = Envelope {
             socket: listener.socket.as_raw_fd(),
-            to: RawAddress::from(datagram.from),
+            to: RawAddress::from(datagram.sender()),
             from: datagram.to,
             fields: Fields::default(),
             relay: Token::WAKE,

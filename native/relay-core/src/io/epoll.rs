@@ -194,6 +194,7 @@ impl EpollDriver {
                 len,
                 segment: told.segment.unwrap_or(len),
                 from,
+                via: None,
                 to: told.to,
                 fields: told.fields,
                 received: told.received,

@@ -136,8 +136,10 @@ pub struct Datagram {
     pub len: u32,
     /// Bytes of each datagram but the last, which may be shorter; `len` when there is one.
     pub segment: u32,
-    /// Who sent it.
+    /// Whose it is: who sent it, or whom the proxy named that did.
     pub from: SocketAddr,
+    /// That proxy.
+    pub via: Option<SocketAddr>,
     /// Which address of ours it was sent to, where the socket is bound to all of them.
     pub to: Option<IpAddr>,
     /// What its IP header says beside.
@@ -162,6 +164,12 @@ pub struct Carried {
 }
 
 impl Datagram {
+    /// Where it came from, and answers go.
+    #[must_use]
+    pub fn sender(&self) -> SocketAddr {
+        self.via.unwrap_or(self.from)
+    }
+
     /// Each single datagram, with a copy of its bytes.
     pub fn carried<'a>(&self, arena: &'a Arena) -> impl Iterator<Item = Carried> + use<'a> {
         let all = arena.bytes(self.slot, (self.start + self.len) as usize);
@@ -341,9 +349,10 @@ mod tests {
     fn what_was_merged_is_told_apart() {
         let segments = |start, len, segment| {
             let (from, socket) = ("192.0.2.1:1".parse().unwrap(), Token::listener(0));
-            let (slot, to, received) = (0, None, 0);
+            let (slot, via, to, received) = (0, None, None, 0);
             let fields = Fields::default();
-            let all = Datagram { socket, slot, start, len, segment, from, to, fields, received };
+            let all =
+                Datagram { socket, slot, start, len, segment, from, via, to, fields, received };
             all.segments().collect::<Vec<_>>()
         };
         assert_eq!(segments(8, 5, 5), [8..13]);
@@ -357,6 +366,7 @@ mod tests {
             len,
             segment,
             from: "192.0.2.1:1".parse().unwrap(),
+            via: None,
             to: None,
             fields: Fields::default(),
             received: 0,

@@ -256,6 +256,7 @@ impl UringDriver {
                 len,
                 segment: told.segment.unwrap_or(len),
                 from,
+                via: None,
                 to: told.to,
                 fields: told.fields,
                 received: told.received,

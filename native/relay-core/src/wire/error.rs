@@ -22,6 +22,8 @@ pub enum DecodeError {
     Address,
     /// A Send indication without peer or data.
     Incomplete,
+    /// No PROXY header where there has to be one, or one that contradicts itself.
+    ProxyHeader,
 }
 
 impl Display for DecodeError {
@@ -35,6 +37,7 @@ impl Display for DecodeError {
             Self::UnknownRequired => "an attribute that must be understood is not",
             Self::Address => "no transport address",
             Self::Incomplete => "a Send indication without peer or data",
+            Self::ProxyHeader => "no good PROXY header",
         })
     }
 }

@@ -18,6 +18,7 @@ pub mod error;
 pub mod framing;
 pub mod message;
 pub mod nonce;
+pub mod proxy;
 mod response;
 pub mod send;
 

@@ -12,6 +12,7 @@ use crate::leg::Leg;
 use crate::time::{Nanos, seconds};
 use crate::wire::challenge::FirstRequest;
 use crate::wire::message::Stun;
+use crate::wire::proxy::proxy_header_untrusted;
 
 /// One packet in so many is measured.
 const SAMPLE: u32 = 64;
@@ -28,16 +29,44 @@ impl<D: Driver> Worker<D> {
             }
         }
         match datagram.socket.kind() {
+            Kind::Listener if self.has_proxies => self.from_proxy(&datagram, now),
             Kind::Listener => self.from_listener(&datagram, now),
             Kind::Relay => self.forwarder.from_peer(&mut self.arena, &datagram, now),
             Kind::Wake | Kind::Stream | Kind::Peer => (),
         }
     }
 
+    /// Takes the PROXY header off what a trusted proxy sent; all else goes on as it is.
+    fn from_proxy(&mut self, datagram: &Datagram, now: Nanos) {
+        let listener = self.forwarder.listeners.get(datagram.socket.place());
+        let proxies = listener.and_then(Option::as_ref).map(|listener| &listener.proxies);
+        if !proxies.is_some_and(|proxies| proxies.contain(datagram.from.ip())) {
+            return self.from_listener(datagram, now);
+        }
+        let owner = self.shared.worker_of(datagram.from);
+        if self.shared.stations.len() > 1 && owner != self.index {
+            return self.pass_on(owner, datagram);
+        }
+        for segment in datagram.segments() {
+            let all = self.arena.bytes(datagram.slot, segment.end as usize);
+            let Ok(header) = proxy_header_untrusted(&all[segment.start as usize..]) else {
+                self.station.counters.drops.add(Drop::ProxyHeader, 1);
+                continue;
+            };
+            let start = segment.start + header.len as u32;
+            let len = segment.end - start;
+            let mut own = Datagram { start, len, segment: len, ..*datagram };
+            if let Some(client) = header.client {
+                own.via = Some(std::mem::replace(&mut own.from, client));
+            }
+            self.from_listener(&own, now);
+        }
+    }
+
     fn from_listener(&mut self, datagram: &Datagram, now: Nanos) {
         let client = self.forwarder.client_of(datagram);
         if client.is_none() && self.shared.stations.len() > 1 {
-            let owner = self.shared.worker_of(datagram.from);
+            let owner = self.shared.worker_of(datagram.sender());
             if owner != self.index {
                 return self.pass_on(owner, datagram);
             }
@@ -165,8 +194,9 @@ impl<D: Driver> Worker<D> {
         let slot = self.spare_slot(now);
         self.arena.bytes_mut(slot)[..data.len()].copy_from_slice(data);
         let (len, segment) = (data.len() as u32, data.len() as u32);
-        let (start, received) = (0, 0);
-        let datagram = Datagram { socket, slot, start, len, segment, from, to, fields, received };
+        let (start, via, received) = (0, None, 0);
+        let datagram =
+            Datagram { socket, slot, start, len, segment, from, via, to, fields, received };
         self.datagram(datagram, now);
     }
 }

@@ -89,6 +89,7 @@ mod tests {
             local: "127.0.0.1:3478".parse().unwrap(),
             client: ([127, 0, 0, 1], port).into(),
             stream: 0,
+            via: None,
         }
     }
 

@@ -115,6 +115,8 @@ pub struct Worker<D> {
     turns: usize,
     handshakes: u32,
     handed_up: bool,
+    /// Whether a listener trusts proxies: nobody else looks for headers.
+    has_proxies: bool,
     relayed_at: Nanos,
     lingering: Lingering,
     stopped: bool,
@@ -150,6 +152,7 @@ impl<D: Driver> Worker<D> {
             turns: 0,
             handshakes: 0,
             handed_up: false,
+            has_proxies: false,
             relayed_at: 0,
             lingering: Lingering::default(),
             stopped: false,

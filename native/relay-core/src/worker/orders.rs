@@ -11,6 +11,7 @@ use crate::fields::Fields;
 use crate::forward::{Inbound, Listener, Verdict};
 use crate::io::{Carried, Driver, Token};
 use crate::leg::{CloseReason, Leg, Transport};
+use crate::network::Networks;
 use crate::orders::{Address, Adoption, Coming, Handover, Order};
 use crate::rules::bucket::Purse;
 use crate::rules::relay::{Client, Relay, Way};
@@ -33,6 +34,7 @@ impl<D: Driver> Worker<D> {
             Order::Ledger(ledger) => self.forwarder.ledgers.push(ledger),
             Order::Listen(listener) => self.listen(listener),
             Order::CloseListener(index) => self.close_listener(index),
+            Order::Trust(index, proxies) => self.trust(index, proxies),
             Order::Adopt(adoption) => self.adopt(*adoption, now),
             Order::CloseLeg(stream, reason) => {
                 if let Some(place) = self.streams.get(&stream).copied() {
@@ -88,7 +90,16 @@ impl<D: Driver> Worker<D> {
         if listener.receives && self.driver.watch(listener.socket.as_fd(), token).is_err() {
             self.station.counters.faults.add(1);
         }
+        self.has_proxies |= !listener.proxies.is_empty();
         self.forwarder.listeners.push(Some(listener));
+    }
+
+    fn trust(&mut self, index: u32, proxies: Networks) {
+        if let Some(Some(listener)) = self.forwarder.listeners.get_mut(index as usize) {
+            listener.proxies = proxies;
+        }
+        let mut listeners = self.forwarder.listeners.iter().flatten();
+        self.has_proxies = listeners.any(|listener| !listener.proxies.is_empty());
     }
 
     fn close_listener(&mut self, index: u32) {
@@ -163,8 +174,8 @@ impl<D: Driver> Worker<D> {
         let Address { leg, listener, wildcard, ledger } = *address;
         if leg.transport == Transport::Udp {
             let local = wildcard.then(|| leg.local.ip());
-            let key = UdpKey { listener, client: leg.client, local };
-            let way = Way::Datagrams { listener, to: RawAddress::from(leg.client) };
+            let key = UdpKey { listener, client: leg.client, via: leg.via, local };
+            let way = Way::Datagrams { listener, to: RawAddress::from(leg.sender()) };
             let client = self.forwarder.table.client_of(&key);
             return (client, Newcomer { leg, way, key: Some(key), ledger });
         }

@@ -102,6 +102,7 @@ impl Bench {
             endpoint,
             ledger: 0,
             handed_up: HandedUp::default(),
+            proxies: Default::default(),
         }));
         let shared = Arc::new(RelayShared::new(LATER[2]));
         let (socket, purses) = (descriptor(), Vec::new());
@@ -109,8 +110,8 @@ impl Bench {
         let place = forwarder.table.add(new);
         let (way, is_udp) = way(&mut forwarder);
         let (client, transport) = (at(Self::CLIENT), Transport::Udp);
-        let leg = Leg { listener: 7, transport, local: endpoint, client, stream: 0 };
-        let key = is_udp.then_some(UdpKey { listener: 0, client, local: None });
+        let leg = Leg { listener: 7, transport, local: endpoint, client, stream: 0, via: None };
+        let key = is_udp.then_some(UdpKey { listener: 0, client, via: None, local: None });
         let newcomer = Newcomer { leg, way, key, ledger: 0 };
         let (client, _) = forwarder.table.assign(place, None, newcomer);
         for peer in [PEER, OTHER] {
@@ -148,8 +149,8 @@ impl Bench {
         self.fill(slot, bytes);
         let (len, segment) = (bytes.len() as u32, segment as u32);
         let (socket, from) = (self.token, at(from));
-        let (start, to, fields, received) = (0, None, self.fields, 0);
-        let all = Datagram { socket, slot, start, len, segment, from, to, fields, received };
+        let (start, via, to, fields, received) = (0, None, None, self.fields, 0);
+        let all = Datagram { socket, slot, start, len, segment, from, via, to, fields, received };
         self.forwarder.from_peer(&mut self.arena, &all, now);
     }
 

@@ -38,7 +38,7 @@ fn bench(backlog: usize) -> (Bench, UnixStream) {
 
 fn leg() -> Leg {
     let (local, client) = (at("203.0.113.1:3478"), at(Bench::CLIENT));
-    Leg { listener: 7, transport: Transport::Tcp, local, client, stream: 3 }
+    Leg { listener: 7, transport: Transport::Tcp, local, client, stream: 3, via: None }
 }
 
 fn arrived(mut stream: &UnixStream) -> Vec<u8> {

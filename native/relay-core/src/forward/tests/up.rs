@@ -170,7 +170,14 @@ fn dont_fragment_is_for_ipv4_alone_unless_it_comes_by_a_stream() {
         (Transport::Tcp, four, PEER, true),
         (Transport::Tls, six, "[2001:db8::1]:5", true),
     ] {
-        let leg = Leg { listener: 7, transport, local: at(four), client: at(client), stream: 0 };
+        let leg = Leg {
+            listener: 7,
+            transport,
+            local: at(four),
+            client: at(client),
+            stream: 0,
+            via: None,
+        };
         assert_eq!(heeds_dont_fragment(&leg, at(peer)), heeded, "{transport:?} {client} {peer}");
     }
 }
@@ -202,8 +209,9 @@ fn a_binding_request_is_answered_within_the_budget() {
     let Verdict::Answer(request) = bench.up(&message(BINDING_REQUEST, &[])) else { panic!() };
     let (from, to) = (at("192.0.2.77:9"), Some("203.0.113.1".parse().unwrap()));
     let (socket, received) = (Token::listener(0), 0);
-    let (slot, start, fields) = (0, 0, Fields::default());
-    let asked = Datagram { socket, slot, start, len: 20, segment: 20, from, to, fields, received };
+    let (slot, start, via, fields) = (0, 0, None, Fields::default());
+    let (len, segment) = (20, 20);
+    let asked = Datagram { socket, slot, start, len, segment, from, via, to, fields, received };
     for _ in 0..3 {
         bench.forwarder.answer_binding(request, &asked, NOW);
     }

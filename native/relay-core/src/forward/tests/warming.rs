@@ -5,8 +5,9 @@ use crate::forward::warming::MANY;
 
 fn datagram(socket: Token, from: &str) -> Datagram {
     let from = at(from);
-    let (slot, start, to, fields, received) = (0, 0, None, Fields::default(), 0);
-    Datagram { socket, slot, start, len: 1, segment: 1, from, to, fields, received }
+    let (slot, start, via, to) = (0, 0, None, None);
+    let (fields, received) = (Fields::default(), 0);
+    Datagram { socket, slot, start, len: 1, segment: 1, from, via, to, fields, received }
 }
 
 /// A bench with so many more clients, each with a relay and no channel.
@@ -23,9 +24,10 @@ fn crowd(others: u32) -> Bench {
             local: at("203.0.113.1:3478"),
             client,
             stream: 0,
+            via: None,
         };
         let way = Way::Datagrams { listener: 0, to: client.into() };
-        let key = Some(UdpKey { listener: 0, client, local: None });
+        let key = Some(UdpKey { listener: 0, client, via: None, local: None });
         bench.forwarder.table.assign(place, None, Newcomer { leg, way, key, ledger: 0 });
     }
     bench

@@ -23,8 +23,10 @@ const TIDY_BATCH: u32 = 2_000;
 pub struct UdpKey {
     /// The listener, by its index among the worker's.
     pub listener: u32,
-    /// Who sent it.
+    /// Whose it is.
     pub client: SocketAddr,
+    /// The proxy that sent it, where it was not the client.
+    pub via: Option<SocketAddr>,
     /// Which address of ours it was sent to, where the listener is bound to all of them.
     pub local: Option<IpAddr>,
 }

@@ -18,9 +18,10 @@ fn newcomer(port: u16) -> Newcomer {
         local: at("127.0.0.1:3478"),
         client,
         stream: 0,
+        via: None,
     };
     let way = Way::Datagrams { listener: 0, to: RawAddress::from(client) };
-    let key = Some(UdpKey { listener: 0, client, local: None });
+    let key = Some(UdpKey { listener: 0, client, via: None, local: None });
     Newcomer { leg, way, key, ledger: 0 }
 }
 

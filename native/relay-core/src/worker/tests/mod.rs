@@ -101,9 +101,9 @@ impl Driver for Played {
             assert!((slot as usize) < Self::SLOTS);
             arena.bytes_mut(slot)[..bytes.len()].copy_from_slice(&bytes);
             let (len, segment) = (bytes.len() as u32, segment as u32);
-            let (start, to, fields, received) = (0, None, Fields::default(), 0);
+            let (start, via, to, fields, received) = (0, None, None, Fields::default(), 0);
             let datagram =
-                Datagram { socket, slot, start, len, segment, from, to, fields, received };
+                Datagram { socket, slot, start, len, segment, from, via, to, fields, received };
             arrivals.datagrams.push(datagram);
         }
         Ok(())
@@ -131,8 +131,15 @@ fn worker(index: u32, shared: &Arc<Shared>) -> Worker<Played> {
     let mut worker = Worker::<Played>::new(index, shared.clone()).unwrap();
     let socket = Arc::new(UdpSocket::bind("127.0.0.1:0").unwrap().into());
     let handed_up = HandedUp::default();
-    let listener =
-        Listener { id: 1, socket, receives: true, endpoint: at(SERVER), ledger: 0, handed_up };
+    let listener = Listener {
+        id: 1,
+        socket,
+        receives: true,
+        endpoint: at(SERVER),
+        ledger: 0,
+        handed_up,
+        proxies: Default::default(),
+    };
     worker.give(Order::Ledger(Arc::default()));
     worker.give(Order::Listen(listener));
     worker.turn().unwrap();
@@ -187,7 +194,7 @@ impl Worker<Played> {
 }
 
 fn udp_leg(client: SocketAddr) -> Leg {
-    Leg { listener: 1, transport: Transport::Udp, local: at(SERVER), client, stream: 0 }
+    Leg { listener: 1, transport: Transport::Udp, local: at(SERVER), client, stream: 0, via: None }
 }
 
 fn address(leg: Leg) -> Address {
