@@ -70,6 +70,16 @@ def test_the_first_udp_endpoint_at_one_of_them_has_the_primary_port() -> None:
     assert not quartet.is_served_by(Endpoint("udp", "::", 7))
 
 
+def test_auto_is_udp_and_tcp_among_others() -> None:
+    text = "listen: ['auto://0.0.0.0:443']\ntls: {certificate: a, key: b}\n"
+    text += "stun: {rfc5780: [192.0.2.1, 192.0.2.2], alternate_port: 444}"
+    (quartet,) = config(text).quartets()
+    assert (quartet.ports, quartet.transports) == ((443, 444), ("udp", "tcp"))
+    assert extra(text)[-4:] == [
+        f"{transport}://192.0.2.{n}:444" for transport in ("udp", "tcp") for n in (1, 2)
+    ]
+
+
 def test_announced_addresses() -> None:
     text = HERE + "stun: {rfc5780: [192.0.2.1 = 198.51.100.1, 192.0.2.2]}"
     (quartet,) = config(text).quartets()

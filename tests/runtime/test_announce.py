@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from tests.e2e.server import free_port
 from tests.runtime.servers import BOB, Running, running
 from tests.waiting import eventually
 from turnd.client.client import TurnClient
@@ -41,6 +42,16 @@ async def test_only_endpoints_of_the_realm_are_in_the_block(tmp_path: Path) -> N
     async with running(tmp_path, auth=None, log=CONSOLE, realms=realms) as run:
         server = await printed(run)
         assert [url for url in server["urls"] if "127.0.0.2" in url] == []
+
+
+async def test_endpoints_for_nat_discovery_are_not_in_the_block(tmp_path: Path) -> None:
+    primary, alternate = free_port(), free_port()
+    stun = {"rfc5780": ["127.0.0.1", "127.0.0.2"], "alternate_port": alternate}
+    listen = [f"udp://127.0.0.1:{primary}"]
+    async with running(tmp_path, auth=None, log=CONSOLE, listen=listen, stun=stun) as run:
+        server = await printed(run)
+        assert server["urls"] == [f"turn:127.0.0.1:{primary}?transport=udp"]
+        assert len(run.server.endpoints.bound()) == 4
 
 
 async def test_json_logs_stay_json(tmp_path: Path) -> None:

@@ -67,7 +67,8 @@ class RelaySection(Section):
         le=86400,
     )
     ports: PortRangeField = restart(
-        PortRange(49152, 65535), "UDP ports of relayed transport addresses, first to last; with tcp, TCP ports too."
+        PortRange(49152, 65535),
+        "UDP ports of relayed transport addresses, first to last; with tcp, TCP ports too.",
     )
     default_family: Literal["ipv4", "ipv6", "client"] = live(
         "ipv4",

@@ -43,7 +43,7 @@ def announce(server: Server, user: str) -> None:
 
 
 def _how_to_use(server: Server, secret: str) -> str:
-    own = set(server.config.all_realms()[0].endpoints).intersection(server.config.listen)
+    own = server.config.own_listen()
     urls = turn_urls(
         (endpoint.transport, reachable)
         for endpoint, address in server.endpoints.bound()
