@@ -6,6 +6,8 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from tests.turn.harness import (
     OTHER_PEER,
@@ -491,3 +493,56 @@ class TestConnections:
         for _ in range(80):
             call.elsewhere.channel_data(NUMBER, bytes(1_000))
         assert world.engine.counters().drops[Drop.BANDWIDTH] > 0
+
+
+STEPS = st.lists(
+    st.tuples(
+        st.sampled_from(["allocate", "come", "media", "hang up", "delete", "refresh", "wait"]),
+        st.integers(0, 4),
+        st.integers(0, 2),
+    ),
+    max_size=40,
+)
+
+
+@settings(max_examples=150, deadline=None)
+@given(STEPS)
+def test_whatever_clients_do_nothing_is_left_behind(steps: list[tuple[str, int, int]]) -> None:
+    """Five places, two of them connections that are made anew when they were hung up."""
+    world = mobile()
+    places = [world.client(port=port) for port in (1, 2, 3)]
+    places += [world.stream_client("203.0.113.6"), world.stream_client("203.0.113.7")]
+    tickets: list[bytes] = [b"x" * 32]
+    for what, place, ticket in steps:
+        client = places[place]
+        if what == "allocate":
+            answer = client.allocate(ASKED)
+        elif what == "come":
+            answer = come(client, tickets[-1 - ticket % len(tickets)])
+        elif what == "refresh":
+            answer = client.refresh()
+        elif what == "delete":
+            answer = client.refresh(0)
+        else:
+            answer = None
+        if what == "media":
+            client.send_indication(PEER, b"media")
+        elif what == "wait":
+            world.pass_time(200)
+        elif what == "hang up" and place >= 3:
+            world.engine.stream_ended(client.leg)
+            places[place] = world.stream_client(client.leg.client.host)
+        if answer is not None and code_of(answer) is None and answer.has(a.MOBILITY_TICKET):
+            tickets.append(ticket_of(answer))
+        allocations = list(world.state.table)
+        legs = [leg for each in allocations for leg in (each.leg, each.next_leg) if leg]
+        assert len(legs) == len(set(legs))
+        assert all(world.state.table.get(leg) in allocations for leg in legs)
+        assert world.realm.quotas.in_use == len(allocations) == world.engine.counters().relays
+        assert len(world.state.tickets) <= 2 * len(allocations)
+        assert world.engine._rules.clients.keys() <= set(legs)
+    world.server.end_all(world.now)
+    assert not len(world.state.table)
+    assert not len(world.state.tickets)
+    assert not world.engine._rules.clients
+    assert world.engine.counters().relays == world.realm.quotas.in_use == 0
