@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from tests.turn.discovery import CLIENTS, HOSTS, PORTS, QUARTET, DiscoveryWorld, Heard
 from tests.turn.harness import Client, World, code_of
 from turnd.stun import attributes as a
-from turnd.stun.addresses import TransportAddress
+from turnd.stun.addresses import ClientAddress, TransportAddress
 from turnd.stun.message import Method
 from turnd.turn.behavior_discovery import Host, Quartet
 from turnd.turn.events import BindingAnswered, Dropped, MessageDropped
@@ -109,6 +109,13 @@ def test_who_came_elsewhere_is_offered_nothing(attribute: a.Attribute[Any]) -> N
     assert answer.get(a.UNKNOWN_ATTRIBUTES) == (attribute.number,)
     plain = client.ask(asked(client))
     assert [number for number, _ in plain.attributes] == [a.XOR_MAPPED_ADDRESS.number]
+
+
+def test_by_a_proxy_there_is_nothing_to_be_found_out() -> None:
+    leg = DiscoveryWorld().at(PRIMARY).leg
+    assert QUARTET.serves(leg)
+    proxy = ClientAddress(TransportAddress("198.51.100.7", 3478))
+    assert not QUARTET.serves(leg._replace(via=proxy))
 
 
 class TestPadding:

@@ -68,10 +68,11 @@ class Quartet:
     """By which all four are served."""
 
     def serves(self, leg: Leg) -> bool:
-        """Whether the client came to one of the four."""
+        """Whether the client came to one of the four, without a proxy that answers go back by."""
         host, port = leg.local
         hosts = {each.bound for each in self.hosts}
-        return leg.transport in self.transports and host in hosts and port in self.ports
+        is_one = leg.transport in self.transports and host in hosts and port in self.ports
+        return is_one and leg.via is None
 
     def origin(self, leg: Leg, change: a.ChangeRequest = _STAY) -> Origin:
         """Where an answer to such a leg leaves from (table 1 of section 6.1)."""
