@@ -40,6 +40,9 @@ def is_in(seconds: int, username: str) -> bool:
     return abs(int(username.partition(":")[0]) - time.time() - seconds) < 60
 
 
+TLS_URI = "turns:127.0.0.1:5349?transport=tcp"
+
+
 def test_plain(run: Run) -> None:
     result = run("credentials", "--user", "bob:x", "--ttl", "1h")
 
@@ -110,6 +113,26 @@ def test_a_further_realm(run: Run, config: Write) -> None:
 
     assert made["password"] == password_of(made["username"], "south")
     assert made["uris"] == ["turn:127.0.0.2:3479?transport=udp"]
+
+
+@pytest.mark.parametrize(
+    ("further", "uris"),
+    [
+        ({"sni": ["*.b.example", "b.example"]}, ["turns:b.example:5349?transport=tcp"]),
+        ({"sni": ["*.b.example"]}, ["turn:127.0.0.1:3478?transport=udp", TLS_URI]),
+        ({"origins": ["https://b"]}, ["turn:127.0.0.1:3478?transport=udp", TLS_URI]),
+    ],
+)
+def test_a_realm_without_endpoints_is_found_at_the_servers(
+    run: Run, config: Write, further: dict[str, list[str]], uris: list[str]
+) -> None:
+    realm = {"auth": {"secrets": ["south"]}, **further}
+    config(
+        listen=["udp://127.0.0.1:3478", "tls://127.0.0.1:5349"],
+        tls={"certificate": "a", "key": "b"},
+        realms={"b.example": realm},
+    )
+    assert run("credentials", "--realm", "b.example", "--json").json["uris"] == uris
 
 
 class TestHosts:

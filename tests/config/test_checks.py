@@ -220,3 +220,20 @@ def test_keys_of_tokens_are_there_long_enough_and_count_from_something() -> None
     )
     nobody = "{listen: [udp://127.0.0.1], auth: {oauth: {}}}"
     assert "nobody could use this realm" in problems(f"realms: {{b: {nobody}}}")[0]
+
+
+def test_clients_find_a_realm_by_one_way_or_another() -> None:
+    auth = "auth: {secrets: [x]}"
+    tls = "listen: [tls://127.0.0.1]\ntls: {certificate: a, key: b}\n"
+    load_text(f"{tls}realms: {{b: {{sni: [b.example, '*.b.example'], {auth}}}}}", "f", {})
+    load_text(f"realms: {{b: {{origins: [https://b.example, 'http://b:8080'], {auth}}}}}", "f", {})
+    assert problems(f"realms: {{b: {{{auth}}}}}") == [
+        "f:1:13: realms.b: nobody would come to this realm: listen, sni or origins are wanted"
+    ]
+    assert problems(f"listen: [udp://127.0.0.1]\nrealms: {{b: {{sni: [b.example], {auth}}}}}") == [
+        "f:2:19: realms.b.sni: nobody can ask for a name: listen has no endpoint of TLS or DTLS"
+    ]
+    both = f"b: {{sni: [x.example], {auth}}}, c: {{sni: [X.Example.], {auth}}}"
+    assert problems(f"{tls}realms: {{{both}}}") == [
+        "f:3:65: realms.c.sni[0]: x.example stands at realms.b.sni[0] already"
+    ]

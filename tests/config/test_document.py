@@ -101,7 +101,7 @@ def test_the_schema_is_a_schema_and_takes_the_defaults() -> None:
         "auth: {strict_expiry: no}",
         "limits: {allocations: -1}",
         "tls: {certificate: a}",
-        "realms: {b: {}}",
+        "realms: {b: {sni: x}}",
         "admin: {listen: 9641}",
         "passthrough: {proxy_protocol: true}",
         "passthrough: 127.0.0.1",

@@ -101,7 +101,6 @@ peers: {deny: }
 peers: {}
 log: {level: inf}
 realms:
-  b: {auth: {users: {x: y}}}
   c: {listen: [x], auth: {secrets: [z]}}
   "d\\n": {listen: [udp://127.0.0.1:1], auth: {secrets: [z]}}
 """
@@ -145,13 +144,12 @@ realms:
             "'inf'; "
             "did you mean info?"
         ),
-        "config.yaml:23:6: realms.b.listen: is missing",
         (
-            "config.yaml:24:16: realms.c.listen[0]: 'x' is no endpoint: write "
+            "config.yaml:23:16: realms.c.listen[0]: 'x' is no endpoint: write "
             "udp://0.0.0.0:3478 or "
             "tls://[::]:5349"
         ),
-        'config.yaml:25:3: realms["d\\n"]: a realm holds no control characters',
+        'config.yaml:24:3: realms["d\\n"]: a realm holds no control characters',
     ]
 
 

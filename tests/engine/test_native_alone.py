@@ -270,6 +270,31 @@ async def test_what_is_signed_or_unknown_is_handed_up(world: SystemWorld) -> Non
     assert world.engine.counters().challenges == 0
 
 
+async def test_what_may_be_another_realms_is_handed_up(world: SystemWorld) -> None:
+    stranger, client = world.client(), world.client()
+    tcp, tls = await world.connect(Transport.TCP), await world.connect(Transport.TLS)
+    challenging = Challenging(world, world.listener)
+    named = replace(challenging.told, unless_named=True)
+    world.open_relay(world.leg(client))
+    here = world.engine.endpoint(world.listener)
+    attributes = ((a.ORIGIN, "https://b.example"), (a.MOBILITY_TICKET, b"ticket"))
+    for listener in (world.listener, tcp.leg.listener, tls.leg.listener):
+        world.engine.challenge(listener, named)
+    for each in attributes:
+        request = encode_message(Method.REFRESH, MessageClass.REQUEST, bytes(12), [each])
+        stranger.send(request, here)
+        assert await world.events(1) == [ClientMessage(world.leg(stranger), request)]
+    client.send(ALLOCATE, here)
+    assert await world.events(1) == [ClientMessage(world.leg(client), ALLOCATE)]
+    tls.send(ALLOCATE)
+    assert await world.events(1) == [ClientMessage(tls.leg, ALLOCATE)]
+    tcp.send(ALLOCATE)
+    challenging.check(await tcp.receive(), tcp.leg)
+    stranger.send(ALLOCATE, here)
+    challenging.check((await stranger.receive())[0], world.leg(stranger))
+    assert world.engine.counters().challenges == 2
+
+
 async def test_challenges_are_under_the_budget(world: SystemWorld) -> None:
     Challenging(world, world.listener)
     world.engine.budget(10)

@@ -249,3 +249,23 @@ def test_nonces_leave_room_for_third_parties_where_they_can() -> None:
         10,
         14,
     )
+
+
+def test_realms_by_what_clients_name() -> None:
+    loaded = config(
+        "listen: [tls://127.0.0.1]\ntls: {certificate: a, key: b}\nrealms:\n"
+        "  b: {sni: [B.Example, '*.b.example'], auth: {secrets: [x]}}\n"
+        "  c: {origins: ['https://C.example:443'], auth: {secrets: [x]}}\n"
+    )
+    own = assembly.own_addresses({}, [])
+    realms = {
+        each.name: assembly.build_realm(
+            loaded, each, assembly.credentials(each, lambda: "own", HOOKS).chain, own
+        )
+        for each in loaded.all_realms()
+    }
+    assert assembly.by_server_name(loaded, realms) == {
+        "b.example": realms["b"],
+        "*.b.example": realms["b"],
+    }
+    assert assembly.by_origin(loaded, realms) == {"https://c.example": realms["c"]}

@@ -21,10 +21,10 @@ async def test_realms_by_the_listener_that_a_client_came_to(tmp_path: Path) -> N
         turn = build_turn(run.server)
         names = {
             str(run.server.endpoints.by_listener[listener][0].host): realm.name
-            for listener, realm in turn.realms.items()
+            for listener, realm in turn.realms.by_listener.items()
         }
-        assert names == {"127.0.0.1": REALM, "127.0.0.2": "b"}
-        assert turn.default_realm.name == REALM
+        assert names == {"127.0.0.2": "b"}
+        assert turn.realms.own.name == REALM
         assert turn.state.table is run.server.table
         assert len(turn.decoy_salt) == 32
 

@@ -238,7 +238,7 @@ async def test_keys_of_tokens_come_and_go(tmp_path: Path) -> None:
         for oauth in ({"keys": {"north": {"key": KEY_TEXT}}}, {}):
             assert (await run.reload(auth=auth | {"oauth": oauth}))["restart"] == []
             names.append(turn.challenge_by(listener).third_party_authorization.decode())
-            found = turn.default_realm.credentials.lookup(KeyQuery("north"), 0.0)
+            found = turn.realms.own.credentials.lookup(KeyQuery("north"), 0.0)
             assert isinstance(found, FoundKey if oauth else Unknown)
         assert names == [run.server.config.realm, ""]
 

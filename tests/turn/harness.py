@@ -51,6 +51,7 @@ from turnd.stun.message import (
 from turnd.turn.answers import Elsewhere, send_answer
 from turnd.turn.bandwidth import Bandwidth
 from turnd.turn.realm import Realm
+from turnd.turn.realms import Realms
 from turnd.turn.relay_addresses import RelayAddress, RelayAddresses
 from turnd.turn.server import TurnServer
 from turnd.turn.settings import TurnSettings
@@ -130,8 +131,7 @@ class World:
             nonces=Nonces(nonce_lifetime, self.random_bytes, mac_length_for(realm)),
             waiting=WaitingRequests() if waiting is None else waiting,
             decoy_salt=b"salt",
-            default_realm=self.realm,
-            realms={},
+            realms=Realms(self.realm),
         )
         self.engine.protect([SERVER], {each.announced: each.bound for each in self.relays})
         self.engine.start(self._pump)

@@ -363,12 +363,15 @@ class TestRefusals:
 
     def test_another_realms_allocation(self) -> None:
         call = Call()
+        world = call.world
+        world.state.realms = {REALM: world.realm, "other.example": world.realm}
+        world.server.realms.by_listener = {world.listener: world.realm}
         call.allocation.realm = "other.example"
         message = call.elsewhere.signed(Method.REFRESH, ((a.MOBILITY_TICKET, call.ticket),))
         decoded = call.elsewhere.ask(message)
         assert code_of(decoded) == 441
         call.allocation.realm = REALM
-        shown = shown_allocation(call.world.state, decoded, REALM)
+        shown = shown_allocation(call.world.state, decoded)
         assert shown is None, "no ticket in it"
 
 

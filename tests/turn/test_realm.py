@@ -8,9 +8,6 @@ from turnd.allocations.quotas import Quotas
 from turnd.auth.chain import CredentialChain
 from turnd.auth.rest import RestSecrets
 from turnd.auth.static import StaticUsers
-from turnd.engine.base import ListenerSettings
-from turnd.stun import attributes as a
-from turnd.stun.addresses import TransportAddress
 from turnd.turn.realm import Realm
 
 
@@ -35,23 +32,3 @@ def test_it_has_no_other_fields() -> None:
     realm = Realm(REALM, chain(REALM, {}), PeerPolicy.build(), Quotas())
     with pytest.raises(AttributeError):
         realm.polcy = PeerPolicy.build(["10.0.0.0/8"])  # type: ignore[attr-defined] # a typo
-
-
-def test_a_client_is_served_by_the_realm_of_its_listener() -> None:
-    world = World()
-    other = Realm(
-        "other.example",
-        chain("other.example", {"alice": "wonderland"}),
-        PeerPolicy.build([PEER.host]),
-        Quotas(),
-    )
-    listener = world.engine.listen(TransportAddress("192.0.2.1", 3479), ListenerSettings())
-    world.server.realms = {listener: other}
-    world.state.realms = {REALM: world.realm, other.name: other}
-    client = world.client()
-    client.leg = client.leg._replace(listener=listener)
-    challenge = client.challenge()
-    assert challenge.get(a.REALM) == "other.example"
-    answer = client.allocate()  # signed for the default realm
-    assert code_of(answer) == 401
-    assert world.client().challenge().get(a.REALM) == REALM

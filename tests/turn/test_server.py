@@ -617,7 +617,7 @@ def test_any_request_of_a_user_is_answered_and_signed(
 
 def test_the_challenge_by_a_listener_is_its_realms() -> None:
     world, other = World(), World(realm="other.example")
-    world.server.realms = {world.streams: other.realm}
+    world.server.realms.by_listener = {world.streams: other.realm}
     assert world.server.challenge_by(world.streams).realm == b"other.example"
     assert world.server.challenge_by(world.listener).realm == REALM.encode()
 

@@ -29,7 +29,7 @@ def need(
     transaction_id = transaction.to_bytes(12)
     data = encode_message(Method.REFRESH, MessageClass.REQUEST, transaction_id, ())
     leg = Leg(ListenerId(1), transport, server, client, stream)
-    return NeedKey(UsernameQuery("dave"), leg, decode_untrusted(data))
+    return NeedKey(UsernameQuery("dave"), leg, decode_untrusted(data), "example.org")
 
 
 def test_a_copy_joins_and_another_transaction_or_leg_does_not() -> None:

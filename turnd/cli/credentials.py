@@ -101,9 +101,15 @@ def urls_of(config: Config, realm: Realm, host: str | None) -> list[str]:
     Raises:
         CommandError: no address is known.
     """
+    endpoints = realm.endpoints or config.all_realms()[0].endpoints
+    names = [name for name in realm.sni if not name.startswith("*")]
+    if names and not realm.origins and not realm.endpoints:
+        # Only who asks for the name comes to the realm.
+        endpoints = tuple(each for each in endpoints if each.needs_certificate)
+        host = host or names[0]
     pairs = [
         (endpoint.transport, TransportAddress(address, endpoint.port))
-        for endpoint in realm.endpoints
+        for endpoint in endpoints
         if (address := host or _reachable(config, endpoint))
     ]
     if not pairs:

@@ -145,7 +145,21 @@ def _lifetimes(config: Config) -> Iterator[Finding]:
 
 
 def _realms(config: Config) -> Iterator[Finding]:
+    taken: dict[str, Path] = {}
+    asked = any(each.needs_certificate for each in config.own_listen())
     for name, realm in config.realms.items():
+        if not (realm.listen or realm.sni or realm.origins):
+            message = "nobody would come to this realm: listen, sni or origins are wanted"
+            yield ("realms", name), message
+        if realm.sni and not asked:
+            message = "nobody can ask for a name: listen has no endpoint of TLS or DTLS"
+            yield ("realms", name, "sni"), message
+        for key, texts in (("sni", realm.sni), ("origins", realm.origins)):
+            for index, text in enumerate(texts):
+                path = ("realms", name, key, index)
+                first = taken.setdefault(text, path)
+                if first != path:
+                    yield path, f"{text} stands at {format_path(first)} already"
         if name == config.realm:
             yield ("realms", name), "is the name of the server's own realm"
         auth = realm.auth

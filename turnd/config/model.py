@@ -62,6 +62,8 @@ class Realm:
     auth: AuthSection
     peers: PeersSection
     limits: RealmLimits
+    sni: tuple[str, ...] = ()
+    origins: tuple[str, ...] = ()
 
 
 def _as_pairs(value: Any) -> Any:
@@ -160,9 +162,10 @@ class Config(Section):
     )
     realms: Mapping[fields.Realm, RealmSection] = restart(
         {},
-        "Further realms by name, for clients that come to their endpoints: listen, and if wanted "
-        "auth, peers and limits as above.",
-        examples=[{"b.example": {"listen": ["udp://0.0.0.0:3479"], "auth": {"secrets": ["x"]}}}],
+        "Further realms by name, for clients that come to endpoints of their own (listen), or to "
+        "those above asking for a name by TLS or DTLS (sni) or from web pages (origins); and auth, "
+        "if wanted peers and limits, as above.",
+        examples=[{"b.example": {"origins": ["https://b.example"], "auth": {"secrets": ["x"]}}}],
     )
 
     def all_realms(self) -> tuple[Realm, ...]:
@@ -180,6 +183,8 @@ class Config(Section):
                 realm.auth,
                 self.peers if realm.peers is None else realm.peers,
                 self.limits if realm.limits is None else realm.limits,
+                realm.sni,
+                realm.origins,
             )
             for name, realm in self.realms.items()
         )

@@ -12,10 +12,12 @@ from turnd.config.fields import (
     BitRate,
     BufferSize,
     Count,
+    DnsName,
     EndpointField,
     FilePath,
     HostPortField,
     NetworkField,
+    Origin,
     Password,
     PeerRange,
     PortRangeField,
@@ -393,10 +395,16 @@ class SocketsSection(Section):
 
 
 class RealmSection(Section):
-    """A further realm, for clients that come to its endpoints."""
+    """A further realm, for clients that come to its endpoints, or ask for it."""
 
-    listen: tuple[EndpointField, ...] = restart(
-        ..., "Endpoints that belong to this realm.", min_length=1
+    listen: tuple[EndpointField, ...] = restart((), "Endpoints that belong to this realm.")
+    sni: tuple[DnsName, ...] = live(
+        (),
+        "Names by which clients ask for this realm at the server's tls:// and dtls:// endpoints; "
+        "*.example.org stands for one label more.",
+    )
+    origins: tuple[Origin, ...] = live(
+        (), "Web pages whose requests are for this realm (ORIGIN), such as https://b.example."
     )
     auth: AuthSection = section(AuthSection, "As auth above; at least one source of credentials.")
     peers: PeersSection | None = live(None, "As peers above. null: the server's.")

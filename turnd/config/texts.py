@@ -11,6 +11,7 @@ from base64 import b64decode
 LONGEST_USER = 508  # bytes (RFC 8489 section 14.3)
 LONGEST_REALM = 127  # characters (RFC 8489 section 14.9)
 LONGEST_SOFTWARE = 127  # characters (RFC 8489 section 14.14)
+LONGEST_DNS_NAME = 253
 LONGEST_SERVER_NAME = 255  # bytes, as clients of coturn take it
 LONGEST_SECRET = 4096  # characters; more is a wrong file
 SECRET_HASHES = ("sha1", "sha256")
@@ -18,6 +19,8 @@ SECRET_HASHES = ("sha1", "sha256")
 REDIS_SCHEMES = ("redis", "unix", "redis+sentinel", "redis+cluster")
 """Each but unix also with rediss, for TLS."""
 _COTURN_CONNECTION = re.compile(r"(?:[a-z_-]+=\S*\s+)*[a-z_-]+=\S*")
+_DNS_NAME = re.compile(r"(?:\*\.)?(?!-)[a-z0-9_-]{1,63}(?:\.[a-z0-9_-]{1,63})*")
+_ORIGIN = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://[^\s/:?#@]+(?::[0-9]{1,5})?/?")
 _KEY_LIKE = re.compile(r"(?:md5|sha256):", re.IGNORECASE)
 _KEY_DIGITS = {"md5": 32, "sha256": 64}
 
@@ -114,6 +117,29 @@ def check_server_name(text: str) -> str:
     """
     if not 1 <= len(text.encode()) <= LONGEST_SERVER_NAME or not text.isprintable():
         raise ValueError(f"a server's name has 1 to {LONGEST_SERVER_NAME} bytes, all printable")
+    return text
+
+
+def check_dns_name(text: str) -> str:
+    """A DNS name or a pattern of one label more, as it is compared: in lower case.
+
+    Raises:
+        ValueError: neither.
+    """
+    name = text.lower().removesuffix(".")
+    if not (_DNS_NAME.fullmatch(name) and len(name) <= LONGEST_DNS_NAME):
+        raise ValueError("no DNS name: turn.example.org is one, *.example.org a pattern of such")
+    return name
+
+
+def check_origin(text: str) -> str:
+    """The origin of a web page (RFC 6454), as ORIGIN carries it.
+
+    Raises:
+        ValueError: none.
+    """
+    if not _ORIGIN.fullmatch(text):
+        raise ValueError("no origin: a scheme and a host, such as https://example.org, and no path")
     return text
 
 

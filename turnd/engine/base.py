@@ -231,6 +231,9 @@ class Challenge:
     """What is offered, as a nonce's HMAC covers it."""
     password_algorithms: bytes
     """The value of PASSWORD-ALGORITHMS; empty: there is none."""
+    unless_named: bool = False
+    """Whether requests are handed up all the same that may be another realm's: with ORIGIN or
+    MOBILITY-TICKET, by TLS or DTLS, or from a leg with a relay."""
     third_party_authorization: bytes = b""
     """The value of THIRD-PARTY-AUTHORIZATION (RFC 7635 section 6.1); empty: there is none. By UDP
     it is left out where the answer would be over twice the request at the IP level with it."""

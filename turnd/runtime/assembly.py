@@ -40,6 +40,7 @@ from turnd.system import host_addresses
 from turnd.turn.bandwidth import BandwidthLimits
 from turnd.turn.behavior_discovery import Host, Quartet
 from turnd.turn.realm import Realm
+from turnd.turn.realms import canonical_origin
 from turnd.turn.redirect import When
 from turnd.turn.relay_addresses import RelayAddress
 from turnd.turn.settings import TurnSettings
@@ -123,6 +124,20 @@ def nonces(config: Config) -> Nonces:
 def _server_name(realm: configuration.Realm) -> str | None:
     oauth = realm.auth.oauth
     return (oauth.server_name or realm.name) if oauth.is_used else None
+
+
+def by_server_name(config: Config, realms: Mapping[str, Realm]) -> dict[str, Realm]:
+    """Realms by the names that clients ask for by SNI."""
+    return {name: realms[realm.name] for realm in config.all_realms() for name in realm.sni}
+
+
+def by_origin(config: Config, realms: Mapping[str, Realm]) -> dict[str, Realm]:
+    """Realms by the origins that requests name."""
+    return {
+        canonical_origin(origin): realms[realm.name]
+        for realm in config.all_realms()
+        for origin in realm.origins
+    }
 
 
 def allocation_limits(config: Config) -> AllocationLimits:

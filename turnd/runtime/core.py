@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from turnd.allocations.tickets import Tickets
 from turnd.runtime import assembly
 from turnd.turn.bandwidth import Bandwidth
+from turnd.turn.realms import Realms
 from turnd.turn.server import TurnServer
 from turnd.turn.state import ServerState
 from turnd.turn.waiting import WaitingRequests
@@ -29,7 +30,8 @@ def build_turn(server: Server) -> TurnServer:
     for realm in config.all_realms():
         chain = server.sources[realm.name].chain
         realms[realm.name] = assembly.build_realm(config, realm, chain, own)
-        by_endpoint |= dict.fromkeys(realm.endpoints, realms[realm.name])
+        if realm.name != config.realm:
+            by_endpoint |= dict.fromkeys(realm.endpoints, realms[realm.name])
     return TurnServer(
         state=ServerState(
             settings=assembly.turn_settings(config),
@@ -48,9 +50,14 @@ def build_turn(server: Server) -> TurnServer:
         nonces=assembly.nonces(config),
         waiting=WaitingRequests(),
         decoy_salt=secrets.token_bytes(32),
-        default_realm=realms[config.realm],
-        realms={
-            listener: by_endpoint[endpoints[0]]
-            for listener, endpoints in server.endpoints.by_listener.items()
-        },
+        realms=Realms(
+            own=realms[config.realm],
+            by_listener={
+                listener: by_endpoint[endpoints[0]]
+                for listener, endpoints in server.endpoints.by_listener.items()
+                if endpoints[0] in by_endpoint
+            },
+            by_server_name=assembly.by_server_name(config, realms),
+            by_origin=assembly.by_origin(config, realms),
+        ),
     )

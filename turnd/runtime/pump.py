@@ -89,6 +89,7 @@ class Pump:
                 send_answer(self._engine, event.leg, answer)
         elif isinstance(event, LegOpened):
             self._endpoints.leg_opened(event.leg, now)
+            turn.leg_opened(event.leg, event.server_name)
         elif isinstance(event, MediaWaiting):
             turn.media_waiting(event.leg, now)
         elif isinstance(event, LegClosed):
@@ -111,7 +112,7 @@ class Pump:
 
     async def _ask(self, need: NeedKey, turn: TurnServer) -> Outcome:
         """What the realm's sources say; those of a reload where one came in between."""
-        realm = turn.realm_of(need.leg)
+        realm = turn.state.realms[need.realm]
         while True:
             store = self._stores.get(realm.name)
             if store is not None:

@@ -119,6 +119,8 @@ class Reloader:
         for name, sources in plan.sources.items():
             await server.sources.use(name, sources)
         server.sources.set_limits()
+        server.turn.realms.by_server_name = assembly.by_server_name(config, state.realms)
+        server.turn.realms.by_origin = assembly.by_origin(config, state.realms)
         state.settings = assembly.turn_settings(config)
         server.alternates.configure()
         state.table.limits = assembly.allocation_limits(config)

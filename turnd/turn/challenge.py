@@ -31,8 +31,8 @@ def challenge_attributes(realm: Realm, nonce: str) -> Attributes:
     return tuple(attributes)
 
 
-def challenge_of(realm: Realm) -> Challenge:
-    """The same for an engine."""
+def challenge_of(realm: Realm, *, unless_named: bool = False) -> Challenge:
+    """The same for an engine; `unless_named`: some requests may be another realm's."""
     offers, third_party = realm.credentials.offers, realm.credentials.third_party
     cookie, flags = cookie_and_flags(offers)
     name = "" if third_party is None else third_party.server_name
@@ -43,6 +43,7 @@ def challenge_of(realm: Realm) -> Challenge:
         password_algorithms=a.PASSWORD_ALGORITHMS.encode(
             algorithm_entries(offers), _ANY_TRANSACTION
         ),
+        unless_named=unless_named,
         third_party_authorization=a.THIRD_PARTY_AUTHORIZATION.encode(name, _ANY_TRANSACTION),
     )
 

@@ -72,7 +72,7 @@ if TYPE_CHECKING:
     from turnd.auth.nonce import Nonces
     from turnd.engine.base import Challenge, Leg, ListenerId, RelayId
     from turnd.stun.addresses import TransportAddress
-    from turnd.turn.realm import Realm
+    from turnd.turn.realms import Realms
 
 Handler = Callable[[ServerState, Request], Attributes | None]
 """What the success response says; None: the answer is given by other ways, or later."""
@@ -90,15 +90,14 @@ _HANDLERS: Mapping[int, Handler] = {
 
 @dataclass(slots=True)
 class TurnServer:
-    """One server; realms by the listener that a client came to."""
+    """One server with all its realms."""
 
     state: ServerState
     nonces: Nonces
     waiting: WaitingRequests
     decoy_salt: bytes
     """Random bytes for the work done in vain for users that do not exist."""
-    default_realm: Realm
-    realms: Mapping[ListenerId, Realm]
+    realms: Realms
 
     def receive(self, leg: Leg, data_untrusted: bytes, now: float) -> Answer | NeedKey | None:
         """Handle one message of a client.
@@ -134,14 +133,19 @@ class TurnServer:
         if not self.waiting.remove(need):
             return None
         forget_expired(self.state, now)
-        answer = self._handle(need.message, need.leg, now, outcome)
+        answer = self._handle(need.message, need.leg, now, (need.realm, outcome))
         return None if isinstance(answer, NeedKey) else answer
+
+    def leg_opened(self, leg: Leg, server_name: str | None) -> None:
+        """A client's connection is ready; by TLS or DTLS it may have asked for a name."""
+        self.realms.opened(leg, server_name)
 
     def leg_closed(self, leg: Leg, now: float, reason: CloseReason = CloseReason.CLIENT) -> None:
         """A client's stream ended.
 
         With it ends its allocation, unless that has a ticket, or its peer's connection.
         """
+        self.realms.closed(leg)
         self.waiting.forget_leg(leg)
         data_leg_closed(self.state, leg, reason, now)
         allocation = self.state.table.get(leg)
@@ -179,16 +183,12 @@ class TurnServer:
         """Take back what the realms' policies now refuse."""
         revoke_refused_peers(self.state, now)
 
-    def realm_of(self, leg: Leg) -> Realm:
-        """The realm that serves clients of this listener."""
-        return self._realm_by(leg.listener)
-
     def challenge_by(self, listener: ListenerId) -> Challenge:
-        """What first requests get by this listener: nothing that `receive` does comes before it."""
-        return challenge_of(self._realm_by(listener))
-
-    def _realm_by(self, listener: ListenerId) -> Realm:
-        return self.realms.get(listener, self.default_realm)
+        """What first requests by this listener get: nothing that `receive` does comes before it."""
+        fixed = self.realms.by_listener.get(listener)
+        if fixed is not None:
+            return challenge_of(fixed)
+        return challenge_of(self.realms.own, unless_named=self.realms.are_named)
 
     def _classic(self, message: Message, leg: Leg) -> Answer | None:
         if message.method == Method.BINDING and leg.transport is Transport.UDP:
@@ -205,7 +205,7 @@ class TurnServer:
         if not self._within_budget(leg):
             return None
         try:
-            self._check_understood(message, leg)
+            self._check_understood(message, leg, UNDERSTOOD)
             attributes = binding(self.state, leg, message)
         except DecodeError as error:
             return error_response(message, leg, Refused(ErrorCode.BAD_REQUEST, str(error)))
@@ -221,10 +221,8 @@ class TurnServer:
         )
         return sent_as_asked(quartet_of(self.state.quartets, leg), leg, message, answer)
 
-    def _check_understood(self, message: Message, leg: Leg) -> None:
+    def _check_understood(self, message: Message, leg: Leg, numbers: frozenset[int]) -> None:
         """Refuse required attributes that are unknown, or known with other methods alone."""
-        takes_tokens = self.realm_of(leg).credentials.third_party is not None
-        numbers = UNDERSTOOD_WITH_TOKENS if takes_tokens else UNDERSTOOD
         if message.method == Method.BINDING:
             numbers |= understood(quartet_of(self.state.quartets, leg), leg)
         unknown = message.unknown_required(numbers)
@@ -232,19 +230,25 @@ class TurnServer:
             raise unknown_attributes(unknown)
 
     def _handle(
-        self, message: Message, leg: Leg, now: float, outcome: Outcome | None
+        self, message: Message, leg: Leg, now: float, found: tuple[str, Outcome] | None
     ) -> Answer | NeedKey | None:
-        realm = self.realm_of(leg)
+        """`found` is what a realm's store said that this request has waited for."""
         allocation = self.state.table.get(leg)
-        shown = shown_allocation(self.state, message, realm.name) or allocation
-        shown = shown or allocation_to_bind(self.state, message, now)
+        about = shown_allocation(self.state, message) or allocation
+        about = about or allocation_to_bind(self.state, message, now)
+        kept = None if about is None else self.state.realms[about.realm]
+        realm = self.realms.of(leg, message, kept)
+        if about is not None and about.realm != realm.name:
+            about = allocation
         attempt = Attempt(
-            message, leg, realm, now, self.nonces, self.decoy_salt, self.state.report, shown
+            message, leg, realm, now, self.nonces, self.decoy_salt, self.state.report, about
         )
         if is_first_request(message):
             return self._challenge(attempt)
         offers = check_nonce(attempt)
-        drawn = outcome is not None  # when it began to wait
+        drawn = found is not None  # when it began to wait
+        # What another realm's store said is no answer: an allocation may have come meanwhile.
+        outcome = found[1] if found is not None and found[0] == realm.name else None
         if not (attempt.nonce_is_valid or drawn or self._within_budget(leg)):
             return None
         try:
@@ -254,7 +258,7 @@ class TurnServer:
         except Refused as refused:
             return error_response(message, leg, refused, self.state.settings.software)
         if isinstance(identity, NeedLookup):
-            return self._wait(identity, message, leg)
+            return self._wait(identity, attempt)
         if leg.transport.is_connection:
             self.state.report(Authenticated(leg))
         request = Request(
@@ -269,10 +273,11 @@ class TurnServer:
         refused = Refused(ErrorCode.UNAUTHENTICATED, "no credentials yet", attempt.challenge())
         return error_response(attempt.message, attempt.leg, refused)
 
-    def _wait(self, needed: NeedLookup, message: Message, leg: Leg) -> NeedKey | None:
+    def _wait(self, needed: NeedLookup, attempt: Attempt) -> NeedKey | None:
+        leg, message = attempt.leg, attempt.message
         if self.waiting.joins(leg, message.transaction_id):
             return None
-        need = NeedKey(needed.query, leg, message)
+        need = NeedKey(needed.query, leg, message, attempt.realm.name)
         if not self.waiting.add(need):
             self._dropped(leg, Dropped.WAITING_FULL)
             return None
@@ -283,7 +288,9 @@ class TurnServer:
         message, leg = request.message, request.leg
         try:
             self._check_expiry(request, attempt)
-            self._check_understood(message, leg)
+            takes_tokens = request.realm.credentials.third_party is not None
+            understood_here = UNDERSTOOD_WITH_TOKENS if takes_tokens else UNDERSTOOD
+            self._check_understood(message, leg, understood_here)
             attributes = _HANDLERS[message.method](self.state, request)
         except DecodeError as error:
             refused = Refused(ErrorCode.BAD_REQUEST, str(error))

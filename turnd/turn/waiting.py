@@ -22,6 +22,8 @@ class NeedKey:
     query: Query
     leg: Leg
     message: Message
+    realm: str
+    """Whose store knows."""
 
 
 class WaitingRequests:

@@ -201,7 +201,7 @@ fn strangers_are_challenged_until_it_is_taken_back() {
         let mut world = World::new(workers, io);
         let allocate = [&[0, 3, 0, 0, 0x21, 0x12, 0xA4, 0x42][..], &[5; 12]].concat();
         let challenge =
-            Challenge::new(b"realm".to_vec(), *b"obMatJos2gAAA", 3, vec![0; 8], Vec::new());
+            Challenge::new(b"realm".to_vec(), *b"obMatJos2gAAA", 3, vec![0; 8], Vec::new(), false);
         world.engine.challenge(world.listener, challenge);
         world.engine.know_nonces(NonceKeys::new(225.0, 16, &[(0, [7; 32])]).unwrap());
         let clients: Vec<UdpSocket> = (0..8).map(|_| socket()).collect();

@@ -167,7 +167,7 @@ proptest! {
         let mut words = told.split(' ').map(oracle_process::unhex);
         let mut word = || words.next().unwrap();
         let (answer, realm, cookie) = (word(), word(), word().try_into().unwrap());
-        let challenge = Challenge::new(realm, cookie, word()[0], word(), word()).unwrap();
+        let challenge = Challenge::new(realm, cookie, word()[0], word(), word(), false).unwrap();
         let Some(mint) = keys.mint(client, now) else {
             let hosts = (client.ip(), client.ip().to_canonical());
             prop_assert_ne!(hosts.0, hosts.1);

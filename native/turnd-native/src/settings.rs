@@ -81,7 +81,8 @@ pub(crate) fn challenge(challenge: &Bound<'_, PyAny>) -> Result<Challenge> {
     let flags = challenge.getattr("flags")?.extract()?;
     let password_algorithms = challenge.getattr("password_algorithms")?.extract()?;
     let third_party = challenge.getattr("third_party_authorization")?.extract()?;
-    Challenge::new(realm, cookie, flags, password_algorithms, third_party)
+    let unless_named = challenge.getattr("unless_named")?.extract()?;
+    Challenge::new(realm, cookie, flags, password_algorithms, third_party, unless_named)
         .ok_or(DoorError::Value("no challenge is as long"))
 }
 

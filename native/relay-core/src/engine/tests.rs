@@ -234,7 +234,8 @@ fn relays_by_udp_end_with_their_listener() {
 fn every_worker_is_told_what_strangers_are_and_by_listeners_that_are_there() {
     let mut bench = Bench::new(2);
     let (udp, streams) = (bench.listener, bench.streams);
-    let challenge = Challenge::new(b"realm".to_vec(), *b"obMatJos2gAAA", 3, vec![0; 8], Vec::new());
+    let challenge =
+        Challenge::new(b"realm".to_vec(), *b"obMatJos2gAAA", 3, vec![0; 8], Vec::new(), false);
     bench.engine.challenge(udp, challenge.clone());
     bench.engine.challenge(streams, None);
     assert_eq!(bench.orders(), [vec!["Challenge"; 2], vec!["Challenge"; 2]]);

@@ -58,6 +58,10 @@ pub mod number {
     pub const RESERVATION_TOKEN: u16 = 0x0022;
     /// PASSWORD-ALGORITHMS
     pub const PASSWORD_ALGORITHMS: u16 = 0x8002;
+    /// MOBILITY-TICKET
+    pub const MOBILITY_TICKET: u16 = 0x8030;
+    /// ORIGIN, of a draft
+    pub const ORIGIN: u16 = 0x802F;
     /// THIRD-PARTY-AUTHORIZATION
     pub const THIRD_PARTY_AUTHORIZATION: u16 = 0x802E;
     /// ICMP

@@ -37,12 +37,13 @@ pub struct Challenge {
     flags: u8,
     password_algorithms: Vec<u8>,
     third_party_authorization: Vec<u8>,
+    unless_named: bool,
 }
 
 impl Challenge {
     /// `realm`, `password_algorithms` and `third_party_authorization` (RFC 7635 section 6.1): the
     /// attributes' values; of the latter two an empty one is left out. `cookie`: what nonces begin
-    /// with. `flags`: what is offered, within a nonce's HMAC.
+    /// with. `flags`: what is offered, within a nonce's HMAC. `unless_named`: see [`Self::is_for`].
     ///
     /// None where a value is longer than it can be.
     #[must_use]
@@ -52,6 +53,7 @@ impl Challenge {
         flags: u8,
         password_algorithms: Vec<u8>,
         third_party_authorization: Vec<u8>,
+        unless_named: bool,
     ) -> Option<Self> {
         let fits = realm.len() <= LONGEST_REALM
             && password_algorithms.len() <= LONGEST_ALGORITHMS
@@ -62,7 +64,15 @@ impl Challenge {
             flags,
             password_algorithms,
             third_party_authorization,
+            unless_named,
         })
+    }
+
+    /// Whether it is for a request; else Python chooses the realm, which the request itself, a name
+    /// that was asked for by TLS (`by_tls`) or an allocation (`has_relay`) may decide.
+    #[must_use]
+    pub fn is_for(&self, request: &FirstRequest, by_tls: bool, has_relay: bool) -> bool {
+        !(self.unless_named && (request.names_realm || by_tls || has_relay))
     }
 
     /// Appends the answer to `out`.
@@ -112,6 +122,7 @@ pub struct FirstRequest {
     message_type: u16,
     transaction_id: TransactionId,
     fingerprint: bool,
+    names_realm: bool,
     size: usize,
 }
 
@@ -139,9 +150,13 @@ pub fn first_request_untrusted(bytes_untrusted: &[u8]) -> Option<FirstRequest> {
         return None;
     }
     // Known or not: what a request asks for matters when it is known who asks.
-    let fingerprint = stun.fingerprint_if_unsigned(|_| true)?;
+    let mut names_realm = false;
+    let fingerprint = stun.fingerprint_if_unsigned(|attribute| {
+        names_realm |= matches!(attribute, number::ORIGIN | number::MOBILITY_TICKET);
+        true
+    })?;
     let (transaction_id, size) = (stun.transaction_id(), bytes_untrusted.len());
-    Some(FirstRequest { message_type, transaction_id, fingerprint, size })
+    Some(FirstRequest { message_type, transaction_id, fingerprint, names_realm, size })
 }
 
 #[cfg(test)]
@@ -161,7 +176,7 @@ mod tests {
 
     fn challenge(realm: &[u8], server_name: &[u8]) -> Challenge {
         let name = server_name.to_vec();
-        Challenge::new(realm.to_vec(), *b"obMatJos2gAAA", 3, BOTH.to_vec(), name).unwrap()
+        Challenge::new(realm.to_vec(), *b"obMatJos2gAAA", 3, BOTH.to_vec(), name, false).unwrap()
     }
 
     fn answer(request: &[u8], client: &str, by_stream: bool) -> Vec<u8> {
@@ -246,7 +261,8 @@ mod tests {
     fn without_passwords_no_algorithm_is_offered() {
         let name = b"turn.test".to_vec();
         let challenge =
-            Challenge::new(b"turnd".to_vec(), *b"obMatJos2AAAA", 0, Vec::new(), name).unwrap();
+            Challenge::new(b"turnd".to_vec(), *b"obMatJos2AAAA", 0, Vec::new(), name, false)
+                .unwrap();
         let request = sample::message(ALLOCATE_REQUEST, &[REQUESTED_TRANSPORT]);
         let answer = answer_with(&challenge, &request, "192.0.2.1:9", false);
         assert_eq!(28 + answer.len(), 2 * (28 + request.len()));
@@ -295,10 +311,30 @@ mod tests {
     }
 
     #[test]
+    fn requests_that_may_be_another_realms_are_for_python() {
+        let with = |attributes: &[_]| {
+            first_request_untrusted(&sample::message(ALLOCATE_REQUEST, attributes)).unwrap()
+        };
+        let plain = with(&[REQUESTED_TRANSPORT]);
+        let page = with(&[(number::ORIGIN, b"https://b.example"), REQUESTED_TRANSPORT]);
+        let mobile = with(&[(number::MOBILITY_TICKET, b"ticket")]);
+        let unless = |unless_named| {
+            Challenge::new(b"r".to_vec(), *b"obMatJos2gAAA", 3, vec![], vec![], unless_named)
+                .unwrap()
+        };
+        for request in [plain, page, mobile] {
+            assert!(unless(false).is_for(&request, true, true));
+            assert_eq!(unless(true).is_for(&request, false, false), request == plain);
+        }
+        assert!(!unless(true).is_for(&plain, true, false));
+        assert!(!unless(true).is_for(&plain, false, true));
+    }
+
+    #[test]
     fn what_no_message_can_say_is_refused() {
         let new = |realm: usize, algorithms: usize, name: usize| {
             let (algorithms, name) = (vec![0; algorithms], vec![b'n'; name]);
-            Challenge::new(vec![b'r'; realm], *b"obMatJos2gAAA", 3, algorithms, name)
+            Challenge::new(vec![b'r'; realm], *b"obMatJos2gAAA", 3, algorithms, name, false)
         };
         assert!(new(LONGEST_REALM, LONGEST_ALGORITHMS, LONGEST_SERVER_NAME).is_some());
         assert!(new(LONGEST_REALM + 1, 4, 0).is_none());

@@ -111,7 +111,10 @@ impl<'a> Stun<'a> {
 
     /// Whether a message without integrity has FINGERPRINT. None: it has integrity, is malformed,
     /// or has an attribute beside these that is not accepted.
-    pub(crate) fn fingerprint_if_unsigned(&self, accepts: impl Fn(u16) -> bool) -> Option<bool> {
+    pub(crate) fn fingerprint_if_unsigned(
+        &self,
+        mut accepts: impl FnMut(u16) -> bool,
+    ) -> Option<bool> {
         let mut fingerprint = false;
         for attribute in self.attributes() {
             match attribute.ok()?.number {

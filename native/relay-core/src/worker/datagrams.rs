@@ -88,7 +88,8 @@ impl<D: Driver> Worker<D> {
                     self.station.counters.drops.add(Drop::NotStun, 1);
                 }
                 Verdict::Answer(_) | Verdict::Classic if self.is_over_budget(datagram, now) => (),
-                Verdict::Challenge(request) if self.challenge(request, datagram, now) => (),
+                Verdict::Challenge(request)
+                    if self.challenge(request, datagram, client.is_some(), now) => {}
                 Verdict::Answer(_) | Verdict::Classic | Verdict::Challenge(_) | Verdict::Decide => {
                     if let Some(leg) = self.forwarder.leg_of(datagram) {
                         self.hand_up(leg, client.is_some(), inbound, now);
@@ -137,7 +138,13 @@ impl<D: Driver> Worker<D> {
     }
 
     /// Challenges whoever made a first request; false where Python is to.
-    fn challenge(&mut self, request: FirstRequest, datagram: &Datagram, now: Nanos) -> bool {
+    fn challenge(
+        &mut self,
+        request: FirstRequest,
+        datagram: &Datagram,
+        has_relay: bool,
+        now: Nanos,
+    ) -> bool {
         let Some(Some(listener)) = self.forwarder.listeners.get(datagram.socket.place()) else {
             return true;
         };
@@ -145,6 +152,9 @@ impl<D: Driver> Worker<D> {
         let Some((challenge, mint)) = self.challenges.of(listener.id, client, now) else {
             return false;
         };
+        if !challenge.is_for(&request, false, has_relay) {
+            return false;
+        }
         self.forwarder.challenge(datagram, now, |out| {
             challenge.answer(&request, client, false, &mint, out);
         });

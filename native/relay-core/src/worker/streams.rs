@@ -7,7 +7,7 @@ use crate::counters::Drop;
 use crate::forward::{Inbound, Verdict};
 use crate::handup::Standing;
 use crate::io::{Driver, Kind, Ready, Token};
-use crate::leg::CloseReason;
+use crate::leg::{CloseReason, Transport};
 use crate::rules::relay::{Way, find};
 use crate::stream::{Flush, Stream};
 use crate::sys;
@@ -217,6 +217,10 @@ impl<D: Driver> Worker<D> {
         let Some((challenge, mint)) = self.challenges.of(listener, client, now) else {
             return false;
         };
+        let by_tls = connection.leg.transport == Transport::Tls;
+        if !challenge.is_for(&request, by_tls, connection.client.is_some()) {
+            return false;
+        }
         let mut answer = Vec::new();
         challenge.answer(&request, client, true, &mint, &mut answer);
         self.queue_answer(place, &answer);
