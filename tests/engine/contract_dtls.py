@@ -31,6 +31,7 @@ from turnd.engine.base import (
     TlsSettings,
     Transport,
 )
+from turnd.engine.fields import Fields
 from turnd.stun.addresses import TransportAddress
 
 if TYPE_CHECKING:
@@ -129,6 +130,27 @@ class Dtls:
         assert counters.by_listener[dtls.listener] == expected
         assert counters.streams == 1
         assert world.drops() == {}
+
+    @pytest.mark.parametrize("host", [LOOPBACK, "0.0.0.0"])
+    async def test_header_fields_go_along_as_by_udp(self, world: SocketWorld, host: str) -> None:
+        client, leg = await DtlsWorld(world, serving(), host).connect()
+        relay, relayed = world.open_relay(leg)
+        peer = world.peer()
+        world.permit(relay, peer)
+        world.bind(relay, peer)
+        client.party.mark(Fields(60, 0xB9))
+        client.send(channel_data(b"up"))
+        assert await peer.receive() == (b"up", relayed)
+        assert peer.fields == Fields(59, 0xB9)
+        peer.mark(Fields(50, 3))
+        peer.send(b"down", relayed)
+        assert await client.receive() == channel_data(b"down")
+        assert client.party.fields == Fields(49, 3)
+        client.party.mark(Fields(1, 0))
+        client.send(channel_data(b"far"))
+        peer.mark(Fields(1, 0))
+        peer.send(b"far", relayed)
+        await world.dropped(hop_limit=2)
 
     async def test_indications_pass_with_any_length(self, world: SocketWorld) -> None:
         dtls = DtlsWorld(world, serving())
