@@ -423,3 +423,22 @@ fn what_an_offload_moves_ends_before_the_verb_returns() {
     bench.engine.close_relay(relay);
     assert_eq!(recording.take(), told("remove", 0));
 }
+
+#[test]
+fn what_is_spliced_goes_to_the_streams_worker_while_the_stream_is_there() {
+    let mut bench = Bench::new(2);
+    let leg = bench.adopt();
+    bench.orders();
+    let (peer, theirs) = UnixStream::pair().unwrap();
+    bench.engine.splice(&leg, peer.into(), b"answer", &[7]);
+    let orders = bench.orders();
+    assert_eq!(orders[worker_of(leg.stream) as usize], ["Splice"]);
+    assert_eq!(orders.iter().flatten().count(), 1);
+    drop(theirs);
+    bench.engine.close_leg(&leg, CloseReason::Server);
+    bench.orders();
+    let (peer, mut theirs) = UnixStream::pair().unwrap();
+    bench.engine.splice(&leg, peer.into(), b"answer", &[]);
+    assert!(bench.orders().iter().all(Vec::is_empty));
+    assert_eq!(std::io::Read::read(&mut theirs, &mut [0]).unwrap(), 0, "the socket is closed");
+}

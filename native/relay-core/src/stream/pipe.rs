@@ -137,7 +137,7 @@ impl Pipe {
             if !self.up.held.is_empty() {
                 let held = std::mem::take(&mut self.up.held);
                 if !self.pass(true, &held, client, now) {
-                    return;
+                    break;
                 }
             } else if self.up.ended {
                 self.up.done = true;
@@ -151,13 +151,15 @@ impl Pipe {
                 self.up.ended = progress.end.is_some();
                 if progress.filled > 0 {
                     if !self.pass(true, &slot[..progress.filled], client, now) {
-                        return;
+                        break;
                     }
                 } else if !progress.more && !self.up.ended {
                     return;
                 }
             }
         }
+        // A part has found room.
+        self.peer_failed |= self.backlog.write_to(&self.peer).is_err();
     }
 
     fn move_down(&mut self, client: &mut Stream, slot: &mut [u8], now: Nanos) {
@@ -173,7 +175,7 @@ impl Pipe {
             if !self.down.held.is_empty() {
                 let held = std::mem::take(&mut self.down.held);
                 if !self.pass(false, &held, client, now) {
-                    return;
+                    break;
                 }
             } else if self.down.ended {
                 self.down.done = true;
@@ -187,7 +189,7 @@ impl Pipe {
                     Ok(0) => self.down.ended = true,
                     Ok(filled) => {
                         if !self.pass(false, &slot[..filled], client, now) {
-                            return;
+                            break;
                         }
                     }
                     Err(error) if error.kind() == ErrorKind::WouldBlock => return,
@@ -198,6 +200,7 @@ impl Pipe {
                 }
             }
         }
+        self.client_failed |= client.flush() == Flush::Failed;
     }
 
     /// Passes on as much as finds room. Returns whether that was all.

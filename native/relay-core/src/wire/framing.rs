@@ -338,4 +338,26 @@ mod tests {
             assert_eq!(frames.iter().map(Vec::len).collect::<Vec<_>>(), [65_552, 65_539]);
         }
     }
+
+    #[test]
+    fn what_follows_a_connection_bind_is_not_looked_at() {
+        let bind = sample::message(CONNECTION_BIND_REQUEST, &[]);
+        let mut framer = Framer::new(TIMEOUT);
+        let mut buffer = [&bind[..], b"\xFF no frame"].concat();
+        buffer.resize(READ_BUFFER, 0);
+        let filled = bind.len() + 10;
+        let mut at = 0;
+        let next = |framer: &mut Framer, at: &mut usize| {
+            framer.next_frame_untrusted(&buffer[..filled], at)
+        };
+        assert_eq!(next(&mut framer, &mut at), Ok(Some(0..bind.len())));
+        assert!(framer.is_held());
+        assert_eq!(next(&mut framer, &mut at), Ok(None));
+        framer.hold(5);
+        assert!(!framer.is_overdue(14) && framer.is_overdue(15));
+        assert_eq!(framer.resume(&mut vec![0; READ_BUFFER]), 0, "the rest is the caller's");
+        framer.release();
+        assert_eq!((framer.is_held(), framer.deadline()), (false, None));
+        assert_eq!(next(&mut framer, &mut at), Err(LostBorders));
+    }
 }

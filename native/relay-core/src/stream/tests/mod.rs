@@ -13,6 +13,7 @@ use crate::io::arena::SLOT_SIZE;
 use crate::time::SECOND;
 
 mod certificates;
+mod pipe;
 mod tcp;
 mod tls;
 mod tls_client;

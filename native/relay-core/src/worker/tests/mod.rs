@@ -18,6 +18,7 @@ use crate::time::{Clock, SECOND};
 
 mod faults;
 mod passing;
+mod pipes;
 mod streams;
 mod turns;
 

@@ -10,7 +10,7 @@ use crate::stream::StreamSettings;
 use crate::stream::tls::{Identity, TlsConfig, server_config};
 use crate::worker::streams::HANDSHAKES;
 
-fn leg(stream: u64, transport: Transport) -> Leg {
+pub(super) fn leg(stream: u64, transport: Transport) -> Leg {
     Leg { transport, stream, ..udp_leg(at("192.0.2.9:4000")) }
 }
 
@@ -22,7 +22,12 @@ fn tls() -> Option<Arc<TlsConfig>> {
 
 impl Worker<Played> {
     /// Orders for a stream; returns the client's end.
-    fn give_stream(&self, leg: Leg, tls: Option<Arc<TlsConfig>>, first: &[u8]) -> UnixStream {
+    pub(super) fn give_stream(
+        &self,
+        leg: Leg,
+        tls: Option<Arc<TlsConfig>>,
+        first: &[u8],
+    ) -> UnixStream {
         let (ours, theirs) = UnixStream::pair().unwrap();
         ours.set_nonblocking(true).unwrap();
         let settings = StreamSettings {
@@ -39,7 +44,7 @@ impl Worker<Played> {
     }
 
     /// A turn in which these streams are ready, and these datagrams arrive.
-    fn tell(&mut self, places: &[u32], datagrams: Vec<Coming>) {
+    pub(super) fn tell(&mut self, places: &[u32], datagrams: Vec<Coming>) {
         let ready = places.iter().filter_map(|place| {
             let socket = self.forwarder.connections.get(*place)?.token;
             Some(Ready { socket, readable: true, writable: false, error: false })
@@ -50,7 +55,7 @@ impl Worker<Played> {
     }
 
     /// Why streams have ended since it was last asked.
-    fn ends(&self) -> Vec<(u64, CloseReason)> {
+    pub(super) fn ends(&self) -> Vec<(u64, CloseReason)> {
         let end = |event| match event {
             Event::Closed(leg, reason) => Some((leg.stream, reason)),
             Event::Opened(..) | Event::Message { .. } | Event::MediaWaiting(_) => None,
