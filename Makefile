@@ -20,6 +20,8 @@ CODE := turnd tests bench
 # The native engine is built and checked where cargo is, in its own folder for its own settings.
 HAS_CARGO := $(shell command -v cargo)
 CARGO := cd native && cargo
+# OpenSSL for DTLS in the native engine. Without it everything else is built.
+OPENSSL_DEV := openssl/ssl.h=libssl-dev pkg-config=pkg-config
 FUZZ_SECONDS ?= 600
 
 .PHONY: help run install engine test lint lint-native test-native format bench soak fuzz sanitize lock clean packages
@@ -33,6 +35,7 @@ run: install  ## set up, then serve in the foreground (options: make run ARGS="-
 install: $(VENV)/installed engine  ## set up alone; leaves .venv/bin/turnd
 
 engine:  ## build the native engine, where that can be done
+	@$(if $(HAS_CARGO),.ci/packages $(OPENSSL_DEV) $(if $(CI),,|| true))
 	@native/install
 
 # What has cargo has a native engine, or the tests would not show that they passed without.
@@ -53,10 +56,11 @@ ifdef HAS_CARGO
 lint-native:
 	$(CARGO) fmt --check
 	$(CARGO) fmt --check --manifest-path fuzz/Cargo.toml
-	$(CARGO) clippy --locked --workspace --all-targets -- -D warnings
+	$(CARGO) clippy --locked --workspace --all-targets $$(./features) -- -D warnings
+	$(CARGO) clippy --locked --package relay-core --no-default-features -- -D warnings
 
 test-native: $(VENV)/installed-dev
-	$(CARGO) test --locked --quiet --workspace
+	$(CARGO) test --locked --quiet --workspace $$(./features)
 	$(if $(CI),$(MAKE) --no-print-directory fuzz FUZZ_SECONDS=5)
 else
 lint-native test-native:

@@ -286,7 +286,10 @@ def _start(
     config = base_config(port, tls_port, admin_port)
     if tls:
         config["tls"] = dict(tls)
-        config["listen"] += [f"tls://127.0.0.1:{tls_port}", f"tls://[::1]:{tls_port}"]
+        hosts = ("127.0.0.1", "[::1]")
+        config["listen"] += [
+            f"{by}://{host}:{tls_port}" for by in ("tls", "dtls") for host in hosts
+        ]
     config.update(changes)
     ports = {"port": port, "tls_port": tls_port}
     config["listen"] = [endpoint.format_map(ports) for endpoint in config["listen"]]

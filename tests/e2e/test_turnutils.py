@@ -20,12 +20,14 @@ if TYPE_CHECKING:
 MESSAGES = 25
 MOST_STARTS = 300
 """Two channel numbers at random fit once in 16 times: 300 failures are one in 250 million."""
-PAUSE = {"udp": 10, "tcp": 10, "tls": 50}
+PAUSE = {"udp": 10, "dtls": 10, "tcp": 10, "tls": 50}
 """Milliseconds between messages. The client leaves messages unread that share a TLS record or a
 segment with others, so that by TLS there must be time between them."""
 BY_USER = ("-u", USER, "-w", PASSWORD)
 BY_SECRET = ("-u", "bob", "-W", SECRET)
-LEGS: dict[str, tuple[str, ...]] = {"udp": (), "tcp": ("-t",), "tls": ("-t", "-S")}
+LEGS: dict[str, tuple[str, ...]] = {
+    "udp": (), "dtls": ("-S",), "tcp": ("-t",), "tls": ("-t", "-S"),
+}  # fmt: skip
 HOSTS = {"127.0.0.1": ("-X",), "::1": ("-x",)}
 
 
@@ -75,7 +77,7 @@ async def run_until_channels_fit(*command: str) -> str:
 
 async def uclient(server: Server, leg: str, host: str, *options: str) -> None:
     """One run; every message of every client must have come back."""
-    port = server.tls_port if leg == "tls" else server.port
+    port = server.tls_port if "-S" in LEGS[leg] else server.port
     load = ("-n", str(MESSAGES), "-z", str(PAUSE[leg]), "-l", "170", "-p", str(port))
     output = await run_until_channels_fit("turnutils_uclient", *load, *LEGS[leg], *options, host)
     counts = counts_of(output)

@@ -21,6 +21,18 @@ DTLS12 = 0xFEFD
 HELLO_VERIFY_REQUEST = 3
 
 
+def a_hello() -> bytes:
+    """The first that a client says."""
+    context = SSL.Context(SSL.DTLS_CLIENT_METHOD)
+    connection = SSL.Connection(context, None)
+    connection.set_connect_state()
+    try:
+        connection.do_handshake()
+    except SSL.WantReadError:
+        return connection.bio_read(CHUNK)
+    raise AssertionError("nobody has answered")
+
+
 class DtlsClient:
     """Sends from a party to a server."""
 

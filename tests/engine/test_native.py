@@ -10,6 +10,7 @@ from tests.engine import (
     contract,
     contract_bounds,
     contract_discovery,
+    contract_dtls,
     contract_fields,
     contract_icmp,
     contract_mobility,
@@ -108,3 +109,27 @@ class TestSockets(contract_sockets.Sockets):
 
 class TestSplicedSockets(contract_splicing.SplicedSockets):
     """See the contract."""
+
+
+class TestDtls(contract_dtls.Dtls):
+    pass
+
+
+class TestDtlsCookies(contract_dtls.Cookies):
+    pass
+
+
+class TestDtlsFlights(contract_dtls.Flights):
+    pass
+
+
+class TestDtlsHandshakes(contract_dtls.Handshakes):
+    pass
+
+
+class TestDtlsEnds(contract_dtls.Ends):
+    pass
+
+
+class TestDtlsGarbage(contract_dtls.Garbage):
+    pass

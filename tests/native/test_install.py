@@ -26,15 +26,20 @@ class Tree:
         for name in ("native", "turnd", "bin"):
             (folder / name).mkdir()
         shutil.copy(SCRIPT, folder / "native")
+        shutil.copy(SCRIPT.with_name("features"), folder / "native")
+        self.tool("pkg-config", "exit 0")
         self.engine = folder / "turnd/_native.abi3.so"
         self.missing = folder / "turnd/_native.missing"
 
     def cargo(self, does: str | None) -> None:
-        cargo = self.folder / "bin/cargo"
-        cargo.unlink(missing_ok=True)
+        self.tool("cargo", does)
+
+    def tool(self, name: str, does: str | None) -> None:
+        tool = self.folder / "bin" / name
+        tool.unlink(missing_ok=True)
         if does is not None:
-            cargo.write_text(f"#!/bin/sh\n{does}\n")
-            cargo.chmod(0o755)
+            tool.write_text(f"#!/bin/sh\n{does}\n")
+            tool.chmod(0o755)
 
     def install(self, **environment: str) -> subprocess.CompletedProcess[str]:
         tools = self.folder / "bin"
@@ -69,6 +74,22 @@ def test_what_is_built_is_put_where_python_finds_it(tree: Tree) -> None:
     tree.install(ENGINE="two")
     assert tree.engine.read_text() == "two\n"
     assert tree.engine.stat().st_ino != node, "a running server still has the old one mapped"
+
+
+def test_without_openssl_there_is_no_dtls_and_all_else(tree: Tree) -> None:
+    tree.cargo(f'echo "$@" >arguments; {BUILDS}')
+    arguments = tree.folder / "native/arguments"
+    assert tree.install(ENGINE="one").stderr == ""
+    assert "--no-default-features" not in arguments.read_text()
+    for pkg_config in ("exit 1", None):
+        tree.tool("pkg-config", pkg_config)
+        done = tree.install(ENGINE="one", TURND_REQUIRE_NATIVE="1")
+        assert done.returncode == 0
+        assert "built without DTLS" in done.stderr
+        assert "--no-default-features" in arguments.read_text()
+        assert not tree.missing.exists()
+    assert tree.install(ENGINE="one", OPENSSL_DIR="/opt/openssl").stderr == ""
+    assert "--no-default-features" not in arguments.read_text()
 
 
 @pytest.mark.parametrize(

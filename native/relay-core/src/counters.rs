@@ -58,6 +58,10 @@ pub enum Drop {
     ProxyHeader,
     /// A token bucket is empty.
     Bandwidth,
+    /// A DTLS record of no session; or no record where only DTLS is served.
+    DtlsRecord,
+    /// A DTLS handshake beyond the bound of those at the same time.
+    DtlsHandshake,
     /// An ICMP error beyond those that a client is told of.
     IcmpRate,
     /// TTL or hop limit have run out.
@@ -66,7 +70,7 @@ pub enum Drop {
 
 impl Drop {
     /// Every reason, in the order of the counters.
-    pub const ALL: [Self; 16] = [
+    pub const ALL: [Self; 18] = [
         Self::NotStun,
         Self::NoAllocation,
         Self::NoClient,
@@ -81,6 +85,8 @@ impl Drop {
         Self::Expired,
         Self::ProxyHeader,
         Self::Bandwidth,
+        Self::DtlsRecord,
+        Self::DtlsHandshake,
         Self::IcmpRate,
         Self::HopLimit,
     ];
@@ -103,6 +109,8 @@ impl Drop {
             Self::Expired => "expired",
             Self::ProxyHeader => "proxy_header",
             Self::Bandwidth => "bandwidth",
+            Self::DtlsRecord => "dtls_record",
+            Self::DtlsHandshake => "dtls_handshake",
             Self::IcmpRate => "icmp_rate",
             Self::HopLimit => "hop_limit",
         }

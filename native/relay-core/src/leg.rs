@@ -7,6 +7,8 @@ use std::net::{IpAddr, SocketAddr};
 pub enum Transport {
     /// Datagrams.
     Udp,
+    /// Datagrams with DTLS.
+    Dtls,
     /// A stream.
     Tcp,
     /// A stream with TLS.
@@ -24,7 +26,7 @@ pub struct Leg {
     pub local: SocketAddr,
     /// The client's address.
     pub client: SocketAddr,
-    /// Which connection; 0 for UDP.
+    /// Which connection; 0 for plain UDP.
     pub stream: u64,
     /// The proxy that passes its datagrams on, each with a header that names the client.
     pub via: Option<SocketAddr>,
@@ -38,10 +40,10 @@ impl Leg {
     }
 }
 
-/// Why a stream ended; the names are those of `turnd_streams_closed_total`.
+/// Why a connection ended; the names are those of `turnd_streams_closed_total`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum CloseReason {
-    /// The client closed or reset the connection.
+    /// The client closed or reset the connection, or began another in its place.
     Client,
     /// The peer did, with which the stream was spliced.
     Peer,
@@ -55,13 +57,15 @@ pub enum CloseReason {
     HandshakeFailed,
     /// No authenticated request within the deadline.
     Unauthenticated,
+    /// DTLS: no relay, and nothing came for so long.
+    Idle,
     /// Shutdown or an admin's order.
     Server,
 }
 
 impl CloseReason {
     /// Every reason.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::Client,
         Self::Peer,
         Self::Garbage,
@@ -69,6 +73,7 @@ impl CloseReason {
         Self::HandshakeTimeout,
         Self::HandshakeFailed,
         Self::Unauthenticated,
+        Self::Idle,
         Self::Server,
     ];
 
@@ -83,6 +88,7 @@ impl CloseReason {
             Self::HandshakeTimeout => "handshake_timeout",
             Self::HandshakeFailed => "handshake_failed",
             Self::Unauthenticated => "unauthenticated",
+            Self::Idle => "idle",
             Self::Server => "server",
         }
     }

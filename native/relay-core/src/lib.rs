@@ -20,6 +20,7 @@
 pub mod address;
 pub mod connection;
 pub mod counters;
+pub mod dtls;
 pub mod engine;
 pub mod fields;
 pub mod forward;

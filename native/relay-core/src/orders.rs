@@ -8,6 +8,7 @@ use std::sync::mpsc::{Receiver, SyncSender};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::counters::Traffic;
+use crate::dtls::association::Terms;
 use crate::forward::{HandedUp, Listener};
 use crate::io::Carried;
 use crate::leg::{CloseReason, Host, Leg};
@@ -97,6 +98,8 @@ pub enum Order {
     Ledger(Arc<Traffic>),
     /// Serve clients by UDP; indices count up from 0.
     Listen(Listener),
+    /// Serve DTLS there with these from now on.
+    ServeDtls(u32, Box<Terms>),
     /// Serve no new clients there.
     CloseListener(u32),
     /// Datagrams from these begin with a PROXY header there.

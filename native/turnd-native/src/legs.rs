@@ -12,8 +12,12 @@ use crate::error::{DoorError, Result};
 /// Legs whose Python object is kept: a client's requests come several at a time.
 const KEPT: usize = 1024;
 
-const TRANSPORTS: [(Transport, &str); 3] =
-    [(Transport::Udp, "UDP"), (Transport::Tcp, "TCP"), (Transport::Tls, "TLS")];
+const TRANSPORTS: [(Transport, &str); 4] = [
+    (Transport::Udp, "UDP"),
+    (Transport::Dtls, "DTLS"),
+    (Transport::Tcp, "TCP"),
+    (Transport::Tls, "TLS"),
+];
 
 /// Makes and reads `Leg`; remembers the latest that it made.
 #[derive(Debug)]
@@ -35,11 +39,11 @@ impl LegForms {
     pub(crate) fn new(py: Python<'_>) -> PyResult<Self> {
         let base = py.import("turnd.engine.base")?;
         let transport = base.getattr("Transport")?;
-        let [udp, tcp, tls] = TRANSPORTS.map(|(_, name)| transport.getattr(name));
+        let [udp, dtls, tcp, tls] = TRANSPORTS.map(|(_, name)| transport.getattr(name));
         Ok(Self {
             addresses: AddressForms::new(py)?,
             leg_class: base.getattr("Leg")?.unbind(),
-            transports: [udp?.unbind(), tcp?.unbind(), tls?.unbind()],
+            transports: [udp?.unbind(), dtls?.unbind(), tcp?.unbind(), tls?.unbind()],
             hasher: RandomState::new(),
             kept: (0..KEPT).map(|_| None).collect(),
         })
@@ -72,8 +76,9 @@ impl LegForms {
     pub(crate) fn transport(&self, transport: Transport) -> &Py<PyAny> {
         &self.transports[match transport {
             Transport::Udp => 0,
-            Transport::Tcp => 1,
-            Transport::Tls => 2,
+            Transport::Dtls => 1,
+            Transport::Tcp => 2,
+            Transport::Tls => 3,
         }]
     }
 

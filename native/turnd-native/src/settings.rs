@@ -17,11 +17,6 @@ const NONCE_KEY: usize = 32;
 
 /// `turnd.engine.base.ListenerSettings`.
 pub(crate) fn listener(settings: &Bound<'_, PyAny>) -> Result<ListenerSettings> {
-    if settings.getattr("dtls")?.extract()? {
-        return Err(
-            std::io::Error::other("the native engine has no DTLS, engine: portable has").into()
-        );
-    }
     let tls = settings.getattr("tls")?;
     let mut identities = Vec::new();
     if !tls.is_none() {
@@ -36,6 +31,9 @@ pub(crate) fn listener(settings: &Bound<'_, PyAny>) -> Result<ListenerSettings> 
         handshake_timeout: settings.getattr("handshake_timeout")?.extract()?,
         frame_timeout: settings.getattr("frame_timeout")?.extract()?,
         identities,
+        idle_timeout: settings.getattr("idle_timeout")?.extract()?,
+        plain_udp: settings.getattr("plain_udp")?.extract()?,
+        dtls: settings.getattr("dtls")?.extract()?,
         handed_up: HandedUp {
             plain: !settings.getattr("answers_bindings")?.extract::<bool>()?,
             classic: settings.getattr("classic_bindings")?.extract()?,

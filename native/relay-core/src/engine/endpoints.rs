@@ -16,10 +16,10 @@ use crate::sys::options::Buffers;
 use crate::sys::socket::SocketOptions;
 
 impl Engine {
-    /// Serves UDP at an endpoint, or on an inherited, bound descriptor.
+    /// Serves UDP, DTLS or both at an endpoint, or on an inherited, bound descriptor.
     ///
     /// # Errors
-    /// The endpoint cannot be bound.
+    /// The endpoint cannot be bound, or DTLS not be served.
     pub fn listen(
         &mut self,
         endpoint: SocketAddr,
@@ -34,15 +34,21 @@ impl Engine {
             }
             None => self.bind_group(endpoint, buffers)?,
         };
+        let id = self.next();
+        let ledger = self.ledger(id, Transport::Udp);
+        let mut terms = Vec::new().into_iter();
+        if settings.dtls {
+            let ledger = self.ledger(id, Transport::Dtls);
+            let all = settings.terms(ledger, self.workers()).map_err(io::Error::other)?;
+            terms = all.into_iter();
+        }
         let wildcard = bound.ip().is_unspecified();
         for socket in &sockets {
             sys::options::prepare_listener(socket.as_fd(), wildcard, true)?;
         }
         self.note_buffers(&sockets[0], buffers);
-        let id = self.next();
         let index = self.udp_listeners;
         self.udp_listeners += 1;
-        let ledger = self.ledger(id, Transport::Udp);
         for worker in 0..self.workers() {
             let own = sockets.get(worker as usize);
             let listener = Listener {
@@ -53,10 +59,13 @@ impl Engine {
                 ledger,
                 handed_up: settings.handed_up,
                 proxies: settings.proxies.clone(),
+                plain: settings.plain_udp,
+                dtls: terms.next(),
             };
             self.order_now(worker, Order::Listen(listener));
         }
-        self.endpoints.insert(id, Endpoint::Udp { index, bound, sockets, buffers });
+        let dtls = settings.dtls;
+        self.endpoints.insert(id, Endpoint::Udp { index, bound, sockets, buffers, dtls });
         Ok(id)
     }
 
@@ -123,6 +132,13 @@ impl Engine {
         id: u64,
         settings: &ListenerSettings,
     ) -> Result<(), TlsConfigError> {
+        if let Some(Endpoint::Udp { index, dtls: true, .. }) = self.endpoints.get(&id) {
+            let index = *index;
+            let ledger = self.ledger(id, Transport::Dtls);
+            for (worker, terms) in (0..).zip(settings.terms(ledger, self.workers())?) {
+                self.order_now(worker, Order::ServeDtls(index, Box::new(terms)));
+            }
+        }
         match self.endpoints.get_mut(&id) {
             Some(Endpoint::Streams(streams)) => *streams = settings.streams()?,
             Some(Endpoint::Udp { index, sockets, buffers, .. }) => {
@@ -142,7 +158,7 @@ impl Engine {
         Ok(())
     }
 
-    /// No new clients by this listener. UDP legs with relays end with it, streams stay.
+    /// No new clients by this listener. UDP and DTLS legs end with it, streams stay.
     pub fn close_listener(&mut self, id: u64) {
         let Some(Endpoint::Udp { index, .. }) = self.endpoints.remove(&id) else { return };
         let ended: Vec<Leg> = self.legs.keys().filter(|leg| leg.listener == id).copied().collect();

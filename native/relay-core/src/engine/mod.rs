@@ -14,6 +14,8 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use crate::counters::{Drops, Traffic};
+use crate::dtls::association::Terms;
+use crate::dtls::provider::{Door, DtlsConfig};
 use crate::forward::HandedUp;
 use crate::handup::Event;
 use crate::io::probe::IoChoice;
@@ -78,12 +80,18 @@ pub struct ListenerSettings {
     pub send_buffer: u32,
     /// Bytes that wait for a slow stream client at most.
     pub stream_backlog: usize,
-    /// Seconds for a TLS handshake.
+    /// Seconds for a TLS or DTLS handshake.
     pub handshake_timeout: f64,
     /// Seconds from a frame's first byte to its last.
     pub frame_timeout: f64,
-    /// Certificates of TLS streams, the default first; none: no TLS.
+    /// Certificates of TLS streams and of DTLS, the default first; none: no TLS.
     pub identities: Vec<Identity>,
+    /// Seconds after which a DTLS session without a relay ends when nothing has come by it.
+    pub idle_timeout: f64,
+    /// Whether a UDP endpoint with DTLS serves also what comes without.
+    pub plain_udp: bool,
+    /// Whether it serves DTLS; else plain UDP alone.
+    pub dtls: bool,
     /// Binding requests that the caller wants to see.
     pub handed_up: HandedUp,
     /// Whose datagrams begin with a PROXY header.
@@ -104,6 +112,20 @@ impl ListenerSettings {
         let tls =
             if self.identities.is_empty() { None } else { Some(server_config(&self.identities)?) };
         Ok(Streams { settings, tls, handed_up: self.handed_up })
+    }
+
+    /// What a UDP endpoint serves DTLS with, once a worker.
+    fn terms(&self, ledger: u32, workers: u32) -> Result<Vec<Terms>, TlsConfigError> {
+        let config = DtlsConfig::new(&self.identities)?;
+        let terms = (0..workers).map(|_| {
+            let door = Door::new(&config).map_err(|_| {
+                TlsConfigError::new("DTLS".into(), "OpenSSL is out of memory".into())
+            })?;
+            let [handshake_timeout, idle_timeout] =
+                [self.handshake_timeout, self.idle_timeout].map(nanos);
+            Ok(Terms { door, handshake_timeout, idle_timeout, ledger })
+        });
+        terms.collect()
     }
 }
 
@@ -144,7 +166,7 @@ pub struct Description {
 
 #[derive(Debug)]
 enum Endpoint {
-    Udp { index: u32, bound: SocketAddr, sockets: Vec<Arc<OwnedFd>>, buffers: Buffers },
+    Udp { index: u32, bound: SocketAddr, sockets: Vec<Arc<OwnedFd>>, buffers: Buffers, dtls: bool },
     Streams(Streams),
 }
 
@@ -336,6 +358,12 @@ impl Engine {
             self.shared.bell.ring();
         }
         for event in &batch[begin..] {
+            // The others are known since they were adopted.
+            if let Event::Opened(leg, _) = event
+                && leg.transport == Transport::Dtls
+            {
+                self.streams.insert(leg.stream, *leg);
+            }
             if let Event::Closed(leg, _) = event {
                 self.streams.remove(&leg.stream);
                 self.abandon(leg);

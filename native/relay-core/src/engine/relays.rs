@@ -93,7 +93,7 @@ impl Engine {
     fn worker_of_leg(&self, leg: &Leg) -> u32 {
         match leg.transport {
             Transport::Udp => self.shared.worker_of(leg.sender()),
-            Transport::Tcp | Transport::Tls => worker_of(leg.stream),
+            Transport::Tcp | Transport::Tls | Transport::Dtls => worker_of(leg.stream),
         }
     }
 

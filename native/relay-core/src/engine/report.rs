@@ -15,7 +15,7 @@ pub struct EngineCounters {
     pub drops: [u64; Drop::ALL.len()],
     /// Relays that are open.
     pub relays: usize,
-    /// Streams that are open.
+    /// Connections: streams and DTLS sessions.
     pub streams: usize,
     /// Plain Binding requests that were answered.
     pub bindings: u64,
@@ -23,7 +23,7 @@ pub struct EngineCounters {
     pub challenges: u64,
     /// ICMP errors that clients were told of.
     pub icmp_errors: u64,
-    /// Requests of either kind that the budget held back.
+    /// Requests of either kind, and hellos without a cookie, that the budget held back.
     pub over_budget: u64,
     /// Faults of ours that were survived.
     pub faults: u64,
@@ -50,7 +50,8 @@ impl Engine {
             ledgers: Vec::with_capacity(self.ledgers.len()),
             drops: self.drops.get(),
             relays: self.relays.len(),
-            streams: self.streams.len(),
+            // DTLS sessions are counted where they are.
+            streams: self.streams.values().filter(|leg| leg.transport != Transport::Dtls).count(),
             bindings: 0,
             challenges: 0,
             icmp_errors: 0,
@@ -74,6 +75,7 @@ impl Engine {
             all.icmp_errors += counters.icmp_errors.get();
             all.over_budget += counters.over_budget.get();
             all.faults += counters.faults.get();
+            all.streams += counters.sessions.get() as usize;
             let (counts, sum) = counters.latency.get();
             add(&mut all.latency, &counts);
             all.latency_total += sum;

@@ -6,6 +6,8 @@ use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
+use crate::dtls::cookies::Cookies;
+use crate::dtls::handshakes::Handshakes;
 use crate::forward::Surroundings;
 use crate::handup::HandUp;
 use crate::rules::budget::AnswerBudget;
@@ -57,6 +59,10 @@ pub struct Shared {
     pub hand_up: HandUp,
     /// Rings when a worker has handed something up.
     pub bell: Bell,
+    /// What DTLS clients are asked for before they are known.
+    pub cookies: Cookies,
+    /// Of DTLS, under way.
+    pub handshakes: Handshakes,
     /// Odd, and secret: which worker a client falls to is not for clients to choose.
     pub seed: u32,
     broken: Mutex<Option<String>>,
@@ -82,6 +88,8 @@ impl Shared {
             stations: stations?,
             hand_up: HandUp::default(),
             bell: Bell { wake: Wake::new()?, rung: AtomicBool::new(false) },
+            cookies: Cookies::new()?,
+            handshakes: Handshakes::default(),
             seed: fastrand::u32(..) | 1,
             broken: Mutex::default(),
         })

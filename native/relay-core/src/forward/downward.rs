@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 use std::os::fd::AsRawFd;
 
+use super::secured::Relayed;
 use super::{Forwarder, Listener};
 use crate::address::RawAddress;
 use crate::counters::Drop;
@@ -40,7 +41,7 @@ impl Forwarder {
             return self.drop_of(place, Drop::NoPermission, datagram.segments().count() as u64);
         }
         let fields = match tenant.way {
-            Way::Datagrams { .. } => datagram.fields.sent_on(),
+            Way::Datagrams { .. } | Way::Session(_) => datagram.fields.sent_on(),
             // What reaches a connection's client has another IP header (section 16).
             Way::Stream(_) | Way::Gone => Some(Fields::default()),
         };
@@ -95,6 +96,16 @@ impl Forwarder {
                 let message = Outgoing { head: &head[..size], segment, pad, fields, received };
                 send_datagram(&mut self.outbox, &self.listeners, arena, tenant, token, &message);
             }
+            Way::Session(session) => {
+                let (runs, &Down { fields, received, .. }) = (tenant.runs, down);
+                let relayed = Relayed { relay: token, fields, runs, payload: len, received };
+                let place = (segment.slot, segment.start as usize, len);
+                let around = (&head[..size], pad);
+                let sent = self.media_to_session(arena, session, place, around, relayed);
+                if let Err(reason) = sent {
+                    self.drop_of(down.place, reason, 1);
+                }
+            }
             Way::Stream(stream) => {
                 let ledger = tenant.ledger as usize;
                 let payload = &arena.bytes(segment.slot, (segment.start + segment.len) as usize)
@@ -142,6 +153,7 @@ impl Forwarder {
                 let piece = self.outbox.scratch(&message);
                 self.outbox.push(&mut tenant.run, &envelope, &[piece], 0, 0);
             }
+            Way::Session(session) => self.tell_session(session, &message),
             Way::Stream(stream) => {
                 let Some(connection) = self.connections.get_mut(stream) else { return };
                 if connection.stream.queue_media(&[&message]).is_err() {

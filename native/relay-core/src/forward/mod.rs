@@ -9,6 +9,7 @@ use std::sync::Arc;
 
 use crate::connection::Connection;
 use crate::counters::{Count, Drop, Drops, Traffic};
+use crate::dtls::association::{Associations, Terms};
 use crate::fields::Fields;
 use crate::histogram::Histogram;
 use crate::io::arena::Arena;
@@ -30,6 +31,7 @@ use self::warming::Warming;
 
 mod downward;
 mod offloading;
+mod secured;
 mod upward;
 mod warming;
 
@@ -59,8 +61,10 @@ pub struct WorkerCounters {
     pub challenges: Count,
     /// ICMP errors that clients were told of.
     pub icmp_errors: Count,
-    /// Requests of either kind that the budget held back.
+    /// Requests of either kind and hellos without a cookie that the budget held back.
     pub over_budget: Count,
+    /// DTLS clients now, those in their handshake included.
+    pub sessions: Count,
     /// Faults of ours that a turn ended with.
     pub faults: Count,
 }
@@ -91,6 +95,10 @@ pub struct Listener {
     pub handed_up: HandedUp,
     /// Whose datagrams begin with a PROXY header.
     pub proxies: Networks,
+    /// Whether what comes without DTLS is served.
+    pub plain: bool,
+    /// What DTLS is served with, if it is.
+    pub dtls: Option<Terms>,
 }
 
 /// What remains to be done about a packet of a client.
@@ -145,6 +153,8 @@ pub struct Forwarder {
     pub listeners: Vec<Option<Listener>>,
     /// TCP and TLS connections.
     pub connections: Places<Connection>,
+    /// Clients by DTLS.
+    pub associations: Associations,
     /// Streams with something to send when the turn ends, by place.
     pub unflushed: Vec<u32>,
     /// What was relayed, by the listener and transport of the client's leg.
@@ -168,6 +178,7 @@ impl Forwarder {
             outbox: Outbox::default(),
             listeners: Vec::new(),
             connections: Places::default(),
+            associations: Associations::default(),
             unflushed: Vec::new(),
             ledgers: Vec::new(),
             counters,

@@ -178,6 +178,8 @@ pub enum Way {
     },
     /// By a connection, by its place.
     Stream(u32),
+    /// By a DTLS session, by its place.
+    Session(u32),
     /// Not at all: its connection has ended, and its relays wait for what Python decides.
     Gone,
 }

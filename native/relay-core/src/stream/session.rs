@@ -8,7 +8,7 @@ use rustls::unbuffered::{
 };
 
 use super::backlog::{Backlog, clear};
-use super::tls::TlsConfig;
+use super::tls::{TlsConfig, canonical};
 use crate::time::Nanos;
 
 /// Bytes that are kept until what follows them makes a whole of them: a record (RFC 8446 section
@@ -222,9 +222,7 @@ fn greet(
             Ok(None) => {}
             Ok(Some(accepted)) => {
                 let hello = accepted.client_hello();
-                let name = hello.server_name().map(|name| {
-                    name.strip_suffix('.').unwrap_or(name).to_ascii_lowercase().into_boxed_str()
-                });
+                let name = hello.server_name().map(canonical);
                 let connection = UnbufferedServerConnection::new(config.for_client(&hello));
                 return connection.map(|ours| Some((ours, name))).map_err(|_| Broken);
             }

@@ -22,7 +22,7 @@ use rustls::version::{TLS12, TLS13};
 use rustls::{InconsistentKeys, ServerConfig};
 
 /// What we may be asked for by ALPN (RFC 7443).
-const ALPN: [&[u8]; 2] = [b"stun.turn", b"stun.nat-discovery"];
+pub(crate) const ALPN: [&[u8]; 2] = [b"stun.turn", b"stun.nat-discovery"];
 
 /// A certificate that a client can ask for by name (SNI, RFC 6066 section 3).
 #[derive(Clone)]
@@ -66,6 +66,13 @@ impl TlsConfig {
 pub struct TlsConfigError {
     certificate: String,
     problem: String,
+}
+
+impl TlsConfigError {
+    /// Which certificate, and what about it.
+    pub(crate) fn new(certificate: String, problem: String) -> Self {
+        Self { certificate, problem }
+    }
 }
 
 impl Display for TlsConfigError {
@@ -139,6 +146,24 @@ fn certified_key(identity: &Identity, provider: &CryptoProvider) -> Result<Certi
     }
 }
 
+/// A name that a client asks for, as it is told: lower case, without a final dot.
+pub(crate) fn canonical(server_name: &str) -> Box<str> {
+    server_name.strip_suffix('.').unwrap_or(server_name).to_ascii_lowercase().into_boxed_str()
+}
+
+/// The identity that a client asks for: one that has the name itself goes before a pattern's.
+pub(crate) fn find_identity<'a, T>(
+    server_name: &str,
+    served: &'a [T],
+    names_of: impl Fn(&T) -> &Vec<String>,
+) -> Option<&'a T> {
+    let name = canonical(server_name);
+    let pattern = format!("*.{}", name.split_once('.').map_or("", |(_, parent)| parent));
+    [&*name, &*pattern].into_iter().find_map(|wanted| {
+        served.iter().find(|each| names_of(each).iter().any(|known| known == wanted))
+    })
+}
+
 /// Chooses by the name that the client gives.
 #[derive(Debug)]
 struct Resolver {
@@ -154,11 +179,7 @@ struct Served {
 
 impl Resolver {
     fn choose(&self, server_name: &str) -> &Arc<CertifiedKey> {
-        let name = server_name.trim_end_matches('.').to_ascii_lowercase();
-        let pattern = format!("*.{}", name.split_once('.').map_or("", |(_, parent)| parent));
-        [name, pattern]
-            .iter()
-            .find_map(|wanted| self.served.iter().find(|served| served.names.contains(wanted)))
+        find_identity(server_name, &self.served, |served| &served.names)
             .map_or(&self.default, |served| &served.key)
     }
 }

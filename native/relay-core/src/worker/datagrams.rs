@@ -65,7 +65,8 @@ impl<D: Driver> Worker<D> {
 
     fn from_listener(&mut self, datagram: &Datagram, now: Nanos) {
         let client = self.forwarder.client_of(datagram);
-        if client.is_none() && self.shared.stations.len() > 1 {
+        let has_dtls = self.has_dtls(datagram);
+        if (client.is_none() || has_dtls) && self.shared.stations.len() > 1 {
             let owner = self.shared.worker_of(datagram.sender());
             if owner != self.index {
                 return self.pass_on(owner, datagram);
@@ -76,6 +77,9 @@ impl<D: Driver> Worker<D> {
         for segment in datagram.segments() {
             let (start, len) = (segment.start as usize, segment.len());
             let inbound = Inbound { slot, start, len, fields, received };
+            if has_dtls && self.takes_record(datagram, inbound, now) {
+                continue;
+            }
             if held.as_ref().is_some_and(|leg| self.keep_back(leg, inbound)) {
                 continue;
             }
@@ -97,6 +101,11 @@ impl<D: Driver> Worker<D> {
                 }
             }
         }
+    }
+
+    fn has_dtls(&self, datagram: &Datagram) -> bool {
+        let listener = self.forwarder.listeners.get(datagram.socket.place());
+        listener.and_then(Option::as_ref).is_some_and(|listener| listener.dtls.is_some())
     }
 
     /// Which Binding requests go up that came by the datagram's listener.

@@ -27,6 +27,7 @@ use self::lingering::{Lingering, MOMENT};
 
 pub use self::pipes::Spliced;
 
+mod associations;
 mod challenges;
 mod datagrams;
 mod gathering;
@@ -114,6 +115,8 @@ pub struct Worker<D> {
     sampled: u32,
     turns: usize,
     handshakes: u32,
+    /// Handles that were given here: those of DTLS sessions.
+    given: u64,
     handed_up: bool,
     /// Whether a listener trusts proxies: nobody else looks for headers.
     has_proxies: bool,
@@ -151,6 +154,7 @@ impl<D: Driver> Worker<D> {
             sampled: 0,
             turns: 0,
             handshakes: 0,
+            given: 0,
             handed_up: false,
             has_proxies: false,
             relayed_at: 0,

@@ -7,6 +7,7 @@ use super::Worker;
 use crate::address::RawAddress;
 use crate::connection::Connection;
 use crate::counters::Drop;
+use crate::dtls::association::Terms;
 use crate::fields::Fields;
 use crate::forward::{Inbound, Listener, Verdict};
 use crate::io::{Carried, Driver, Token};
@@ -33,15 +34,16 @@ impl<D: Driver> Worker<D> {
         match order {
             Order::Ledger(ledger) => self.forwarder.ledgers.push(ledger),
             Order::Listen(listener) => self.listen(listener),
-            Order::CloseListener(index) => self.close_listener(index),
+            Order::CloseListener(index) => self.close_listener(index, now),
             Order::Trust(index, proxies) => self.trust(index, proxies),
             Order::Adopt(adoption) => self.adopt(*adoption, now),
-            Order::CloseLeg(stream, reason) => {
-                if let Some(place) = self.streams.get(&stream).copied() {
-                    self.end_connection(place, reason);
-                }
-            }
-            Order::Answer(stream, data) => self.answer(stream, &data),
+            Order::ServeDtls(index, terms) => self.serve_dtls(index, *terms),
+            Order::CloseLeg(stream, reason) => match self.way_of(stream) {
+                Way::Stream(place) => self.end_connection(place, reason),
+                Way::Session(place) => self.end_session(place, reason),
+                Way::Datagrams { .. } | Way::Gone => (),
+            },
+            Order::Answer(stream, data) => self.answer(stream, &data, now),
             Order::Splice(splicing) => self.splice(*splicing, now),
             Order::Open(relay, address) => self.open(*relay, address),
             Order::Assign(id, address, purses) => {
@@ -102,7 +104,14 @@ impl<D: Driver> Worker<D> {
         self.has_proxies = listeners.any(|listener| !listener.proxies.is_empty());
     }
 
-    fn close_listener(&mut self, index: u32) {
+    fn serve_dtls(&mut self, index: u32, terms: Terms) {
+        if let Some(Some(listener)) = self.forwarder.listeners.get_mut(index as usize) {
+            listener.dtls = Some(terms);
+        }
+    }
+
+    fn close_listener(&mut self, index: u32, now: Nanos) {
+        self.close_sessions_of(index, now);
         let Some(place) = self.forwarder.listeners.get_mut(index as usize) else { return };
         let Some(listener) = place.take() else { return };
         self.challenges.set(listener.id, None);
@@ -148,9 +157,18 @@ impl<D: Driver> Worker<D> {
         }
     }
 
-    pub(super) fn answer(&mut self, stream: u64, data: &[u8]) {
-        let Some(place) = self.streams.get(&stream).copied() else { return };
-        self.queue_answer(place, data);
+    pub(super) fn answer(&mut self, stream: u64, data: &[u8], now: Nanos) {
+        if self.forwarder.outbox.is_full() {
+            self.send(now);
+        }
+        self.answer_by(self.way_of(stream), data);
+    }
+
+    /// Where a connection is.
+    fn way_of(&self, stream: u64) -> Way {
+        let of_stream = || self.streams.get(&stream).copied().map(Way::Stream);
+        let of_session = || self.forwarder.associations.place_of(stream).map(Way::Session);
+        of_stream().or_else(of_session).unwrap_or(Way::Gone)
     }
 
     fn open(&mut self, relay: NewRelay, address: Option<Address>) {
@@ -179,10 +197,15 @@ impl<D: Driver> Worker<D> {
             let client = self.forwarder.table.client_of(&key);
             return (client, Newcomer { leg, way, key: Some(key), ledger });
         }
-        let place = self.streams.get(&leg.stream).copied();
-        let connection = place.and_then(|place| self.forwarder.connections.get(place));
-        let way = place.map_or(Way::Gone, Way::Stream);
-        let client = connection.and_then(|connection| connection.client);
+        let way = self.way_of(leg.stream);
+        let forwarder = &self.forwarder;
+        let client = match way {
+            Way::Stream(place) => forwarder.connections.get(place).and_then(|each| each.client),
+            Way::Session(place) => {
+                forwarder.associations.places.get(place).and_then(|each| each.client)
+            }
+            Way::Datagrams { .. } | Way::Gone => None,
+        };
         (client, Newcomer { leg, way, key: None, ledger })
     }
 
@@ -192,6 +215,11 @@ impl<D: Driver> Worker<D> {
         {
             connection.client = Some(client);
             connection.stream.expect_media();
+        }
+        if let Way::Session(session) = way
+            && let Some(association) = self.forwarder.associations.places.get_mut(session)
+        {
+            association.client = Some(client);
         }
         let Some(relay) = self.forwarder.table.relays.get_mut(place) else { return };
         if let Some(purses) = purses {
@@ -210,6 +238,11 @@ impl<D: Driver> Worker<D> {
             && let Some(connection) = self.forwarder.connections.get_mut(stream)
         {
             connection.client = None;
+        }
+        if let Some(Client { way: Way::Session(session), .. }) = idle
+            && let Some(association) = self.forwarder.associations.places.get_mut(session)
+        {
+            association.client = None;
         }
     }
 
@@ -251,10 +284,16 @@ impl<D: Driver> Worker<D> {
 
     fn hold_back(&mut self, leg: Leg) {
         if leg.transport != Transport::Udp {
-            let place = self.streams.get(&leg.stream).copied();
-            let connection = place.and_then(|place| self.forwarder.connections.get_mut(place));
-            let Some(connection) = connection else { return };
-            connection.stream.expect_media();
+            match self.way_of(leg.stream) {
+                Way::Stream(place) => {
+                    let Some(connection) = self.forwarder.connections.get_mut(place) else {
+                        return;
+                    };
+                    connection.stream.expect_media();
+                }
+                Way::Session(_) => (),
+                Way::Datagrams { .. } | Way::Gone => return,
+            }
         }
         self.held.begin(leg);
     }
@@ -322,12 +361,16 @@ impl<D: Driver> Worker<D> {
         for (place, reason) in overdue {
             self.end_connection(place, reason);
         }
+        self.tick_sessions(now);
     }
 
     pub(super) fn stop(&mut self) {
         let places: Vec<u32> = self.forwarder.connections.iter().map(|(place, _)| place).collect();
         for place in places {
             self.end_connection(place, CloseReason::Server);
+        }
+        for place in self.forwarder.associations.which(|_| true) {
+            self.end_session(place, CloseReason::Server);
         }
         self.stopped = true;
     }

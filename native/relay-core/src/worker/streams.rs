@@ -4,15 +4,15 @@ use std::os::fd::AsFd;
 
 use super::Worker;
 use crate::counters::Drop;
-use crate::forward::{Inbound, Verdict};
+use crate::forward::{HandedUp, Inbound, Verdict};
 use crate::handup::Standing;
 use crate::io::{Driver, Kind, Ready, Token};
-use crate::leg::{CloseReason, Transport};
+use crate::leg::{CloseReason, Leg, Transport};
 use crate::rules::relay::{Way, find};
 use crate::stream::{Flush, Stream};
 use crate::sys;
 use crate::time::Nanos;
-use crate::wire::binding::{BindingRequest, binding_success};
+use crate::wire::binding::binding_success;
 use crate::wire::challenge::FirstRequest;
 use crate::wire::message::CONNECTION_BIND_ERROR;
 
@@ -183,49 +183,74 @@ impl<D: Driver> Worker<D> {
                 (connection.client, connection.leg, connection.handed_up);
             let (start, len, fields) = (frame.start, frame.len(), connection.fields);
             let inbound = Inbound { slot, start, len, fields, received: 0 };
-            if client.is_none() && self.held.has(&leg) && self.keep_back(&leg, inbound) {
-                continue;
-            }
-            match self.forwarder.from_client(&self.arena, client, inbound, now) {
-                Verdict::Done => (),
-                Verdict::Answer(request) if !asked_for.plain => self.answer_binding(place, request),
-                Verdict::Classic => self.station.counters.drops.add(Drop::NotStun, 1),
-                Verdict::Challenge(request) if self.challenge_stream(place, request, now) => (),
-                Verdict::Answer(_) | Verdict::Challenge(_) | Verdict::Decide => {
-                    self.hand_up(leg, client.is_some(), inbound, now);
-                }
-            }
-            if self.forwarder.outbox.is_full() {
-                self.send(now);
-            }
+            self.take_message(Way::Stream(place), client, leg, asked_for, inbound, now);
         }
         self.frames = frames;
     }
 
-    pub(super) fn answer_binding(&mut self, place: u32, request: BindingRequest) {
-        let Some(connection) = self.forwarder.connections.get(place) else { return };
-        let mut answer = Vec::new();
-        binding_success(&request, connection.leg.client, &mut answer);
-        self.queue_answer(place, &answer);
-        self.station.counters.bindings.add(1);
+    /// Handles one message of a connection, whose client has a relay if it has a place.
+    pub(super) fn take_message(
+        &mut self,
+        way: Way,
+        client: Option<u32>,
+        leg: Leg,
+        asked_for: HandedUp,
+        inbound: Inbound,
+        now: Nanos,
+    ) {
+        if client.is_none() && self.held.has(&leg) && self.keep_back(&leg, inbound) {
+            return;
+        }
+        match self.forwarder.from_client(&self.arena, client, inbound, now) {
+            Verdict::Done => (),
+            Verdict::Answer(request) if !asked_for.plain => {
+                let mut answer = Vec::new();
+                binding_success(&request, leg.client, &mut answer);
+                self.answer_by(way, &answer);
+                self.station.counters.bindings.add(1);
+            }
+            Verdict::Classic => self.station.counters.drops.add(Drop::NotStun, 1),
+            Verdict::Challenge(request)
+                if self.challenge_by(way, &leg, client.is_some(), request, now) => {}
+            Verdict::Answer(_) | Verdict::Challenge(_) | Verdict::Decide => {
+                self.hand_up(leg, client.is_some(), inbound, now);
+            }
+        }
+        if self.forwarder.outbox.is_full() {
+            self.send(now);
+        }
     }
 
     /// Challenges whoever made a first request; false where Python is to.
-    fn challenge_stream(&mut self, place: u32, request: FirstRequest, now: Nanos) -> bool {
-        let Some(connection) = self.forwarder.connections.get(place) else { return true };
-        let (listener, client) = (connection.leg.listener, connection.leg.client);
-        let Some((challenge, mint)) = self.challenges.of(listener, client, now) else {
+    fn challenge_by(
+        &mut self,
+        way: Way,
+        leg: &Leg,
+        has_relay: bool,
+        request: FirstRequest,
+        now: Nanos,
+    ) -> bool {
+        let Some((challenge, mint)) = self.challenges.of(leg.listener, leg.client, now) else {
             return false;
         };
-        let by_tls = connection.leg.transport == Transport::Tls;
-        if !challenge.is_for(&request, by_tls, connection.client.is_some()) {
+        let by_tls = matches!(leg.transport, Transport::Tls | Transport::Dtls);
+        if !challenge.is_for(&request, by_tls, has_relay) {
             return false;
         }
         let mut answer = Vec::new();
-        challenge.answer(&request, client, true, &mint, &mut answer);
-        self.queue_answer(place, &answer);
+        challenge.answer(&request, leg.client, true, &mint, &mut answer);
+        self.answer_by(way, &answer);
         self.station.counters.challenges.add(1);
         true
+    }
+
+    /// Sends an answer on a connection.
+    pub(super) fn answer_by(&mut self, way: Way, answer: &[u8]) {
+        match way {
+            Way::Stream(place) => self.queue_answer(place, answer),
+            Way::Session(place) => self.forwarder.tell_session(place, answer),
+            Way::Datagrams { .. } | Way::Gone => (),
+        }
     }
 
     pub(super) fn queue_answer(&mut self, place: u32, answer: &[u8]) {

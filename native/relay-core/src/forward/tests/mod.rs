@@ -103,6 +103,8 @@ impl Bench {
             ledger: 0,
             handed_up: HandedUp::default(),
             proxies: Default::default(),
+            plain: true,
+            dtls: None,
         }));
         let shared = Arc::new(RelayShared::new(LATER[2]));
         let (socket, purses) = (descriptor(), Vec::new());

@@ -140,6 +140,8 @@ fn worker(index: u32, shared: &Arc<Shared>) -> Worker<Played> {
         ledger: 0,
         handed_up,
         proxies: Default::default(),
+        plain: true,
+        dtls: None,
     };
     worker.give(Order::Ledger(Arc::default()));
     worker.give(Order::Listen(listener));
