@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import shutil
 import subprocess
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from ipaddress import ip_address
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,7 +16,18 @@ import pytest_asyncio
 from aiohttp import web
 from playwright.async_api import Page, async_playwright
 
-from tests.e2e.server import LIMIT, PASSWORD, USER, Server, rest_credentials
+from tests.e2e.calls import allocated
+from tests.e2e.server import (
+    LIMIT,
+    PASSWORD,
+    USER,
+    Server,
+    rest_credentials,
+    serve,
+    wait_until,
+)
+from tests.e2e.test_redirect import FIRST_PORTS, SECOND_PORTS, place, redirect, relay
+from turnd.system import host_addresses
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -136,3 +149,37 @@ async def test_a_wrong_password_shows_as_error_401(page: Page, server: Server) -
     error: dict[str, Any] = await page.evaluate("server => gatherError(server)", wrong)
     assert error["errorCode"] == 401
     assert error["url"] == wrong["urls"]
+
+
+@pytest.mark.parametrize("transport", ["udp", "tcp"])
+async def test_chromium_goes_to_another_server(page: Page, folder: Path, transport: str) -> None:
+    """300 (Try Alternate): both ends of the call are relayed by the server it was sent to.
+
+    Chromium goes to no alternate on loopback, so this is by another address of the host.
+    """
+    host = next(each for each in host_addresses() if is_for_alternates(each))
+    listen = [f"{t}://{each}:{{port}}" for t in ("udp", "tcp") for each in ("127.0.0.1", host)]
+    with (
+        serve(place(folder, "second"), listen=listen, relay=relay(SECOND_PORTS)) as second,
+        serve(
+            place(folder, "first"),
+            listen=listen,
+            relay=relay(FIRST_PORTS),
+            redirect=redirect(f"{host}:{second.port}", allocations=1),
+        ) as first,
+    ):
+        wait_until(lambda: bool(first.logged("alternate_up")), "the second lives")
+        case = Case(f"turn:{host}:{{port}}?transport={transport}", transport)
+        async with allocated(first), asyncio.timeout(LIMIT):
+            result: dict[str, Any] = await page.evaluate(
+                "server => call(server)", case.ice_server(first)
+            )
+        for end in (result["caller"], result["callee"]):
+            assert (end["localType"], end["remoteType"]) == ("relay", "relay")
+            assert end["port"] in SECOND_PORTS
+            assert end["bytesReceived"] > 0
+        assert first.metric('turnd_allocations_total{result="created"}') == 1
+
+
+def is_for_alternates(host: str) -> bool:
+    return ":" not in host and not ip_address(host).is_loopback

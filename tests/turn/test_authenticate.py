@@ -28,6 +28,7 @@ from turnd.auth.credentials import (
     Unknown,
     UsernameQuery,
 )
+from turnd.auth.passed_nonce import mint_passed_nonce
 from turnd.auth.rest import RestSecrets, rest_password
 from turnd.auth.static import StaticUsers
 from turnd.stun import attributes as a
@@ -783,3 +784,45 @@ def test_a_client_of_coturns_reading_is_answered_in_kind() -> None:
     assert answer.verify_integrity(*client.integrity())
     client.mac_key = client.mac_key[:15]
     assert code_of(client.request(Method.REFRESH)) == 401
+
+
+def passed(client: Client, wall_now: float | None = None) -> Client:
+    """The client, with a nonce that another server has given it."""
+    now = client.world.wall if wall_now is None else wall_now
+    client.nonce = mint_passed_nonce(client.key(), client.leg.client.host, now)
+    return client
+
+
+def test_a_nonce_of_a_server_that_redirects_is_good_for_one_allocate() -> None:
+    for sha256 in (False, True):
+        world = World()
+        client = passed(world.client())
+        client.sha256 = sha256
+        passed(client).allocated()
+        answer = client.refresh()
+        assert code_of(answer) == 438
+        client.nonce = answer.get(a.NONCE)
+        assert code_of(client.refresh()) is None
+
+
+def test_it_is_good_for_nothing_else() -> None:
+    world = World()
+    client = world.client()
+    client.allocated()
+    passed(client)
+    for method in (Method.ALLOCATE, Method.REFRESH, Method.CREATE_PERMISSION):
+        assert code_of(client.request(method, ((a.REQUESTED_TRANSPORT, 17),))) == 438
+    for method in (Method.REFRESH, Method.CHANNEL_BIND):
+        other = passed(world.client(port=2))
+        assert code_of(other.request(method)) == 438
+
+
+def test_it_has_a_date_and_a_host_and_does_not_stand_in_for_the_password() -> None:
+    world = World()
+    assert code_of(passed(world.client(), world.wall - 300).allocate()) == 438
+    elsewhere = world.client(port=2)
+    elsewhere.nonce = mint_passed_nonce(elsewhere.key(), "203.0.113.77", world.wall)
+    assert code_of(elsewhere.allocate()) == 438
+    stranger = world.client(port=3)
+    stranger.password = "wrong"
+    assert code_of(passed(stranger).allocate()) == 401

@@ -204,6 +204,17 @@ def test_who_goes_round_by_ever_other_ports_comes_to_an_end() -> None:
     assert sent_to(world.client(port=99, user="bob").allocate())
 
 
+def test_who_is_sent_elsewhere_need_not_ask_there_for_a_nonce() -> None:
+    """libwebrtc takes that of the 300 along, and gives up on a 438."""
+    client = drained()
+    nonce = client.allocate().get(a.NONCE)
+    there = World().client()
+    there.nonce = nonce
+    there.allocated()
+    client.nonce = nonce
+    assert code_of(client.refresh()) == 438
+
+
 NAMED = Alternate(OTHERS[0], "b.example")
 NAMED_IPV6 = Alternate(IPV6, "b.example")
 

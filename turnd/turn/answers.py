@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from turnd.auth.passed_nonce import mint_passed_nonce
 from turnd.stun import attributes as a
 from turnd.stun.addresses import AddressFamily
 from turnd.stun.errors import ErrorCode
@@ -101,6 +102,10 @@ def refusal_response(state: ServerState, request: Request, refused: Refused) -> 
         )
     )
     refused.integrity = request.integrity
+    if refused.code is ErrorCode.TRY_ALTERNATE:
+        host, wall_now = request.leg.client.host, state.wall_clock()
+        nonce = mint_passed_nonce(request.integrity.key, host, wall_now)
+        refused.attributes = (*refused.attributes, (a.NONCE, nonce))
     return error_response(request.message, request.leg, refused, state.settings.software)
 
 

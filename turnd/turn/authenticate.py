@@ -6,7 +6,8 @@ Rungs, in the RFC's order
     3.  PASSWORD-ALGORITHMS and PASSWORD-ALGORITHM must be those of the nonce's challenge: 400.
     4.  The name must be known: 401.
     5.  The integrity must hold: 401.
-    6.  The nonce must be ours, for this address, and young enough: 438.
+    6.  The nonce must be ours, for this address, and young enough: 438. A first Allocate may come
+        with one that another server has passed on with a redirect.
 
 With ACCESS-TOKEN the name is that of a key, which must open the token, and the integrity is that of
 the token's own key (RFC 7635 section 7): rungs 4 and 5 with the same answers. Where no challenge
@@ -37,10 +38,11 @@ from turnd.auth.credentials import (
     decoy_keys,
 )
 from turnd.auth.oauth import token_credential
+from turnd.auth.passed_nonce import is_passed_nonce
 from turnd.stun import attributes as a
 from turnd.stun.errors import DecodeError, ErrorCode
 from turnd.stun.keys import PasswordAlgorithm, userhash
-from turnd.stun.message import Integrity, IntegrityAlgorithm, Message
+from turnd.stun.message import Integrity, IntegrityAlgorithm, Message, Method
 from turnd.turn.answers import unknown_attributes
 from turnd.turn.challenge import algorithm_entries, challenge_attributes
 from turnd.turn.events import AuthenticationFailed, FailureReason, Sink
@@ -75,6 +77,9 @@ class Attempt:
     report: Sink
     allocation: TurnAllocation | None
     """Whose credential is tried first: the five-tuple's, or the one that a ticket claims."""
+    wall_now: float
+    """UNIX seconds."""
+    nonce: str = ""
     nonce_is_valid: bool = False
 
     def challenge(self) -> Attributes:
@@ -104,6 +109,7 @@ def check_nonce(attempt: Attempt) -> Offers | None:
         nonce = None
     if nonce is None:
         return None
+    attempt.nonce = nonce
     verdict = attempt.nonces.check(nonce, attempt.leg.client, attempt.now)
     attempt.nonce_is_valid = verdict.valid
     return verdict.offers
@@ -152,9 +158,16 @@ def authenticate(
         raise Refused(
             ErrorCode.UNAUTHENTICATED, "another realm", attempt.challenge(), identity.integrity
         )
-    if not attempt.nonce_is_valid:
+    if not attempt.nonce_is_valid and not _was_sent_here(attempt, identity.integrity.key):
         raise Refused(ErrorCode.STALE_NONCE, "stale nonce", attempt.challenge(), identity.integrity)
     return identity
+
+
+def _was_sent_here(attempt: Attempt, key: bytes) -> bool:
+    """Whether a new client has been redirected to us by a server with the same users."""
+    if attempt.message.method != Method.ALLOCATE or attempt.allocation is not None:
+        return False
+    return is_passed_nonce(attempt.nonce, key, attempt.leg.client.host, attempt.wall_now)
 
 
 def _name(message: Message) -> Name | None:

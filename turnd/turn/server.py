@@ -241,7 +241,15 @@ class TurnServer:
         if about is not None and about.realm != realm.name:
             about = allocation
         attempt = Attempt(
-            message, leg, realm, now, self.nonces, self.decoy_salt, self.state.report, about
+            message,
+            leg,
+            realm,
+            now,
+            self.nonces,
+            self.decoy_salt,
+            self.state.report,
+            about,
+            self.state.wall_clock(),
         )
         if is_first_request(message):
             return self._challenge(attempt)

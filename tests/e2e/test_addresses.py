@@ -1,0 +1,87 @@
+"""The server's public address changes while a call goes on."""
+
+from __future__ import annotations
+
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING, Any
+
+from tests.client.scripted import Exchange, scripted
+from tests.e2e.calls import Call, allocated
+from tests.e2e.server import Server, serve
+from tests.waiting import eventually
+from turnd.stun import attributes as a
+from turnd.stun.addresses import TransportAddress
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+    from pathlib import Path
+
+FIRST, LATER = "203.0.113.7", "203.0.113.8"
+
+
+class Outside:
+    """A STUN server elsewhere, that sees us as somebody."""
+
+    def __init__(self) -> None:
+        self.seen_as = FIRST
+
+    def __call__(self, exchange: Exchange) -> None:
+        exchange.succeed((a.XOR_MAPPED_ADDRESS, TransportAddress(self.seen_as, 40000)))
+
+
+@asynccontextmanager
+async def home(folder: Path, outside: Outside, **changes: Any) -> AsyncIterator[Server]:
+    """A server at home: where it is, it asks every second. Peers are those of the default."""
+    async with scripted(outside) as stun:
+        entry = f"127.0.0.1=stun:127.0.0.1:{stun.server.port}"
+        relay = {"addresses": [entry], "refresh_addresses": 1}
+        with serve(folder, relay=relay, peers={}, **changes) as server:
+            # While it started, nobody answered: this process had to wait for it.
+            await eventually(lambda: server.logged("relay_address_found"))
+            yield server
+
+
+async def test_calls_go_on_and_new_ones_get_the_new_address(folder: Path) -> None:
+    outside = Outside()
+    async with home(folder, outside) as server:
+        async with allocated(server) as one, allocated(server) as other:
+            assert one.relayed.host == other.relayed.host == FIRST
+            await one.sends_to(other)
+            outside.seen_as = LATER
+            await eventually(lambda: len(server.logged("relay_addresses_changed")) == 2)
+            async with allocated(server) as new:
+                assert new.relayed.host == LATER
+                for here, there in ((one, other), (other, one), (one, new), (new, one)):
+                    await here.sends_to(there)
+                await by_channel(one, new)
+                await by_channel(new, other)
+        assert server.metric("turnd_relay_address_changes_total") == 2
+        assert server.get("/readyz")[0] == 200
+        for reason in ("forbidden_peer", "no_permission"):
+            assert server.metric(f'turnd_packets_dropped_total{{reason="{reason}"}}') == 0
+
+
+async def by_channel(one: Call, other: Call) -> None:
+    await one.client.channel_bind(other.relayed)
+    await one.sends_to(other, b"by channel")
+
+
+async def test_a_name(folder: Path) -> None:
+    relay = {"addresses": ["127.0.0.1=dns:localhost", "interface:none"]}
+    with serve(folder, relay=relay) as server:
+        async with allocated(server) as call:
+            assert call.relayed.host == "127.0.0.1"
+        (line,) = server.logged("relay_address_not_here")
+        assert line["address"] == "interface:none"
+
+
+async def test_a_reload_moves_a_server(folder: Path) -> None:
+    with serve(folder, relay={"addresses": [f"127.0.0.1={FIRST}"]}, peers={}) as server:
+        async with allocated(server) as old:
+            server.rewrite(relay={"addresses": [f"127.0.0.1={LATER}"]})
+            server.reload()
+            await eventually(lambda: server.logged("reloaded"))
+            async with allocated(server) as new:
+                assert (old.relayed.host, new.relayed.host) == (FIRST, LATER)
+                await old.sends_to(new)
+                await new.sends_to(old)
