@@ -13,6 +13,8 @@ ROOT = Path(__file__).parents[1]
 DOCUMENT = (ROOT / "docs/standards.md").read_text()
 HEADER = "| section | requirement | code | tests |"
 FILE = re.compile(r"`((?:turnd|native|tests|docs|systemd|bench)/[^`:]+\.\w+)(?:::(\w+))?`")
+NO_RFC = 100_000
+"""Stands behind all RFCs."""
 DEFINITION = r"\b(?:def|class|fn|struct|enum|const|mod|static)\s+{0}\b|^\s*{0}\b[^=\n]*="
 """How a name is brought up in Python or in Rust."""
 
@@ -30,13 +32,13 @@ class Row(NamedTuple):
 def rows() -> list[Row]:
     found = []
     for part in DOCUMENT.split("\n## ")[1:]:
-        number = re.match(r"RFC (\d+)", part)
+        number = re.match(r"RFC (\d+)|The \w+ protocol", part)
         assert number, part[:40]
         lines = [line for line in part.splitlines() if line.startswith("|")]
         assert lines[:1] == [HEADER], part[:40]
         cells = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines[2:]]
         assert all(len(each) == 4 for each in cells), [each for each in cells if len(each) != 4]
-        found += [Row(int(number[1]), *each) for each in cells]
+        found += [Row(int(number[1] or NO_RFC), *each) for each in cells]
     return found
 
 
