@@ -122,6 +122,20 @@ async def test_an_unknown_user_of_redis(tmp_path: Path, redis_server: RedisServe
         assert run.server.pump.events.counts.auth_failures["unknown_user"] >= 1
 
 
+async def test_media_from_elsewhere_moves_an_allocation(tmp_path: Path) -> None:
+    async with running(tmp_path, mobility=True, peers={"allow": ["127.0.0.0/8"]}) as run:
+        client, peer = await run.client(), await run.client(transport=Transport.TCP)
+        there = (await peer.allocate()).relayed[0]
+        await peer.create_permission("127.0.0.1")
+        await client.allocate(mobility=True)
+        await client.create_permission(there)
+        await client.move()
+        assert run.server.pump.events.counts.allocations_moved == 0
+        await client.send(there, b"here")
+        assert (await peer.receive())[1] == b"here"
+        assert run.server.pump.events.counts.allocations_moved == 1
+
+
 async def test_authenticated_streams_may_stay(tmp_path: Path) -> None:
     async with running(tmp_path) as run:
         idle, busy = [await run.client(transport=Transport.TCP) for _ in range(2)]

@@ -19,6 +19,7 @@ from tests.waiting import eventually
 from turnd.auth.credentials import FoundKey, KeyQuery, Unknown
 from turnd.client.client import TurnClient
 from turnd.client.errors import ClientError, StunError
+from turnd.client.uri import Transport
 from turnd.config import Endpoint, compare
 from turnd.engine.portable import PortableEngine
 from turnd.runtime.ending import Signals
@@ -241,6 +242,27 @@ async def test_keys_of_tokens_come_and_go(tmp_path: Path) -> None:
             found = turn.realms.own.credentials.lookup(KeyQuery("north"), 0.0)
             assert isinstance(found, FoundKey if oauth else Unknown)
         assert names == [run.server.config.realm, ""]
+
+
+async def test_mobility_is_switched_on_and_off(tmp_path: Path) -> None:
+    async with running(tmp_path) as run:
+        early = await run.client()
+        with pytest.raises(StunError, match="405"):
+            await early.allocate(mobility=True)
+        assert (await run.reload(mobility=True))["live"] == ["mobility"]
+        client = await run.client(transport=Transport.TCP)
+        await client.allocate(mobility=True)
+        await client.connection.close()
+        await eventually(lambda: run.server.endpoints.closed == {"client": 1})
+        await client.move()
+        counts = run.server.pump.events.counts
+        assert counts.allocations_moved == len(run.server.table) == 1
+        assert (await run.reload(mobility=False))["live"] == ["mobility"]
+        with pytest.raises(StunError, match="405"):
+            await client.move()
+        await client.connection.close()
+        await eventually(lambda: not len(run.server.table))
+        assert counts.allocations_ended == {"disconnected": 1}
 
 
 async def test_permissions_that_a_new_policy_refuses_are_taken_back(tmp_path: Path) -> None:
