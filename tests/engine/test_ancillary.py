@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import errno
 import select
 import socket
 
@@ -85,3 +86,21 @@ def test_what_has_no_ip_header_has_no_fields() -> None:
     one, other = socket.socketpair()
     with one, other:
         assert ancillary.fields_of_stream(one) == SYSTEM
+
+
+class _Elsewhere:
+    """A socket of a system that refuses options."""
+
+    family = socket.AF_INET
+
+    def __init__(self, error: int) -> None:
+        self._error = error
+
+    def setsockopt(self, *_: int) -> None:
+        raise OSError(self._error, "refused")
+
+
+def test_a_system_need_not_know_of_header_fields() -> None:
+    ancillary.ask_for_fields(_Elsewhere(errno.ENOPROTOOPT))  # type: ignore[arg-type]  # enough of one
+    with pytest.raises(OSError, match="refused"):
+        ancillary.ask_for_fields(_Elsewhere(errno.EBADF))  # type: ignore[arg-type]  # enough of one

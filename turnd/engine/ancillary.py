@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import socket
 import struct
 import sys
@@ -40,13 +41,21 @@ def ask_for_destination(sock: socket.socket) -> None:
 
 
 def ask_for_fields(sock: socket.socket) -> None:
-    """Make `recvmsg` tell the IP header fields of a datagram that go along when it is relayed."""
+    """Make `recvmsg` tell the IP header fields of a datagram that go along when it is relayed.
+
+    A system that does not know these options tells none, and what is sent on has the system's: the
+    alternate behaviour of RFC 8656 section 14.
+    """
     if sock.family == socket.AF_INET6:
-        sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_RECVHOPLIMIT, 1)
-        sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_RECVTCLASS, 1)
+        level, options = socket.IPPROTO_IPV6, (socket.IPV6_RECVHOPLIMIT, socket.IPV6_RECVTCLASS)
     else:
-        sock.setsockopt(socket.IPPROTO_IP, _IP_RECVTTL, 1)
-        sock.setsockopt(socket.IPPROTO_IP, socket.IP_RECVTOS, 1)
+        level, options = socket.IPPROTO_IP, (_IP_RECVTTL, socket.IP_RECVTOS)
+    for option in options:
+        try:
+            sock.setsockopt(level, option, 1)
+        except OSError as error:
+            if error.errno != errno.ENOPROTOOPT:
+                raise
 
 
 class Told(NamedTuple):

@@ -91,17 +91,18 @@ pub fn prepare_relay(socket: BorrowedFd<'_>, ipv6: bool, stamped: bool) -> io::R
 }
 
 fn prepare(fd: RawFd, ipv6: bool, stamped: bool) -> io::Result<()> {
-    match set(fd, libc::SOL_UDP, libc::UDP_GRO, 1) {
-        // A kernel older than 5.0: datagrams come one by one.
-        Err(error) if error.raw_os_error() == Some(libc::ENOPROTOOPT) => {}
-        other => other?,
-    }
-    if ipv6 {
-        set(fd, libc::IPPROTO_IPV6, libc::IPV6_RECVHOPLIMIT, 1)?;
-        set(fd, libc::IPPROTO_IPV6, libc::IPV6_RECVTCLASS, 1)?;
+    let (level, hops, class) = if ipv6 {
+        (libc::IPPROTO_IPV6, libc::IPV6_RECVHOPLIMIT, libc::IPV6_RECVTCLASS)
     } else {
-        set(fd, libc::IPPROTO_IP, libc::IP_RECVTTL, 1)?;
-        set(fd, libc::IPPROTO_IP, libc::IP_RECVTOS, 1)?;
+        (libc::IPPROTO_IP, libc::IP_RECVTTL, libc::IP_RECVTOS)
+    };
+    for (level, name) in [(libc::SOL_UDP, libc::UDP_GRO), (level, hops), (level, class)] {
+        match set(fd, level, name, 1) {
+            // A kernel older than 5.0, or none of Linux: datagrams come one by one, and what is
+            // sent on has the system's header, the alternate behaviour of section 14.
+            Err(error) if error.raw_os_error() == Some(libc::ENOPROTOOPT) => {}
+            other => other?,
+        }
     }
     if stamped {
         set(fd, libc::SOL_SOCKET, libc::SO_TIMESTAMPNS, 1)?;
