@@ -6,10 +6,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.tokens import seal
 from tests.turn.discovery import DiscoveryWorld
 from tests.turn.harness import (
-    BOTH_ALGORITHMS,
     OTHER_PEER,
     PEER,
     REALM,
@@ -40,10 +38,8 @@ from turnd.turn.answers import Elsewhere
 from turnd.turn.events import (
     AllocationEnded,
     Authenticated,
-    AuthenticationFailed,
     Dropped,
     EndReason,
-    FailureReason,
     MessageDropped,
     RequestRefused,
 )
@@ -240,55 +236,6 @@ def test_streams_tell_when_they_have_authenticated() -> None:
     assert world.reported(Authenticated) == []
     stream.allocated()
     assert world.reported(Authenticated) == [Authenticated(stream.leg)]
-
-
-# Dates of credentials.
-
-
-def test_an_expired_credential_cannot_allocate_but_refresh() -> None:
-    world = World(secrets=[SECRET])
-    client, late = world.rest_client(100, port=1), world.rest_client(-1, port=2)
-    client.allocated()
-    answer = late.allocate()
-    assert code_of(answer) == 401
-    assert answer.get(a.REALM) == REALM
-    assert answer.has(a.NONCE)
-    assert answer.get(a.PASSWORD_ALGORITHMS) == BOTH_ALGORITHMS
-    assert answer.verify_integrity(late.key(), IntegrityAlgorithm.SHA1)
-    (failed,) = world.reported(AuthenticationFailed)
-    assert failed.reason is FailureReason.EXPIRED
-    world.pass_time(101)
-    for each in (client.refresh(), client.permit(PEER), client.bind(0x4000, PEER)):
-        assert code_of(each) is None
-
-
-def test_a_credential_is_good_up_to_its_second() -> None:
-    world = World(secrets=[SECRET])
-    client = world.rest_client(100)
-    client.challenge()
-    world.pass_time(100)
-    assert code_of(client.allocate()) is None
-
-
-def test_with_strict_expiry_it_cannot_refresh_either() -> None:
-    world = World(secrets=[SECRET], settings=TurnSettings(strict_expiry=True))
-    client = world.rest_client(100)
-    client.allocated()
-    assert code_of(client.refresh()) is None
-    world.pass_time(101)
-    assert code_of(client.refresh()) == 401
-    assert code_of(client.permit(PEER)) is None
-    assert code_of(client.refresh(0)) is None
-
-
-def test_a_retransmission_is_answered_alike_after_the_credentials_date() -> None:
-    world = World(secrets=[SECRET])
-    client = world.rest_client(0)
-    data = client.signed(Method.ALLOCATE, (TRANSPORT,))
-    first = client.send(data)
-    world.pass_time(2)
-    assert client.send(data) == first
-    assert code_of(client.allocate()) == 437
 
 
 # Retransmissions.
@@ -622,6 +569,22 @@ def test_the_challenge_by_a_listener_is_its_realms() -> None:
     assert world.server.challenge_by(world.listener).realm == REALM.encode()
 
 
+def test_a_realm_may_be_asked_for_by_tls() -> None:
+    world, other = World(), World(realm="other.example")
+    world.state.realms = {REALM: world.realm, "other.example": other.realm}
+    world.server.realms.by_server_name = {"turn.other": other.realm}
+    client = world.stream_client()
+    world.server.leg_opened(client.leg, "turn.other")
+    assert client.challenge().get(a.REALM) == "other.example"
+    # An allocation of another realm than the listener's is no reason to serve that one.
+    world.server.realms.by_listener = {client.leg.listener: other.realm}
+    ours = world.client()
+    ours.allocated()
+    ticket = (a.MOBILITY_TICKET, world.state.tickets.issue(next(iter(world.state.table))))
+    answer = client.ask(client.plain(Method.REFRESH, (ticket,)))
+    assert answer.get(a.REALM) == "other.example"
+
+
 def test_mutations_of_a_valid_request_are_survived() -> None:
     world = World()
     client = world.client()
@@ -690,42 +653,6 @@ class TestBindingElsewhere:
         assert receive(client, malformed) is None
         over, *rest = [Dropped.OVER_BUDGET, *[Dropped.MALFORMED] * 3]
         assert dropped(world) == [Dropped.MALFORMED, over, *rest]
-
-
-def test_a_token_whose_time_is_over_is_401_signed_but_may_end_what_it_began() -> None:
-    world = token_world()
-    early, late = token_client(world, lifetime=3000, port=1), token_client(world, port=2)
-    early.allocated()
-    late.token = seal(world.wall - 3605, 3600)
-    answer = late.allocate()
-    assert code_of(answer) == 401
-    assert answer.has(a.THIRD_PARTY_AUTHORIZATION)
-    assert answer.verify_integrity(*late.integrity())
-    assert [each.reason for each in world.reported(AuthenticationFailed)] == [FailureReason.EXPIRED]
-    early.token = seal(world.wall - 3605, 3600)
-    assert code_of(early.request(Method.CREATE_PERMISSION, ((a.XOR_PEER_ADDRESS, PEER),))) == 401
-    assert code_of(early.request(Method.REFRESH)) == 401
-    assert code_of(early.request(Method.REFRESH, ((a.LIFETIME, 0),))) is None
-    assert not list(world.state.table)
-
-
-def test_a_retransmission_is_answered_alike_after_the_tokens_end() -> None:
-    world = token_world()
-    client = token_client(world, lifetime=600)
-    data = client.signed(Method.ALLOCATE, (TRANSPORT,))
-    first = client.send(data)
-    world.wall += 605
-    assert client.send(data) == first
-
-
-def test_an_allocation_ends_with_its_token() -> None:
-    world = token_world()
-    client = token_client(world, lifetime=60)
-    assert client.allocate((a.LIFETIME, 3600)).get(a.LIFETIME) == 65
-    world.pass_time(64)
-    assert len(world.state.table) == 1
-    world.pass_time(1)
-    assert not list(world.state.table)
 
 
 def test_quotas_count_for_each_token_by_itself() -> None:

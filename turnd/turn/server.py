@@ -18,7 +18,6 @@ from typing import TYPE_CHECKING
 
 from turnd.auth.credentials import NeedLookup, Outcome
 from turnd.engine.base import CloseReason, Transport
-from turnd.stun import attributes as a
 from turnd.stun.errors import DecodeError, ErrorCode
 from turnd.stun.message import (
     Message,
@@ -58,9 +57,9 @@ from turnd.turn.events import (
     Challenged,
     Dropped,
     EndReason,
-    FailureReason,
     MessageDropped,
 )
+from turnd.turn.expiry import check_expiry
 from turnd.turn.mobility import media_waiting, outlives, shown_allocation
 from turnd.turn.refresh import refresh
 from turnd.turn.request import Attributes, Refused, Request
@@ -295,7 +294,7 @@ class TurnServer:
         """Everything after authentication; the answer is signed, whatever it is."""
         message, leg = request.message, request.leg
         try:
-            self._check_expiry(request, attempt)
+            check_expiry(request, attempt, strict=self.state.settings.strict_expiry)
             takes_tokens = request.realm.credentials.third_party is not None
             understood_here = UNDERSTOOD_WITH_TOKENS if takes_tokens else UNDERSTOOD
             self._check_understood(message, leg, understood_here)
@@ -311,28 +310,6 @@ class TurnServer:
         if message.method != Method.BINDING:
             return answer
         return sent_as_asked(quartet_of(self.state.quartets, leg), leg, message, answer)
-
-    def _check_expiry(self, request: Request, attempt: Attempt) -> None:
-        """A REST credential is good for new allocations until its date, a token for anything.
-
-        An Allocate on a five-tuple that has an allocation makes none: a retransmission gets its
-        first copy's answer also when the date has passed in between. Strictness is about going on:
-        an end is always welcome.
-        """
-        message = request.message
-        allocates = message.method == Method.ALLOCATE
-        creates = allocates and request.allocation is None
-        ends = message.method == Method.REFRESH and message.get(a.LIFETIME) == 0
-        if request.credential.access is not None:
-            binds = creates or not (allocates or ends)
-        else:
-            goes_on = message.method == Method.REFRESH and not ends
-            binds = creates or (goes_on and self.state.settings.strict_expiry)
-        if binds and request.credential.expired(self.state.wall_clock()):
-            attempt.failed(request.credential.user, FailureReason.EXPIRED)
-            raise Refused(
-                ErrorCode.UNAUTHENTICATED, "the credential has expired", attempt.challenge()
-            )
 
     def _within_budget(self, leg: Leg) -> bool:
         if leg.transport.is_connection or self.state.engine.draw(leg.client.host):
