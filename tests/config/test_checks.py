@@ -90,7 +90,7 @@ def test_auto_of_a_realm_is_all_its_transports() -> None:
     )  # fmt: skip
     own, other = config.all_realms()
     assert [str(each) for each in own.endpoints] == [
-        f"{transport}://127.0.0.2:443" for transport in ("udp", "tcp", "tls")
+        f"{transport}://127.0.0.2:443" for transport in ("udp", "dtls", "tcp", "tls")
     ]
     assert {each.host for each in other.endpoints} == {"127.0.0.1"}
 

@@ -92,7 +92,7 @@ class Config(Section):
         DEFAULT_LISTEN,
         "Where clients come to: udp://, dtls://, tcp:// or tls:// and an address, 0.0.0.0 or [::] "
         "for all. Without port: 3478, with dtls and tls 5349. udp:// and dtls:// may share a port, "
-        "tcp:// and tls:// too; auto:// is udp, tcp and tls at one port, 443.",
+        "tcp:// and tls:// too; auto:// is all of them at one port, 443.",
         examples=[["udp://0.0.0.0:3478", "auto://0.0.0.0:443"]],
         min_length=1,
     )

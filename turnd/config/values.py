@@ -18,7 +18,7 @@ DEFAULT_PORTS = {"udp": 3478, "dtls": 5349, "tcp": 3478, "tls": 5349, "auto": 44
 """RFC 8656 section 5: TURN runs on the ports of STUN (RFC 8489 section 18.6). All on one port is
 for networks that let out nothing but HTTPS."""
 
-_AUTO: tuple[EndpointTransport, ...] = ("udp", "tcp", "tls")
+_AUTO: tuple[EndpointTransport, ...] = ("udp", "dtls", "tcp", "tls")
 
 SPECIAL_PURPOSE = "special-purpose"
 """The entry of `peers.deny` that stands for the IANA special-purpose registries."""
