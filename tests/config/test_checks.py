@@ -237,3 +237,13 @@ def test_clients_find_a_realm_by_one_way_or_another() -> None:
     assert problems(f"{tls}realms: {{{both}}}") == [
         "f:3:65: realms.c.sni[0]: x.example stands at realms.b.sni[0] already"
     ]
+
+
+def test_tcp_relaying_needs_an_endpoint_that_it_can_be_asked_for_by() -> None:
+    (line,) = problems("listen: [udp://127.0.0.1]\nrelay: {tcp: true}")
+    assert line.startswith("f:2:14: relay.tcp: nobody could ask for it: that takes TCP or TLS")
+    for listen in ("tcp://127.0.0.1", "udp://127.0.0.1, tcp://127.0.0.1"):
+        load_text(f"listen: [{listen}]\nrelay: {{tcp: true}}", "f", {})
+    realm = "realms: {b: {listen: [tcp://127.0.0.2], auth: {secrets: [x]}}}"
+    load_text(f"listen: [udp://127.0.0.1]\nrelay: {{tcp: true}}\n{realm}", "f", {})
+    load_text("relay: {tcp: true}", "f", {})

@@ -116,6 +116,16 @@ def _passthrough(config: Config) -> Iterator[Finding]:
         yield path, f"{to} is admin.listen, which is not for everybody"
 
 
+def _tcp(config: Config) -> Iterator[Finding]:
+    parts = (part for _, each in _listed(config) for part in each.parts)
+    if config.relay.tcp and all(part.is_udp for part in parts):
+        yield (
+            ("relay", "tcp"),
+            "nobody could ask for it: that takes TCP or TLS, and listen names neither a tcp:// nor "
+            "a tls:// nor an auto:// endpoint",
+        )
+
+
 def _relay_addresses(config: Config) -> Iterator[Finding]:
     """Nothing is bound twice, and nothing announced twice; `auto` may differ by family."""
     addresses = config.relay.addresses
@@ -201,6 +211,7 @@ CHECKS = (
     Check((), _endpoints),
     Check((("admin",),), _admin),
     Check((("admin",), ("listen",), ("passthrough",)), _passthrough),
+    Check((("relay", "tcp"), ("listen",), ("realms",)), _tcp),
     Check((), _relay_addresses),
     Check((("relay", "lifetime"), ("relay", "max_lifetime")), _lifetimes),
     Check((("realm",), ("realms",)), _realms),

@@ -11,7 +11,8 @@ Rules of the house
         Handles (`RelayId`, `Leg.stream`, `ListenerId`) are never used twice.
     5.  Every queue has a bound; at the bound a packet is dropped and counted by reason.
     6.  Bandwidth is a matter of packets, never of requests: one that finds no room in a token
-        bucket of its relay is dropped and counted, and no verb is refused for it.
+        bucket of its relay is dropped and counted, and no verb is refused for it. Bytes of a
+        stream that was spliced wait instead.
     7.  From UDP to UDP the DSCP and ECN bits go along with a packet, and its TTL or hop limit less
         one; from TCP to UDP the connection's DSCP does (RFC 8656 sections 13 to 15, see `fields`).
     8.  An ICMP error that a packet to a peer met with is told to the client in a Data indication
@@ -580,8 +581,9 @@ class RelayEngine(Protocol):
 
         The end of what one side sends is passed on behind its bytes, and the other side may finish
         what it says; once it has, or has been silent for `SPLICE_LINGER` seconds, `LegClosed`
-        follows, with `CLIENT` or `PEER` for who ended first. At once, with `SERVER`, when the
-        socket leads to a protected endpoint, or the stream is no longer there.
+        follows, with `CLIENT` or `PEER` for who ended first. With `SERVER` it follows at once where
+        the socket leads to a protected endpoint. Where the stream has ended meanwhile the socket is
+        closed.
         """
         ...
 
