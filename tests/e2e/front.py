@@ -13,6 +13,11 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
+SITE = "www.example.org"
+PAGE = "docs/port-443.md is true"
+BIG = 40 << 20
+"""Bytes of a large file."""
+
 _NGINX = """\
 daemon off;
 master_process off;

@@ -17,6 +17,7 @@ from aiohttp import web
 from playwright.async_api import Page, async_playwright
 
 from tests.e2e.calls import allocated
+from tests.e2e.front import PAGE as SITE_PAGE
 from tests.e2e.server import (
     LIMIT,
     PASSWORD,
@@ -183,3 +184,18 @@ async def test_chromium_goes_to_another_server(page: Page, folder: Path, transpo
 
 def is_for_alternates(host: str) -> bool:
     return ":" not in host and not ip_address(host).is_loopback
+
+
+async def test_a_page_and_a_call_by_the_same_port(page: Page, shared: Server) -> None:
+    """`auto://` with nginx behind it, under one name: ALPN tells what Chromium is about."""
+    case = Case("turns:localhost:{tls}?transport=tcp", "tls")
+    result: dict[str, Any] = await page.evaluate("server => call(server)", case.ice_server(shared))
+    assert result["echo"] == "echo of hello"
+    assert result["caller"]["relayProtocol"] == "tls"
+    browser = page.context.browser
+    assert browser is not None
+    tab = await browser.new_page()
+    answer = await tab.goto(f"https://localhost:{shared.port}/")
+    assert answer is not None
+    assert (answer.status, await answer.text()) == (200, SITE_PAGE)
+    await tab.close()

@@ -4,65 +4,23 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-import os
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
 
 from tests.e2e.calls import allocated, client_of
-from tests.e2e.documented import snippet
-from tests.e2e.front import nginx
+from tests.e2e.front import BIG, PAGE, SITE
 from tests.e2e.server import LIMIT, Server, free_port, serve, wait_until
 from tests.e2e.test_turnutils import BY_USER, HOSTS, LEGS, echoing, run, side_by_side, uclient
+from tests.listeners.hellos import openssl_hello
+from tests.waiting import eventually
 from turnd.client.uri import Transport
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from pathlib import Path
 
     from tests.e2e.certificates import Authority
-
-SITE = "www.example.org"
-PAGE = "docs/port-443.md is true"
-BIG = 40 << 20
-
-
-@pytest.fixture(scope="module")
-def website(folders: Path, authority: Authority) -> Path:
-    """Files for nginx: a page, a large one, and a certificate for the site."""
-    folder = folders / "website"
-    if not folder.exists():
-        folder.mkdir()
-        (folder / "html").mkdir()
-        (folder / "html" / "index.html").write_text(PAGE)
-        (folder / "html" / "big").write_bytes(os.urandom(BIG))
-    authority.issue("www", 30, SITE)
-    return folder
-
-
-@pytest.fixture(scope="module")
-def shared(authority: Authority, folders: Path, engine: str, website: Path) -> Iterator[Server]:
-    """`auto://` on both families, with nginx behind it that is told who its clients are."""
-    behind = free_port()
-    pair, site = authority.issue("localhost"), authority.folder / "www"
-    changes = {
-        "127.0.0.1:8443": f"127.0.0.1:{behind}",
-        "www.pem": f"{site}.pem",
-        "www.key": f"{site}.key",
-        "/var/www/html": f"{website}/html",
-        "root ": 'add_header X-Client "$remote_addr:$proxy_protocol_port"; root ',
-    }
-    with (
-        nginx(website, snippet("port-443.md", "nginx", changes), behind),
-        serve(
-            folders / f"shared-{engine}",
-            listen=["auto://127.0.0.1:{port}", "auto://[::1]:{port}"],
-            tls=pair.section(),
-            passthrough={"to": f"127.0.0.1:{behind}", "proxy_protocol": True},
-        ) as server,
-    ):
-        yield replace(server, tls_port=server.port)
 
 
 async def curl(server: Server, url: str, *options: str) -> str:
@@ -163,3 +121,38 @@ async def test_a_backend_that_is_away_does_not_hurt_turn(
             await client.binding()
         assert [each["backend"] for each in server.logged("backend_away")] == [nobody]
         assert server.metric('turnd_streams_refused_total{reason="backend"}') == 1
+
+
+async def test_who_trickles_costs_little_and_not_for_long(
+    folder: Path, authority: Authority
+) -> None:
+    """300 clients that say nothing, and 300 that begin a ClientHello byte by byte."""
+    pair, patience = authority.issue("localhost"), 10.0
+    hello = openssl_hello("localhost")
+    with serve(
+        folder,
+        tls=pair.section(),
+        listen=["auto://127.0.0.1:{port}"],
+        passthrough=f"127.0.0.1:{free_port()}",
+        streams={"handshake_timeout": patience},
+    ) as running:
+        server = replace(running, tls_port=running.port)
+        async with client_of(server, Transport.TLS, authority=authority) as client:
+            await client.binding()  # what the first client costs is no client's
+        before, memory = server.cpu_seconds(), server.memory_kib()
+        async with asyncio.timeout(LIMIT):
+            streams = await asyncio.gather(
+                *(asyncio.open_connection("127.0.0.1", server.port) for _ in range(600))
+            )
+        for at in range(150):
+            for _, writer in streams[:300]:
+                writer.write(hello[at : at + 1])
+            await asyncio.sleep(0)
+        async with client_of(server, Transport.TLS, authority=authority) as client:
+            await client.binding()
+        assert server.cpu_seconds() - before < 5.0
+        assert server.memory_kib() - memory < 20_000
+        silent = 'turnd_streams_refused_total{reason="silent"}'
+        await eventually(lambda: server.metric(silent) == 600, 4 * patience)
+        for _, writer in streams:
+            writer.transport.abort()

@@ -12,6 +12,7 @@ import pytest
 
 from tests.engine.socket_worlds import tls_sides
 from tests.ports import closed_port
+from tests.waiting import eventually
 from turnd.config import Endpoint
 from turnd.engine.base import CloseReason, LegClosed, ListenerSettings
 from turnd.engine.fake import FakeEngine
@@ -93,6 +94,24 @@ async def test_plain_udp_and_dtls_of_one_port_are_one_listener(endpoints: Endpoi
 def listeners(endpoints: Endpoints) -> list[UdpListener]:
     assert isinstance(endpoints.engine, PortableEngine)
     return list(endpoints.engine._legs.udp_listeners.values())
+
+
+async def test_plain_tcp_and_tls_of_one_port_are_one_listener(endpoints: Endpoints) -> None:
+    with closed_port(socket.SOCK_STREAM) as port:
+        pass
+    tcp, tls = (Endpoint(kind, "127.0.0.1", port) for kind in ("tcp", "tls"))
+    other = Endpoint("tls", "127.0.0.2", port)
+    settings = replace(PLAIN, tls=tls_sides()[0])
+    endpoints.bind([tcp, other, tls], lambda _: settings, [])
+    endpoints.start()
+    assert list(endpoints.by_listener.values()) == [(tcp, tls), (other,)]
+    with socket.create_connection(("127.0.0.1", port)) as client:
+        client.sendall(b"\0")
+        await eventually(lambda: endpoints.opened() == {"tcp": 1})
+    with socket.create_connection(("127.0.0.1", port)) as client:
+        client.sendall(b"\x16")
+        await eventually(lambda: endpoints.opened() == {"tcp": 1, "tls": 1})
+    endpoints.close()
 
 
 async def test_dtls_sessions_are_connections(endpoints: Endpoints) -> None:

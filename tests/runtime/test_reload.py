@@ -15,7 +15,7 @@ from cryptography import x509
 from tests.listeners.pems import make_pair
 from tests.runtime.servers import ALICE, BOB, Running, heard, rest, running, write_config
 from tests.tokens import KEY_TEXT
-from tests.waiting import eventually
+from tests.waiting import LIMIT, eventually
 from turnd.auth.credentials import FoundKey, KeyQuery, Unknown
 from turnd.client.client import TurnClient
 from turnd.client.errors import ClientError, StunError
@@ -442,3 +442,39 @@ async def test_every_key_that_needs_a_restart_stays_in_the_running_configuration
             admin={"listen": None},
         )
         assert compare(before, run.server.config).restart == []
+
+
+async def test_a_web_server_behind_and_proxies_in_front(tmp_path: Path) -> None:
+    certificate, key = make_pair(tmp_path)
+    tls = {"certificate": certificate, "key": key}
+
+    async def serve(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(b"the web server")
+        writer.close()
+
+    web = await asyncio.start_server(serve, "127.0.0.1", 0)
+    behind = f"127.0.0.1:{web.sockets[0].getsockname()[1]}"
+    async with running(tmp_path, listen=["tls://127.0.0.1:0"], tls=tls) as run, web:
+
+        async def asked(data: bytes) -> bytes:
+            reader, writer = await asyncio.open_connection("127.0.0.1", run.port("tls"))
+            writer.write(data)
+            writer.write_eof()
+            try:
+                async with asyncio.timeout(LIMIT):
+                    return await reader.read()
+            except ConnectionResetError:
+                return b""
+            finally:
+                writer.close()
+
+        get, header = b"GET / HTTP/1.1\r\n\r\n", b"PROXY TCP4 192.0.2.1 192.0.2.2 1 2\r\n"
+        assert b"web" not in await asked(get)
+        assert (await run.reload(passthrough=behind))["live"] == ["passthrough"]
+        assert await asked(get) == b"the web server"
+        trusted = {"trusted": ["127.0.0.1"]}
+        assert (await run.reload(proxy_protocol=trusted))["live"] == ["proxy_protocol.trusted"]
+        assert await asked(get) == b""
+        assert await asked(header + get) == b"the web server"
+        assert (await run.reload(passthrough=None))["live"] == ["passthrough"]
+        assert b"web" not in await asked(header + get)
