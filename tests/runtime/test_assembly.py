@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import time
+from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.listeners.pems import make_pair
 from turnd.allocations.policy import Refusal
 from turnd.auth.access_token import TokenAlgorithm, TokenKey
 from turnd.auth.credentials import Found, UsernameQuery
@@ -16,11 +18,16 @@ from turnd.auth.store_cache import StoreHooks
 from turnd.config import Config, load_text
 from turnd.engine.base import Transport
 from turnd.engine.choose import EngineOptions
+from turnd.listeners.certificates import Certificates
+from turnd.listeners.passthrough import Backend
 from turnd.runtime import assembly
 from turnd.stun.addresses import TransportAddress
 from turnd.turn.bandwidth import BandwidthLimits
 from turnd.turn.behavior_discovery import Host, Quartet
 from turnd.turn.relay_addresses import AddressPair
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 HOOKS = StoreHooks(lambda *_: None)
 
@@ -269,3 +276,24 @@ def test_realms_by_what_clients_name() -> None:
         "*.b.example": realms["b"],
     }
     assert assembly.by_origin(loaded, realms) == {"https://c.example": realms["c"]}
+
+
+def test_who_is_in_front_and_who_behind(tmp_path: Path) -> None:
+    certificates = Certificates([make_pair(tmp_path, "turn.example", "*.turn.example")])
+    rules = assembly.front_rules(config("streams: {handshake_timeout: 3}"), certificates)
+    assert (rules.patience, rules.proxies, rules.backend) == (3.0, (), None)
+    shared = config(
+        "listen: [auto://127.0.0.1]\n"
+        "tls: {certificate: a, key: b}\n"
+        "passthrough: {to: '[::1]:8443', proxy_protocol: true}\n"
+        "proxy_protocol: {trusted: [10.0.0.0/8, '2001:db8::1']}\n"
+        "realms: {b: {sni: [b.example, '*.c.example'], auth: {secrets: [x]}}}\n"
+    )
+    rules = assembly.front_rules(shared, certificates)
+    assert [str(network) for network in rules.proxies] == ["10.0.0.0/8", "2001:db8::1/128"]
+    assert rules.backend == Backend(TransportAddress("::1", 8443), proxy_protocol=True)
+    ours = ["turn.example", "x.turn.example", "TURN.Example.", "b.example", "x.c.example"]
+    assert all(map(rules.is_ours, ours))
+    others = ["www.example", "x.y.turn.example", "c.example", "x.b.example", "x.y.c.example", ""]
+    assert not any(map(rules.is_ours, others))
+    assert assembly.front_rules(shared, None).backend is None

@@ -182,7 +182,14 @@ def front_rules(config: Config, certificates: Certificates | None) -> FrontRules
     if behind is None or certificates is None:
         return rules
     backend = Backend(TransportAddress(behind.to.host, behind.to.port), behind.proxy_protocol)
-    return dataclasses.replace(rules, backend=backend, is_ours=certificates.covers)
+    of_realms = {name for realm in config.all_realms() for name in realm.sni}
+
+    def is_ours(server_name: str) -> bool:
+        name = server_name.lower().rstrip(".")
+        named = {name, "*." + name.partition(".")[2]}
+        return not named.isdisjoint(of_realms) or certificates.covers(name)
+
+    return dataclasses.replace(rules, backend=backend, is_ours=is_ours)
 
 
 def settings_by_socket(
