@@ -119,11 +119,8 @@ def _passthrough(config: Config) -> Iterator[Finding]:
 def _tcp(config: Config) -> Iterator[Finding]:
     parts = (part for _, each in _listed(config) for part in each.parts)
     if config.relay.tcp and all(part.is_udp for part in parts):
-        yield (
-            ("relay", "tcp"),
-            "nobody could ask for it: that takes TCP or TLS, and listen names neither a tcp:// nor "
-            "a tls:// nor an auto:// endpoint",
-        )
+        why = "that takes TCP or TLS, and listen names no tcp://, tls:// or auto:// endpoint"
+        yield ("relay", "tcp"), f"nobody could ask for it: {why}"
 
 
 def _relay_addresses(config: Config) -> Iterator[Finding]:
