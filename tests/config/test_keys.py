@@ -1,8 +1,9 @@
 from pydantic import SecretStr
 
 from turnd.config import keys
+from turnd.config.auth_section import AuthSection
 from turnd.config.fields import Reload
-from turnd.config.sections import AuthSection, CertificatePair, PeersSection, RealmSection
+from turnd.config.sections import CertificatePair, PeersSection, RealmSection
 
 
 def test_every_fixed_key_is_listed() -> None:

@@ -1,7 +1,8 @@
 import pytest
 
 from turnd.config import ConfigError, load_text
-from turnd.config.sections import AuthSection, RealmSection, RelaySection
+from turnd.config.auth_section import AuthSection
+from turnd.config.sections import RealmSection, RelaySection
 
 
 def refused(text: str) -> str:

@@ -10,7 +10,7 @@ from tests.auth.conftest import redis_server, start_redis
 from tests.waiting import LIMIT
 from turnd.auth import redis_store, redis_watch
 from turnd.auth.redis_connection import RedisLink
-from turnd.runtime import assembly
+from turnd.runtime import credentials
 
 __all__ = ["redis_server", "start_redis"]
 
@@ -24,7 +24,7 @@ def wait_for_redis(monkeypatch: pytest.MonkeyPatch) -> WaitForRedis:
     def wait(limit: float) -> None:
         monkeypatch.setattr(redis_store, "ANSWER_LIMIT", limit)
         monkeypatch.setattr(redis_watch, "_QUIET", LIMIT)
-        monkeypatch.setattr(assembly, "RedisLink", lambda address, _: RedisLink(address, limit))
+        monkeypatch.setattr(credentials, "RedisLink", lambda address, _: RedisLink(address, limit))
 
     return wait
 

@@ -1,13 +1,13 @@
 """The configuration: the model, its loader with positions, and what a reload can change."""
 
 from turnd.config.alternates import Alternate
+from turnd.config.auth_section import AuthSection
 from turnd.config.changes import Changes, compare, until_restart
 from turnd.config.loader import find_config_file, load, load_text
 from turnd.config.model import Config, Realm
 from turnd.config.problems import ConfigError, Origin, Problem, format_path
 from turnd.config.relay_addresses import RelayAddress
 from turnd.config.sections import (
-    AuthSection,
     CertificatePair,
     LimitsSection,
     PeersSection,

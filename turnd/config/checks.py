@@ -16,8 +16,8 @@ from turnd.config.problems import Path, format_path
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
 
+    from turnd.config.auth_section import AuthSection
     from turnd.config.model import Config
-    from turnd.config.sections import AuthSection
     from turnd.config.values import Endpoint
 
 Finding = tuple[Path, str]

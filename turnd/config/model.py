@@ -13,6 +13,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BeforeValidator, Field
 
 from turnd.config import fields
+from turnd.config.auth_section import AuthSection
 from turnd.config.discovery import QuartetPlan, missing, plan
 from turnd.config.fields import (
     EndpointField,
@@ -26,7 +27,6 @@ from turnd.config.fields import (
 )
 from turnd.config.sections import (
     AdminSection,
-    AuthSection,
     CertificatePair,
     LimitsSection,
     LogSection,

@@ -6,7 +6,7 @@ from ipaddress import ip_address
 from typing import TYPE_CHECKING
 
 from turnd import logs
-from turnd.runtime import assembly
+from turnd.runtime import credentials
 from turnd.runtime.first_run import ice_servers, rtc_configuration_text, turn_urls
 from turnd.runtime.snapshot import VERSION
 from turnd.stun.addresses import TransportAddress, family_of
@@ -35,7 +35,7 @@ def announce(server: Server, user: str) -> None:
     automatic = any(str(each) == "auto" for each in server.config.relay.addresses)
     if automatic and all(ip_address(each.announced).is_loopback for each in server.relays):
         log.warning("relays_on_loopback_only", reason="this host has no route: set relay.addresses")
-    if assembly.needs_own_secret(server.config.auth):
+    if credentials.needs_own_secret(server.config.auth):
         secret = server.the_own_secret()
         log.info("own_secret_in_use", file=str(server.secret_file), try_it="turnd credentials")
         if server.config.log.format == "console":

@@ -7,7 +7,7 @@ import time
 from typing import TYPE_CHECKING
 
 from turnd.allocations.tickets import Tickets
-from turnd.runtime import assembly
+from turnd.runtime import assembly, credentials
 from turnd.turn.bandwidth import Bandwidth
 from turnd.turn.realms import Realms
 from turnd.turn.server import TurnServer
@@ -47,7 +47,7 @@ def build_turn(server: Server) -> TurnServer:
             wall_clock=time.time,
             quartets=assembly.quartets(config),
         ),
-        nonces=assembly.nonces(config),
+        nonces=credentials.nonces(config),
         waiting=WaitingRequests(),
         decoy_salt=secrets.token_bytes(32),
         realms=Realms(

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from turnd import logs, system
 from turnd.admin.snapshot import Reload
 from turnd.config import Changes, Config, ConfigError, compare, load, until_restart
-from turnd.runtime import assembly
+from turnd.runtime import assembly, credentials
 from turnd.runtime.examine import bad_certificates, examine
 
 if TYPE_CHECKING:
@@ -31,7 +31,7 @@ class Plan(NamedTuple):
     config: Config
     changes: Changes
     certificates: Certificates | None
-    sources: Mapping[str, assembly.Credentials]
+    sources: Mapping[str, credentials.Credentials]
     """Of realms whose `auth` has changed."""
 
 
@@ -126,7 +126,7 @@ class Reloader:
         state.table.limits = assembly.allocation_limits(config)
         state.connections.limits = assembly.connection_limits(config)
         server.engine.budget(config.limits.unauthenticated_per_second)
-        nonces, before = assembly.nonces(config), server.turn.nonces
+        nonces, before = credentials.nonces(config), server.turn.nonces
         if (nonces.lifetime, nonces.mac_length) != (before.lifetime, before.mac_length):
             server.turn.nonces = nonces
         server.ticker.tell_engine(time.monotonic())

@@ -17,7 +17,7 @@ from turnd.allocations.table import AllocationTable
 from turnd.engine.choose import choose_engine
 from turnd.listeners.caps import StreamCaps
 from turnd.listeners.deadlines import AuthenticationDeadlines
-from turnd.runtime import assembly
+from turnd.runtime import assembly, credentials
 from turnd.runtime.alternates import Alternates
 from turnd.runtime.announce import announce
 from turnd.runtime.beside import Beside
@@ -121,7 +121,7 @@ class Server:
         self.endpoints.bind(wanted, self.listener_settings(), system.listen_fds())
         self.endpoints.follow(assembly.front_rules(config, self.certificates))
         await self._listen_for_admins()
-        if any(assembly.needs_own_secret(realm.auth) for realm in config.all_realms()):
+        if any(credentials.needs_own_secret(realm.auth) for realm in config.all_realms()):
             system.make_directory(self._state_directory, config.user)
             system.give_file(self.secret_file, config.user)
         if config.admin.socket is None:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from turnd import logs
 from turnd.auth.store_cache import StoreHooks
-from turnd.runtime import assembly
+from turnd.runtime import assembly, credentials
 
 if TYPE_CHECKING:
     from turnd.auth.redis_store import RedisStore
@@ -19,22 +19,22 @@ class Sources:
 
     def __init__(self, server: Server) -> None:
         self._server = server
-        self._by_realm: dict[str, assembly.Credentials] = {}
+        self._by_realm: dict[str, credentials.Credentials] = {}
         self.stores: dict[str, RedisStore] = {}
         """By realm, where there is Redis."""
 
-    def __getitem__(self, realm: str) -> assembly.Credentials:
+    def __getitem__(self, realm: str) -> credentials.Credentials:
         return self._by_realm[realm]
 
     def make(self) -> None:
         """Build those of the configuration, stores not started yet.
 
         Raises:
-            OSError, ValueError: see `assembly.credentials`.
+            OSError, ValueError: see `credentials.build`.
         """
         for realm in self._server.config.all_realms():
             hooks = self._hooks(realm.name)
-            made = assembly.credentials(realm, self._server.the_own_secret, hooks)
+            made = credentials.build(realm, self._server.the_own_secret, hooks)
             self._by_realm[realm.name] = made
             if made.store is not None:
                 self.stores[realm.name] = made.store
@@ -49,14 +49,14 @@ class Sources:
         for store in self.stores.values():
             await store.close()
 
-    def of_new(self, new: Config) -> dict[str, assembly.Credentials]:
+    def of_new(self, new: Config) -> dict[str, credentials.Credentials]:
         """Build what another configuration has different, without any effect yet.
 
         Raises:
-            OSError, ValueError: see `assembly.credentials`.
+            OSError, ValueError: see `credentials.build`.
         """
         return {
-            realm.name: assembly.credentials(
+            realm.name: credentials.build(
                 realm,
                 self._server.the_own_secret,
                 self._hooks(realm.name),
@@ -66,7 +66,7 @@ class Sources:
             if realm.auth != self._by_realm[realm.name].auth
         }
 
-    async def use(self, realm: str, made: assembly.Credentials) -> None:
+    async def use(self, realm: str, made: credentials.Credentials) -> None:
         """Let other sources of a realm take effect."""
         old = self.stores.pop(realm, None)
         made.rest.use_configured_secrets(made.secrets)
