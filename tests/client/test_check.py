@@ -334,6 +334,22 @@ class TestRelayedAddress:
         assert step_of(report, "allocate").status is Status.WARNING
         assert "relay.addresses" in step_of(report, "allocate").fix
 
+    @pytest.mark.parametrize(
+        ("announced", "status"), [("1.1.1.1", Status.OK), ("1.0.0.1", Status.WARNING)]
+    )
+    async def test_an_address_that_the_server_does_not_have_any_more_is_a_warning(
+        self, announced: str, status: Status, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(
+            "turnd.client.connection.UdpConnection.remote", TransportAddress("1.1.1.1", 3478)
+        )
+
+        report = await checked(Relaying(announced=announced))
+
+        step = step_of(report, "allocate")
+        assert step.status is status
+        assert ("the server itself is at 1.1.1.1" in step.text) is (status is Status.WARNING)
+
 
 class TestTls:
     @pytest.fixture

@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 
 from tests.turn.harness import World, code_of
+from turnd.auth.passed_nonce import is_passed_nonce
 from turnd.engine.base import Leg, ListenerId, ListenerSettings, Transport
 from turnd.engine.fake import FakeEngine
 from turnd.stun import attributes as a
@@ -21,6 +22,7 @@ from turnd.stun.message import (
 )
 from turnd.turn.answers import Elsewhere, error_response, fitting, send_answer, unknown_attributes
 from turnd.turn.events import RequestRefused
+from turnd.turn.redirect import Alternate
 from turnd.turn.request import Refused
 from turnd.turn.settings import TurnSettings
 
@@ -197,3 +199,15 @@ def test_a_refusal_is_signed_and_reported() -> None:
     assert answer.verify_integrity(client.key(), IntegrityAlgorithm.SHA1)
     (event,) = world.reported(RequestRefused)
     assert (event.leg, event.user, event.code) == (client.leg, "alice", 437)
+
+
+def test_who_is_sent_elsewhere_is_given_a_nonce_for_there() -> None:
+    world = World()
+    client = world.client()
+    world.state.draining = True
+    world.state.redirection.alternates = (Alternate(TransportAddress("203.0.113.8", 0)),)
+    answer = client.allocate()
+    assert code_of(answer) == 300
+    nonce = answer.get(a.NONCE) or ""
+    assert is_passed_nonce(nonce, client.key(), client.leg.client.host, world.wall)
+    assert not client.allocate().has(a.NONCE)  # 508

@@ -283,3 +283,8 @@ def test_on_loopback_the_policy_alone_decides() -> None:
     host = Host(("127.0.0.1", "127.0.0.1"))
     peer = PeerAddress(TransportAddress("127.0.0.1", 8080))
     assert host.relays.tcp_target(peer) == peer
+
+
+def test_pairs_are_shown_as_an_admin_writes_them() -> None:
+    assert str(AddressPair(LAN, HOME)) == f"{LAN}={HOME}"
+    assert str(AddressPair(LAN, LAN)) == LAN

@@ -80,6 +80,10 @@ PRIVATE_RELAY = (
     "Peers elsewhere cannot reach this address: announce the public one in the server's config, "
     "as relay.addresses: [bound=announced]."
 )
+ANOTHER_RELAY = (
+    "Fine where the server relays from another address than it listens at. If its address has "
+    "changed, it announces an old one: let relay.addresses in its config follow, by dns: or stun:."
+)
 NO_CREDENTIALS = "Give a user (--user, with the password on --password-stdin) or --secret-file."
 EXPIRED = "Renew the certificate; the server reads it again when its file changes."
 EXPIRES_SOON = "Renew it in time; the server reads it again when its file changes."

@@ -206,9 +206,13 @@ class _Check:
             "algorithm": algorithm.name if algorithm else None,
         }
         text = f"{relayed}, {allocated.lifetime} s, in {time} ms"
-        public = ip_address(client.connection.remote.host).is_global
+        server = client.connection.remote
+        public = ip_address(server.host).is_global
         if public and not ip_address(relayed.host).is_global:
             self._note("allocate", Status.WARNING, text, advice.PRIVATE_RELAY, values)
+        elif public and relayed.family is server.family and relayed.host != server.host:
+            text = f"{text}; the server itself is at {server.host}"
+            self._note("allocate", Status.WARNING, text, advice.ANOTHER_RELAY, values)
         else:
             self._note("allocate", Status.OK, text, values=values)
         return relayed
