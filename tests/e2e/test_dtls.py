@@ -61,9 +61,11 @@ async def test_plain_udp_and_dtls_at_one_port_at_the_same_time(shared: Server) -
     assert shared.metric('turnd_packets_dropped_total{reason="dtls_record"}') == 0
 
 
-async def s_client(server: Server, *options: str, data: bytes = b"") -> tuple[str, bytes]:
+async def s_client(
+    server: Server, *options: str, data: bytes = b"", name: str = "localhost"
+) -> tuple[str, bytes]:
     """What `openssl s_client` says, and what the server sends while it is open."""
-    connect = ("-connect", f"127.0.0.1:{server.tls_port}", "-servername", "localhost")
+    connect = ("-connect", f"127.0.0.1:{server.tls_port}", "-servername", name)
     process = await asyncio.create_subprocess_exec(
         "openssl", "s_client", *connect, *options,
         stdin=asyncio.subprocess.PIPE,

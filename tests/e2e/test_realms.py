@@ -11,6 +11,7 @@ import pytest
 
 from tests.e2e.bare import ALLOCATE, ask
 from tests.e2e.server import PASSWORD, REALM, USER, free_port, serve
+from tests.e2e.test_dtls import s_client
 from tests.e2e.test_turnutils import side_by_side, uclient
 from tests.waiting import eventually
 from turnd.client.client import TurnClient
@@ -20,7 +21,7 @@ from turnd.client.session import ClientOptions
 from turnd.client.uri import Server as Target
 from turnd.client.uri import Transport
 from turnd.stun import attributes as a
-from turnd.stun.message import MessageClass, Method, encode_message
+from turnd.stun.message import MessageClass, Method, decode_untrusted, encode_message
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -122,3 +123,16 @@ async def test_names_and_origins_are_live(folder: Path, authority: Authority) ->
         assert challenged(server.port, (a.ORIGIN, ORIGIN)) == OTHER
         async with by_tls(server, OTHER, THEIR_PASSWORD) as client:
             await client.allocate()
+
+
+@pytest.mark.parametrize("protocol", ["tls", "dtls"])
+async def test_openssl_asks_for_a_realm(folder: Path, authority: Authority, protocol: str) -> None:
+    listen = [f"{protocol}://127.0.0.1:{{tls_port}}"]
+    version = ("-tls1_2",) if protocol == "tls" else ("-dtls1_2",)
+    request = encode_message(Method.ALLOCATE, MessageClass.REQUEST, os.urandom(12), ALLOCATE)
+    tls = authority.issue("localhost").section()
+    with serve(folder, tls=tls, listen=listen, realms=other(sni=[OTHER])) as server:
+        server.tls_port = int(server.config["listen"][-1].rpartition(":")[2])
+        for name, realm in ((OTHER, OTHER), ("localhost", REALM)):
+            _, answer = await s_client(server, *version, data=request, name=name)
+            assert decode_untrusted(answer).get(a.REALM) == realm
