@@ -20,8 +20,8 @@ use crate::time::{Nanos, SECOND};
 /// Bytes that find room in the token buckets together: less than the shallowest one holds.
 const PIECE: usize = 16 << 10;
 
-/// Reads of a direction before others have their turn.
-const READS: usize = 4;
+/// Reads of a direction before others have their turn: media does not wait for bulk.
+const READS: usize = 2;
 
 /// Silence after which a pipe ends one side of which has ended.
 const LINGER: Nanos = 30 * SECOND;
@@ -125,7 +125,7 @@ impl Pipe {
     }
 
     fn move_up(&mut self, client: &mut Stream, slot: &mut [u8], scratch: &mut Scratch, now: Nanos) {
-        let mut reads = 0;
+        let (mut reads, mut more) = (0, false);
         loop {
             self.peer_failed |= self.backlog.write_to(&self.peer).is_err();
             if self.peer_failed {
@@ -143,11 +143,12 @@ impl Pipe {
                 self.up.done = true;
                 self.peer_failed |= self.peer.shutdown(Shutdown::Write).is_err();
             } else if reads == READS {
-                self.more = true;
+                self.more = more;
                 return;
             } else {
                 reads += 1;
                 let progress = client.readable(slot, scratch);
+                more = progress.more;
                 self.up.ended = progress.end.is_some();
                 if progress.filled > 0 {
                     if !self.pass(true, &slot[..progress.filled], client, now) {
