@@ -216,7 +216,10 @@ async def test_an_allocation_waits_for_who_hung_up(
 
 @pytest.mark.parametrize("options", [(), ("-s",), ("-t", "-s")], ids=["channels", "sends", "TCP"])
 async def test_coturns_client(hosts: Hosts, server: Server, options: tuple[str, ...]) -> None:
-    """`-M`: it goes on from another socket after each Allocate, by its ticket."""
+    """`-M`: it goes on from another socket after each Allocate, by its ticket.
+
+    Not by TLS or DTLS, where now and then it closes what it has just connected.
+    """
     moved = len(server.logged("allocation_moved"))
     output = await run_until_channels_fit(
         *(*hosts.client.prefix, "turnutils_uclient", "-M", "-v", "-c", "-n", "5", "-z", "5"),
