@@ -17,7 +17,9 @@ from tests.e2e.test_turnutils import BY_USER, side_by_side, uclient
 from tests.e2e.udp_proxy import udp_proxy
 from tests.waiting import LIMIT, eventually
 from turnd.client.uri import Transport
+from turnd.stun import attributes
 from turnd.stun.addresses import TransportAddress
+from turnd.stun.message import MessageClass, Method, decode_untrusted, encode_message
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -149,26 +151,38 @@ async def test_who_is_trusted_has_to_send_one(front: Front) -> None:
     assert front.server.metric(refused) == before + 1
 
 
-async def test_trust_is_given_and_taken_by_a_reload(folder: Path) -> None:
+CLIENTS = {"TCP4 198.51.100.1 192.0.2.7": "198.51.100.1", "TCP6 2001:db8::1 ::1": "2001:db8::1"}
+
+
+async def mapped(server: Server, addresses: str) -> str | None:
+    """Who we are to the server when our PROXY header has these addresses; None: it hangs up."""
+    request = encode_message(Method.BINDING, MessageClass.REQUEST, bytes(12), [])
+    async with asyncio.timeout(LIMIT):
+        reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
+        writer.write(f"PROXY {addresses} 51334 443\r\n".encode() + request)
+        answer = await reader.read(1_000)
+        writer.close()
+    if not answer:
+        return None
+    found = decode_untrusted(answer).get(attributes.XOR_MAPPED_ADDRESS)
+    assert found is not None
+    assert found.port == 51334
+    return found.host
+
+
+@pytest.mark.parametrize(("addresses", "client"), CLIENTS.items())
+async def test_trust_is_given_and_taken_by_a_reload(
+    folder: Path, addresses: str, client: str
+) -> None:
     with serve(folder) as server:
-
-        async def mapped() -> str:
-            async with asyncio.timeout(LIMIT):
-                reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
-                writer.write(b"PROXY TCP4 198.51.100.1 192.0.2.7 51334 443\r\n")
-                writer.write(bytes.fromhex("0001 0000 2112a442") + bytes(12))
-                answer = await reader.read(1_000)
-                writer.close()
-            return answer.hex()
-
-        assert await mapped() == ""
+        assert await mapped(server, addresses) is None
         server.rewrite(proxy_protocol={"trusted": ["127.0.0.0/8"]})
         server.reload()
         wait_until(lambda: len(server.logged("reloaded")) == 1, "it is reloaded")
-        assert "0020" in await mapped()
+        assert await mapped(server, addresses) == client
         server.rewrite(proxy_protocol={"trusted": ["127.0.0.2"]})
         server.reload()
         wait_until(lambda: len(server.logged("reloaded")) == 2, "it is reloaded")
-        assert await mapped() == ""
-        async with client_of(server, Transport.TCP) as client:
-            await client.binding()
+        assert await mapped(server, addresses) is None
+        async with client_of(server, Transport.TCP) as direct:
+            await direct.binding()

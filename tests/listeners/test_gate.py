@@ -43,6 +43,10 @@ class Hall:
         self.passed: list[tuple[Backend, Arrival]] = []
         self.gates: list[Gate] = []
         self.clients: list[socket.socket] = []
+        self.reports: list[tuple[str, dict[str, object]]] = []
+
+    def report(self, event: str, /, **fields: object) -> None:
+        self.reports.append((event, fields))
 
     def serve(self, arrival: Arrival, transport: Transport) -> None:
         self.served.append((transport, arrival))
@@ -51,7 +55,7 @@ class Hall:
         self.passed.append((backend, arrival))
 
     def gate(self, accepts: tuple[Transport, ...], rules: FrontRules) -> Gate:
-        made = Gate(accepts, self.caps, self)
+        made = Gate(accepts, self.caps, self, self.report)
         made.rules = rules
         self.gates.append(made)
         return made
@@ -201,6 +205,9 @@ async def test_a_proxy_without_a_good_header_is_refused(hall: Hall, says: bytes)
     client = hall.come(hall.gate(BOTH, TRUSTING), PROXY, says)
     await hall.refused(StreamRefusal.PROXY_HEADER)
     assert await was_reset(client)
+    ((event, fields),) = hall.reports
+    assert event == "proxy_header_refused"
+    assert fields["proxy"] == str(PROXY)
 
 
 async def test_caps_are_the_clients_not_the_proxys(hall: Hall) -> None:

@@ -83,7 +83,7 @@ class StreamAcceptor:
         self._caps = caps
         self._passthrough = passthrough
         self._report = report
-        self._gate = Gate(endpoint.accepts, caps, self)
+        self._gate = Gate(endpoint.accepts, caps, self, report)
         self._legs: dict[Leg, str] = {}
         self._reading = False
         self._retry: asyncio.TimerHandle | None = None

@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from turnd.listeners.passthrough import Backend
+    from turnd.listeners.report import Report
 
 NO_LINGER = socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0)
 """On, 0 s: close() sends RST, and leaves no TIME_WAIT."""
@@ -89,12 +90,15 @@ class _RefusedError(Exception):
 class Gate:
     """Judges the connections of one endpoint."""
 
-    def __init__(self, accepts: tuple[Transport, ...], caps: StreamCaps, exits: Exits) -> None:
+    def __init__(
+        self, accepts: tuple[Transport, ...], caps: StreamCaps, exits: Exits, report: Report
+    ) -> None:
         self.rules = FrontRules()
         """Whoever waits keeps its deadline, and meets what holds when it is judged."""
         self._accepts = accepts
         self._caps = caps
         self._exits = exits
+        self._report = report
         self._waiting: set[asyncio.Task[None]] = set()
 
     def enter(self, connection: socket.socket, client: ClientAddress, local: ServerAddress) -> None:
@@ -155,6 +159,8 @@ class Gate:
         try:
             header = await _read(arrival, read_proxy_header)
         except DecodeError as error:
+            # Only who is trusted can provoke this line: it is one side's configuration.
+            self._report("proxy_header_refused", proxy=str(arrival.client), error=str(error))
             raise _RefusedError(StreamRefusal.PROXY_HEADER) from error
         arrival.received = arrival.received[header.length :]
         if header.addresses is not None:
