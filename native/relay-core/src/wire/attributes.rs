@@ -56,6 +56,8 @@ pub mod number {
     pub const XOR_MAPPED_ADDRESS: u16 = 0x0020;
     /// RESERVATION-TOKEN
     pub const RESERVATION_TOKEN: u16 = 0x0022;
+    /// CONNECTION-ID (RFC 6062)
+    pub const CONNECTION_ID: u16 = 0x002A;
     /// PASSWORD-ALGORITHMS
     pub const PASSWORD_ALGORITHMS: u16 = 0x8002;
     /// MOBILITY-TICKET

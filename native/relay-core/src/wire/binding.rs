@@ -23,6 +23,7 @@ const UNDERSTOOD: Understood = Understood::BY_ALL.and(&[
     number::REQUESTED_TRANSPORT,
     number::DONT_FRAGMENT,
     number::RESERVATION_TOKEN,
+    number::CONNECTION_ID,
 ]);
 
 /// A Binding request that a success answers, whoever sent it.
