@@ -106,16 +106,19 @@ class Scripted:
 
 @asynccontextmanager
 async def scripted(
-    script: Script, transport: Transport = Transport.UDP, tls: ssl.SSLContext | None = None
+    script: Script,
+    transport: Transport = Transport.UDP,
+    tls: ssl.SSLContext | None = None,
+    host: str = "127.0.0.1",
 ) -> AsyncIterator[Scripted]:
-    """Run a scripted server; `tls` for `Transport.TLS`."""
-    running = Scripted(Server("127.0.0.1", 0, transport), script)
+    """Run a scripted server; `tls` for `Transport.TLS`, `host` for UDP."""
+    running = Scripted(Server(host, 0, transport), script)
     if transport is Transport.UDP:
         loop = asyncio.get_running_loop()
         endpoint, _ = await loop.create_datagram_endpoint(
-            lambda: _Datagrams(running), local_addr=("127.0.0.1", 0)
+            lambda: _Datagrams(running), local_addr=(host, 0)
         )
-        running.server = Server("127.0.0.1", endpoint.get_extra_info("sockname")[1], transport)
+        running.server = Server(host, endpoint.get_extra_info("sockname")[1], transport)
         running.send_to = lambda to, data: endpoint.sendto(data, to)
         try:
             yield running

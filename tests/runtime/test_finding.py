@@ -132,6 +132,19 @@ async def test_as_whom_a_stun_server_sees_us() -> None:
     assert not asked.message.has(a.USERNAME)
 
 
+async def test_of_both_families_each_for_itself() -> None:
+    ipv6 = TransportAddress("2001:db8::7", 40000)
+    async with (
+        scripted(lambda e: e.succeed((a.XOR_MAPPED_ADDRESS, HOME))) as one,
+        scripted(lambda e: e.succeed((a.XOR_MAPPED_ADDRESS, ipv6)), host="::1") as other,
+    ):
+        found = await look(f"stun:stun:{other.server.port}", stun=("::1",))
+        assert found.said_untrusted == {"::1": ["2001:db8::7"]}
+        found = await look(f"stun:stun:{one.server.port}", stun=("127.0.0.1",))
+        assert found.said_untrusted == {"127.0.0.1": ["203.0.113.7"]}
+    assert other.seen[0].client.host == "::1"
+
+
 async def test_it_is_asked_from_the_address_that_is_bound() -> None:
     async with scripted(lambda e: e.succeed((a.XOR_MAPPED_ADDRESS, e.client))) as stun:
         found = await look(f"127.0.0.9=stun:127.0.0.1:{stun.server.port}")

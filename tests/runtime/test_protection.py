@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import socket
 from typing import TYPE_CHECKING
 
@@ -12,6 +11,7 @@ from tests.runtime.servers import heard, running
 from tests.waiting import eventually
 from turnd.client.errors import StunError
 from turnd.engine.base import Drop
+from turnd.runtime.names import Names, UnknownNameError
 from turnd.runtime.protection import Resolver
 from turnd.stun.addresses import TransportAddress
 from turnd.system import host_addresses
@@ -104,7 +104,7 @@ async def test_only_what_changed_is_told(tmp_path: Path, monkeypatch: pytest.Mon
 
 
 async def test_names() -> None:
-    resolver = Resolver()
+    resolver = Resolver(Names())
     assert TransportAddress("127.0.0.1", 1) in await resolver.resolve([("localhost", 1)])
     assert await resolver.resolve([("::1", 2)]) == {TransportAddress("::1", 2)}
     assert await resolver.resolve([]) == set()
@@ -114,18 +114,12 @@ async def test_names() -> None:
 async def test_a_name_that_nobody_answers_for_keeps_what_it_had(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    resolver = Resolver()
+    resolver = Resolver(Names())
     before = await resolver.resolve([("localhost", 1)])
 
-    async def fail(*_: object, **__: object) -> None:
-        raise socket.gaierror(socket.EAI_AGAIN, "try again")
+    async def fail(_: Names, name: str) -> tuple[str, ...]:
+        raise UnknownNameError(f"{name}: try again")
 
-    async def hang(*_: object, **__: object) -> None:
-        await asyncio.Event().wait()
-
-    loop = asyncio.get_running_loop()
-    monkeypatch.setattr(loop, "getaddrinfo", fail)
+    monkeypatch.setattr(Names, "look_up", fail)
     assert await resolver.resolve([("localhost", 1)]) == before
-    monkeypatch.setattr("turnd.runtime.protection.PATIENCE", 0.0)
-    monkeypatch.setattr(loop, "getaddrinfo", hang)
     assert await resolver.resolve([("localhost", 1), ("other", 2)]) == before

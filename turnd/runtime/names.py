@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import socket
+import threading
 from ipaddress import ip_address
 
 PATIENCE = 2.0
@@ -15,10 +17,10 @@ class UnknownNameError(Exception):
 
 
 class Names:
-    """Asks the system's resolver in a thread of the loop's pool.
+    """Asks the system's resolver, in a thread a name.
 
-    The resolver may take far longer than anybody waits. A name is not asked for again while it is
-    still being asked for, so that a dead name server does not fill the pool.
+    It may take far longer than anybody waits. A name is not asked for again while it is still being
+    asked for, so that there are never more threads than names.
     """
 
     def __init__(self) -> None:
@@ -61,10 +63,37 @@ class Names:
 
 
 async def _ask(name: str) -> tuple[str, ...]:
+    answer: asyncio.Future[tuple[str, ...]] = asyncio.get_running_loop().create_future()
+    # Of its own and a daemon: the end of the process waits for the loop's pool, and not for this.
+    thread = threading.Thread(target=_resolve, args=(name, answer), name="turnd-names", daemon=True)
     try:
-        infos = await asyncio.get_running_loop().getaddrinfo(name, None, type=socket.SOCK_DGRAM)
+        thread.start()
+    except RuntimeError as error:
+        raise UnknownNameError(f"{name}: {error}") from None
+    return await answer
+
+
+def _resolve(name: str, answer: asyncio.Future[tuple[str, ...]]) -> None:
+    """In a thread of its own: ask, and tell the loop, if there is still one."""
+    result: tuple[str, ...] | UnknownNameError
+    try:
+        infos = socket.getaddrinfo(name, None, type=socket.SOCK_DGRAM)
     except (OSError, ValueError) as error:  # ValueError: a label of more than 63 characters
         why = getattr(error, "strerror", None) or error
-        raise UnknownNameError(f"{name}: {str(why).lower()}") from None
-    hosts = (str(info[4][0]).partition("%")[0] for info in infos)
-    return tuple(dict.fromkeys(str(ip_address(host)) for host in hosts))
+        result = UnknownNameError(f"{name}: {str(why).lower()}")
+    else:
+        hosts = (str(info[4][0]).partition("%")[0] for info in infos)
+        result = tuple(dict.fromkeys(str(ip_address(host)) for host in hosts))
+    with contextlib.suppress(RuntimeError):  # the loop has ended: nobody wants to know
+        answer.get_loop().call_soon_threadsafe(_settle, answer, result)
+
+
+def _settle(
+    answer: asyncio.Future[tuple[str, ...]], result: tuple[str, ...] | UnknownNameError
+) -> None:
+    if answer.done():
+        return  # cancelled
+    if isinstance(result, UnknownNameError):
+        answer.set_exception(result)
+    else:
+        answer.set_result(result)

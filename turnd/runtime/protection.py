@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 import asyncio
-import socket
 import time
 from typing import TYPE_CHECKING
 
 from turnd.runtime import assembly
+from turnd.runtime.names import UnknownNameError
 from turnd.stun.addresses import TransportAddress
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    from turnd.runtime.names import Names
     from turnd.runtime.server import Server
-
-PATIENCE = 2.0
-"""Seconds that a start or a reload waits for names at most."""
 
 Named = tuple[str, int]
 
@@ -24,7 +22,8 @@ Named = tuple[str, int]
 class Resolver:
     """Addresses of hosts and ports; a name that nobody answers for keeps what it had before."""
 
-    def __init__(self) -> None:
+    def __init__(self, names: Names) -> None:
+        self._names = names
         self._known: dict[Named, frozenset[TransportAddress]] = {}
 
     async def resolve(self, names: Iterable[Named]) -> frozenset[TransportAddress]:
@@ -36,17 +35,11 @@ class Resolver:
 
     async def _look_up(self, name: Named) -> frozenset[TransportAddress]:
         host, port = name
-        loop = asyncio.get_running_loop()
         try:
-            async with asyncio.timeout(PATIENCE):
-                infos = await loop.getaddrinfo(host, port, type=socket.SOCK_STREAM)
-        except (OSError, ValueError):  # ValueError: no name at all, such as one of 70 characters
+            found = await self._names.look_up(host)
+        except UnknownNameError:
             return self._known.get(name, frozenset())
-        return frozenset(TransportAddress(_without_zone(str(info[4][0])), port) for info in infos)
-
-
-def _without_zone(host: str) -> str:
-    return host.partition("%")[0]
+        return frozenset(TransportAddress(address, port) for address in found)
 
 
 class Protection:
@@ -54,7 +47,7 @@ class Protection:
 
     def __init__(self, server: Server) -> None:
         self._server = server
-        self._resolver = Resolver()
+        self._resolver = Resolver(server.names)
         self._lock = asyncio.Lock()
         self._endpoints: set[TransportAddress] | None = None
         self._own: assembly.OwnAddresses | None = None
