@@ -37,6 +37,13 @@ def test_a_good_file_as_json(run: Run, config: Write) -> None:
     assert result.json["credentials"] == ["a secret of its own"]
 
 
+def test_every_source_of_credentials_is_counted(run: Run, config: Write) -> None:
+    keys = {"north": {"key": "MTIzNDU2Nzg5MDEyMzQ1Ng==", "algorithm": "A128GCM"}}
+    path = config(auth={"users": {"a": "b", "c": "d"}, "secrets": ["x"], "oauth": {"keys": keys}})
+    made = run("validate", path, "--json").json["credentials"]
+    assert made == ["users: 2", "secrets: 1", "keys of tokens: 1"]
+
+
 def test_a_broken_file(run: Run, config: Write) -> None:
     path = config(reallm="x", workers=-1)
 

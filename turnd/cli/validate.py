@@ -51,6 +51,7 @@ def summary(config: Config) -> dict[str, Any]:
         "users": len(config.auth.users),
         "secrets": len(config.auth.secrets),
         "redis": 1 if config.auth.redis else 0,
+        "keys of tokens": len(config.auth.oauth.keys),
     }
     return {
         "realm": config.realm,

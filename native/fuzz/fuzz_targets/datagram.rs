@@ -90,7 +90,8 @@ fn judge_first_request(datagram: &[u8]) {
     let Some(request) = first_request_untrusted(datagram) else { return };
     let keys = NonceKeys::new(1.0, 10, &[(0, [7; 32])]).expect("a nonce's keys");
     let mint = keys.mint(client(), 1.0).expect("the time's key is there");
-    let challenge = Challenge::new(b"example.org".to_vec(), *b"obMatJos2gAAA", 3, vec![0; 8]);
+    let (realm, server_name) = (b"example.org".to_vec(), b"turn.test".to_vec());
+    let challenge = Challenge::new(realm, *b"obMatJos2gAAA", 3, vec![0; 8], server_name, false);
     let mut answer = Vec::new();
     let challenge = challenge.expect("as long as one may be");
     challenge.answer(&request, client(), false, &mint, &mut answer);

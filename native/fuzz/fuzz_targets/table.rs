@@ -66,7 +66,12 @@ fn newcomer(seed: u8) -> Newcomer {
     let local = SocketAddr::from(([192, 0, 2, 9], 3478));
     let leg = Leg { listener: 1, transport: Transport::Udp, local, client, stream: 0, via: None };
     let way = Way::Datagrams { listener: 0, to: RawAddress::from(client) };
-    Newcomer { leg, way, key: Some(UdpKey { listener: 0, client, via: None, local: None }), ledger: 0 }
+    Newcomer {
+        leg,
+        way,
+        key: Some(UdpKey { listener: 0, client, via: None, local: None }),
+        ledger: 0,
+    }
 }
 
 fn open(table: &mut Table, id: u64, seed: u8) {
