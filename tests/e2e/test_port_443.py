@@ -156,3 +156,31 @@ async def test_who_trickles_costs_little_and_not_for_long(
         await eventually(lambda: server.metric(silent) == 600, 4 * patience)
         for _, writer in streams:
             writer.transport.abort()
+
+
+async def test_it_ends_with_connections_open(folder: Path, authority: Authority) -> None:
+    """One that has said nothing, one that is carried: the first SIGTERM lets both be."""
+    pair, came = authority.issue("localhost"), asyncio.Event()
+
+    async def stay(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        came.set()
+        await reader.read()
+        writer.close()
+
+    web = await asyncio.start_server(stay, "127.0.0.1", 0)
+    behind = "{}:{}".format(*web.sockets[0].getsockname())
+    listen = ["auto://127.0.0.1:{port}"]
+    async with web:
+        with serve(folder, tls=pair.section(), listen=listen, passthrough=behind) as server:
+            silent = await asyncio.open_connection("127.0.0.1", server.port)
+            carried = await asyncio.open_connection("127.0.0.1", server.port)
+            carried[1].write(b"GET / HTTP/1.1\r\n")
+            await asyncio.wait_for(came.wait(), LIMIT)
+        for reader, writer in (silent, carried):
+            try:
+                assert await asyncio.wait_for(reader.read(), LIMIT) == b""
+            except ConnectionResetError:
+                continue
+            finally:
+                writer.close()
+        assert server.process.returncode == 0
