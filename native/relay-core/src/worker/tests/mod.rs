@@ -19,6 +19,7 @@ use crate::time::{Clock, SECOND};
 mod faults;
 mod passing;
 mod pipes;
+mod proxied;
 mod streams;
 mod turns;
 
