@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import re
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
 from tests.client.scripted import Exchange, scripted
 from tests.e2e.calls import Call, allocated
-from tests.e2e.server import Server, serve
+from tests.e2e.namespaces import Namespace, join, new_namespace
+from tests.e2e.server import PASSWORD, USER, Server, Surroundings, serve
+from tests.e2e.test_turnutils import run
 from tests.waiting import eventually
 from turnd.stun import attributes as a
 from turnd.stun.addresses import TransportAddress
@@ -85,3 +88,38 @@ async def test_a_reload_moves_a_server(folder: Path) -> None:
                 assert (old.relayed.host, new.relayed.host) == (FIRST, LATER)
                 await old.sends_to(new)
                 await new.sends_to(old)
+
+
+LISTENS, BEFORE, AFTER, CLIENT = "10.0.0.1", "10.0.0.5", "10.0.0.6", "10.0.0.20"
+
+
+async def relayed_at(host: Namespace) -> str:
+    """Where a client of that host is relayed, whose packets to another come back by the server."""
+    load = ("-v", "-c", "-y", "-s", "-n", "2", "-z", "5", "-p", "3478", "-u", USER, "-w", PASSWORD)
+    status, output = await run(*host.prefix, "turnutils_uclient", *load, LISTENS)
+    assert status == 0, output
+    address: str
+    (address,) = set(re.findall(r"Received relay addr: ([\d.]+):", output))
+    assert "Total lost packets 0 " in output, output
+    return address
+
+
+async def test_an_interface_loses_its_address_and_gets_another(folder: Path) -> None:
+    with new_namespace() as server_host, new_namespace(beside=server_host) as client_host:
+        join(server_host, [f"{LISTENS}/24"], client_host, [f"{CLIENT}/24"])
+        server_host.run("ip", "link", "add", "wan", "type", "veth", "peer", "name", "lan")
+        server_host.run("ip", "link", "set", "dev", "wan", "up")
+        server_host.run("ip", "address", "add", f"{BEFORE}/32", "dev", "wan")
+        with serve(
+            folder,
+            surroundings=Surroundings(prefix=server_host.server_prefix, is_remote=True),
+            listen=[f"udp://{LISTENS}:3478"],
+            relay={"addresses": ["interface:wan"], "refresh_addresses": 1},
+            peers={},
+        ) as server:
+            assert await relayed_at(client_host) == BEFORE
+            server_host.run("ip", "address", "del", f"{BEFORE}/32", "dev", "wan")
+            await eventually(lambda: server.logged("relay_address_not_here"))
+            server_host.run("ip", "address", "add", f"{AFTER}/32", "dev", "wan")
+            await eventually(lambda: server.logged("relay_address_found"))
+            assert await relayed_at(client_host) == AFTER
