@@ -20,7 +20,7 @@ import pytest
 from tests.e2e.namespaces import Namespace, join, new_namespace
 from tests.e2e.roaming import Diary, Journey, Step
 from tests.e2e.server import PASSWORD, USER, Server, Surroundings, serve
-from tests.e2e.test_turnutils import counts_of, echoing, run_until_channels_fit
+from tests.e2e.test_turnutils import counts_of, echoing, run
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -214,20 +214,22 @@ async def test_an_allocation_waits_for_who_hung_up(
     count.check(transports)
 
 
-@pytest.mark.parametrize("options", [(), ("-s",), ("-t", "-s")], ids=["channels", "sends", "TCP"])
+@pytest.mark.parametrize("options", [(), ("-t",)], ids=["UDP", "TCP"])
 async def test_coturns_client(hosts: Hosts, server: Server, options: tuple[str, ...]) -> None:
     """`-M`: it goes on from another socket after each Allocate, by its ticket.
 
-    Not by TLS or DTLS, where now and then it closes what it has just connected.
+    Not by TLS or DTLS, where now and then it closes what it has just connected, and not by
+    channels: it would be started many times, and leaves allocations at ports that it may meet.
     """
     moved = len(server.logged("allocation_moved"))
-    output = await run_until_channels_fit(
-        *(*hosts.client.prefix, "turnutils_uclient", "-M", "-v", "-c", "-n", "5", "-z", "5"),
+    status, output = await run(
+        *(*hosts.client.prefix, "turnutils_uclient", "-M", "-s", "-v", "-c", "-n", "5", "-z", "5"),
         *("-p", "3478", "-u", USER, "-w", PASSWORD, "-e", PEER, "-r", str(ECHO)),
         *(*options, SERVER),
     )
+    assert status == 0, output
     counts = counts_of(output)
     assert counts.sent == counts.received >= 5, output
     assert len(server.logged("allocation_moved")) > moved
-    # It leaves allocations behind; where a later socket has such a one's port it tries another.
-    assert not [each for each in server.logged("request_refused") if each["method"] == "refresh"]
+    refused = [each for each in server.logged("request_refused") if each["method"] == "refresh"]
+    assert refused == []
