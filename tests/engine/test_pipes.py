@@ -206,3 +206,17 @@ def test_a_session_that_cannot_encrypt_ends_the_client() -> None:
     both.pipe.run(0.0)
     assert both.pipe.reason is CloseReason.CLIENT
     both.close()
+
+
+def test_who_asks_for_new_keys_and_reads_none_is_ended(monkeypatch: pytest.MonkeyPatch) -> None:
+    both = Both(tls=TlsSession(tls_sides()[0].context))
+    monkeypatch.setattr(TlsSession, "read", lambda _: (b"", False))
+    monkeypatch.setattr(TlsSession, "outgoing", lambda _: bytes(PIECE))
+    fill(both.pipe.client.sock)
+    for _ in range(9):
+        assert both.pipe.reason is None
+        both.client.send(b"new keys, please")
+        both.pipe.run(0.0)
+    assert both.pipe.reason is CloseReason.CLIENT
+    assert not both.pipe.client.unsent
+    both.close()

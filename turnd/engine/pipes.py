@@ -33,11 +33,24 @@ PIECE = 16 << 10
 PIECES = 8
 """Pieces that a direction moves before others have their turn."""
 
+_RECORDS = 128 << 10
+"""Bytes that may wait for a side beside what did at first: TLS has something to say of its own."""
+
 
 class End:
     """One side: its socket, TLS in front of it or not, and what waits for it."""
 
-    __slots__ = ("_arrived", "_closed", "_ending", "_tls", "ended", "failed", "sock", "unsent")
+    __slots__ = (
+        "_arrived",
+        "_closed",
+        "_ending",
+        "_most_unsent",
+        "_tls",
+        "ended",
+        "failed",
+        "sock",
+        "unsent",
+    )
 
     def __init__(
         self,
@@ -55,6 +68,7 @@ class End:
         self.unsent = bytearray(unsent)
         self._tls = tls
         self._arrived = arrived
+        self._most_unsent = len(unsent) + _RECORDS
         self._closed = False
         self._ending = False
 
@@ -94,6 +108,8 @@ class End:
             plain = b""
             self._closed = self.failed = True
         self.unsent += tls.outgoing()
+        if len(self.unsent) > self._most_unsent:
+            self._closed = self.failed = True  # it asks for new keys (RFC 8446 4.6.3), reads none
         return plain
 
     def queue(self, data: bytes) -> None:
