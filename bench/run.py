@@ -20,6 +20,7 @@ from bench.figures import Figure, Rounds, sized
 from bench.runs import DISTURBED, Run, Tools
 from bench.scenarios import ENGINES, FEW, MANY, Measure, Scenario, chosen
 from bench.servers import NoAnswerError, Server, Servers
+from bench.uclient import Uclient
 
 DESCRIPTORS = 12_000
 """MANY allocations are twice as many sockets of the load generator."""
@@ -126,6 +127,8 @@ class Session:
                 self._start(scenario)
             case Measure.WORKERS:
                 self._workers(scenario)
+            case Measure.DTLS:
+                self._dtls(scenario)
             case _:
                 self._load(scenario)
 
@@ -147,6 +150,16 @@ class Session:
         runs = self._tools.measure(scenario, [*servers, *floors])
         self.runs += runs
         rounds = Rounds(runs)
+        for engine, lines in self._figures.items():
+            lines.extend(figures.of(scenario, engine, rounds))
+
+    def _dtls(self, scenario: Scenario) -> None:
+        """What coturn's client measures. That messages get lost between busy CPUs is no fault."""
+        coturn = self._servers.coturn(dtls=True)
+        servers = [coturn, *map(self._servers.turnd_with_dtls, self._engines)]
+        tools = self._tools
+        client = Uclient(tools.built, tools.rounds, tools.duration)
+        rounds = Rounds(client.measure(scenario, servers))
         for engine, lines in self._figures.items():
             lines.extend(figures.of(scenario, engine, rounds))
 

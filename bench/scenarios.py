@@ -29,6 +29,7 @@ class Measure(Enum):
     LATENCY = "time from sender to receiver"
     SIZE = "memory an allocation, and growth of the CPU time with their number"
     START = "time from the start of the process to its first answer"
+    DTLS = "CPU time a message that goes up and comes back"
     WORKERS = "what two workers carry, against one"
 
 
@@ -41,7 +42,7 @@ class Scenario:
     what: str
     """In words, for the table."""
     load: str = ""
-    """turnload's arguments, without `--allocs`."""
+    """turnload's arguments, without `--allocs`; by DTLS those of `turnutils_uclient`."""
     measure: Measure = Measure.CPU
     allocations: int = FEW
     bars: dict[str, float] = field(default_factory=dict)
@@ -112,6 +113,17 @@ def _stream(leg: str, way: str, native: float) -> Scenario:
     )
 
 
+def _dtls(size: int) -> Scenario:
+    """By coturn's own client."""
+    return Scenario(
+        f"dtls-{size}",
+        f"DTLS leg, {size} B, up and back by indications",
+        f"-l {size}",
+        Measure.DTLS,
+        bars={"native": 0.67, "portable": 0.34},
+    )
+
+
 def _latency(rate: int) -> Scenario:
     """A load that both servers carry easily."""
     return Scenario(
@@ -144,6 +156,8 @@ SCENARIOS = (
     _stream("tcp", "down", 1.1),
     _stream("tls", "up", 1.3),
     _stream("tls", "down", 1.1),
+    _dtls(160),
+    _dtls(1200),
     Scenario("binding-16", "Binding", "--mode binding", allocations=16, bars={"native": 1.3}),
     Scenario(
         "alloc-churn-32",

@@ -50,6 +50,7 @@ class Server:
     port: int
     """UDP and TCP."""
     tls_port: int | None = None
+    """TLS, or DTLS."""
     turnload: str = ""
     """Arguments of turnload that this server alone needs."""
 
@@ -66,18 +67,19 @@ class Servers:
         self._state.chmod(0o777)  # started as root, turnd becomes somebody else
         os.environ.update(STATE_DIRECTORY=str(self._state), RUNTIME_DIRECTORY=str(self._state))
 
-    def coturn(self) -> Server:
+    def coturn(self, *, dtls: bool = False) -> Server:
         """With one relay thread and a user database of its own."""
         port, tls_port = COTURN_PORTS
         first, last = RELAY_PORTS
         command = (
             *("turnserver", f"--listening-ip={HOST}", f"--relay-ip={HOST}", "--lt-cred-mech"),
-            *(f"--listening-port={port}", f"--tls-listening-port={tls_port}", "--no-dtls"),
+            *(f"--listening-port={port}", f"--tls-listening-port={tls_port}"),
             *(f"--cert={self._certificate}", f"--pkey={self._key}"),
             *(f"--realm={REALM}", f"--user={USER}:{PASSWORD}", "--allow-loopback-peers"),
             *(f"--min-port={first}", f"--max-port={last}", "--relay-threads=1", "--no-cli"),
             *("--log-file=/dev/null", f"--userdb={self._folder / 'coturn.db'}"),
             f"--pidfile={self._folder / 'coturn.pid'}",
+            *(() if dtls else ("--no-dtls",)),
         )
         return Server("coturn", command, port, tls_port)
 
@@ -102,6 +104,13 @@ class Servers:
         file = self._folder / f"turnd-{engine}-{workers}.yaml"
         file.write_text(json.dumps(config))
         return Server(turnd_name(engine), turnd_command(file), port, tls_port)
+
+    def turnd_with_dtls(self, engine: str) -> Server:
+        """The same with DTLS in the place of TLS."""
+        port, tls_port = TURND_PORTS
+        return self.turnd(
+            engine, changes={"listen": [f"udp://{HOST}:{port}", f"dtls://{HOST}:{tls_port}"]}
+        )
 
     def floor(self, variant: str, allocations: int) -> Server:
         """A relay without TURN logic: the limit."""
