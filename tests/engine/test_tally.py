@@ -36,21 +36,27 @@ def leg(listener: int, transport: Transport) -> Leg:
     return Leg(ListenerId(listener), transport, ServerAddress(address), ClientAddress(address))
 
 
-UDP, TCP, TLS = (leg(number, each) for number, each in enumerate(Transport, 1))
+UDP, DTLS, TCP, TLS = (leg(number, each) for number, each in enumerate(Transport, 1))
 
 
 def test_sums_hold_what_is_gone_and_what_lives() -> None:
     tally = Tally()
     tally.retire(UDP, RelayCounters(1, 10, 2, 20))
-    live = [(UDP, RelayCounters(1, 1, 1, 1)), (TLS, RelayCounters(5, 6, 7, 8))]
+    once = RelayCounters(1, 1, 1, 1)
+    live = [(UDP, once), (DTLS, once), (TLS, RelayCounters(5, 6, 7, 8))]
     assert tally.sums(live) == (
-        RelayCounters(7, 17, 10, 29),
+        RelayCounters(8, 18, 11, 30),
         {
             Transport.UDP: RelayCounters(2, 11, 3, 21),
+            Transport.DTLS: RelayCounters(1, 1, 1, 1),
             Transport.TCP: RelayCounters(),
             Transport.TLS: RelayCounters(5, 6, 7, 8),
         },
-        {UDP.listener: RelayCounters(2, 11, 3, 21), TLS.listener: RelayCounters(5, 6, 7, 8)},
+        {
+            UDP.listener: RelayCounters(2, 11, 3, 21),
+            DTLS.listener: RelayCounters(1, 1, 1, 1),
+            TLS.listener: RelayCounters(5, 6, 7, 8),
+        },
     )
 
 
