@@ -2,10 +2,10 @@ from __future__ import annotations
 
 import asyncio
 import time
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -486,6 +486,24 @@ async def test_closing_ends_what_waits(redis_server: RedisServer) -> None:
         await told.store.close()
         await asyncio.wait({question}, timeout=LIMIT)
         assert question.cancelled()
+
+
+async def test_closing_insists_where_a_cancellation_was_lost() -> None:
+    class HardOfHearing(RedisLink):
+        async def execute(self, *_: bytes | str | int) -> Any:
+            with suppress(asyncio.CancelledError):
+                await asyncio.Event().wait()
+            await asyncio.Event().wait()
+
+    link = HardOfHearing(parse_redis_address("redis://127.0.0.1:1"), LIMIT)
+    rest = RestSecrets(REALM, (), time.time)
+    store = RedisStore(link, TurndSchema(REALM), rest, StoreHooks(lambda *_: None))
+    question = asyncio.ensure_future(store.fetch(ALICE))
+    await eventually(lambda: store._asked)
+    async with asyncio.timeout(LIMIT):
+        await store.close()
+    await asyncio.wait({question}, timeout=LIMIT)
+    assert question.cancelled()
 
 
 async def test_keys_of_tokens_are_kept_and_changes_show_at_once(redis_server: RedisServer) -> None:

@@ -43,6 +43,7 @@ if TYPE_CHECKING:
 MAX_WAITING = 1000
 """Users that may be asked for at once; more get `Unavailable` without asking."""
 
+_CANCEL_AGAIN = 0.1  # seconds
 _PAUSE, _LONGEST_PAUSE = 0.05, 1.0  # seconds between attempts to reach Redis, doubling
 _REFRESH_LIMIT = 2.0
 _SHORTEST_REFRESH = 1.0
@@ -94,8 +95,13 @@ class RedisStore:
     async def close(self) -> None:
         """Ends the watch, requests that wait, and all connections."""
         tasks = [task for task in (self._supervisor, *self._asked.values()) if task is not None]
-        for task in tasks:
-            task.cancel()
+        running = set(tasks)
+        while running:
+            for task in running:
+                task.cancel()
+            # The library waits by `asyncio.wait_for`, which up to Python 3.11 loses a cancellation
+            # that comes together with what is waited for.
+            _, running = await asyncio.wait(running, timeout=_CANCEL_AGAIN)
         await asyncio.gather(*tasks, return_exceptions=True)
         await self._link.close()
 
