@@ -279,6 +279,16 @@ def test_addresses_of_ours_are_reached_by_tcp_only_where_something_is_relayed() 
     assert host.relays.tcp_target(PeerAddress(opened.relayed)) is None
 
 
+def test_by_tcp_a_relay_keeps_the_address_that_it_was_opened_under() -> None:
+    host = nat()
+    old = host.open()
+    host.relays.use([address(LAN, LATER)])
+    new = host.open()
+    for opened, announced in ((old, HOME), (new, LATER)):
+        shown = PeerAddress(TransportAddress(announced, opened.bound.port))
+        assert host.relays.tcp_peer(opened.bound) == shown
+
+
 def test_on_loopback_the_policy_alone_decides() -> None:
     host = Host(("127.0.0.1", "127.0.0.1"))
     peer = PeerAddress(TransportAddress("127.0.0.1", 8080))

@@ -7,6 +7,7 @@ that address stays known as ours until the last such relay is closed.
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -85,6 +86,8 @@ class RelayAddresses:
         self._random_below = random_below
         self._by_bound: dict[str, RelayAddress] = {}
         self._opened: dict[TransportAddress, AddressPair] = {}
+        self._used: Counter[AddressPair] = Counter()
+        """How many relays were opened under each."""
         self._in_force: list[RelayAddress] = []
         self._lacking: frozenset[AddressFamily] = frozenset()
         self.use(addresses)
@@ -101,7 +104,7 @@ class RelayAddresses:
     @property
     def known(self) -> dict[str, str]:
         """Announced → bound host of all that clients may know, those in force last."""
-        known = {pair.announced: pair.bound for pair in self._opened.values()}
+        known = {pair.announced: pair.bound for pair in self._used}
         for pair in self.pairs:
             known.pop(pair.announced, None)
             known[pair.announced] = pair.bound
@@ -189,7 +192,10 @@ class RelayAddresses:
         else:
             self._engine.close_relay(relay_id)
         self._by_bound[bound.host].ports.release(bound.port, now)
-        del self._opened[bound]
+        pair = self._opened.pop(bound)
+        self._used[pair] -= 1
+        if not self._used[pair]:
+            del self._used[pair]
 
     def tcp_target(self, peer: PeerAddress) -> TransportAddress | None:
         """Where a peer is reached by TCP; None: an address of ours where nothing is relayed now.
@@ -204,9 +210,9 @@ class RelayAddresses:
         return target if target in self._listening else None
 
     def tcp_peer(self, source: TransportAddress) -> PeerAddress:
-        """Who connects, as clients know it."""
-        address = self._by_bound.get(source.host)
-        return PeerAddress(source if address is None else source._replace(host=address.announced))
+        """Who connects, as clients know it: a relay by the address that it was opened under."""
+        known = self._opened.get(source) or self._by_bound.get(source.host)
+        return PeerAddress(source if known is None else source._replace(host=known.announced))
 
     def _bind(
         self, address: RelayAddress, port: int, serves: Serves, now: float
@@ -217,7 +223,8 @@ class RelayAddresses:
         else:
             result = self._engine.open_relay(serves.leg, bound, serves.deadline, serves.buckets)
         if not isinstance(result, RelayError):
-            self._opened[bound] = AddressPair(address.bound, address.announced)
+            pair = self._opened[bound] = AddressPair(address.bound, address.announced)
+            self._used[pair] += 1
             if serves.transport is RelayedTransport.TCP:
                 self._listening.add(bound)
             relayed = RelayedAddress(TransportAddress(address.announced, port))
