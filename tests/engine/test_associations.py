@@ -61,8 +61,9 @@ async def test_nothing_stays_of_a_session(world: PortableWorld) -> None:
     assert not kept.doors.handshakes._by_network
 
 
+@pytest.mark.parametrize(("method", "records"), [("read_one", 1), ("read", 2)])
 async def test_a_session_that_fails_ends(
-    world: PortableWorld, monkeypatch: pytest.MonkeyPatch
+    world: PortableWorld, monkeypatch: pytest.MonkeyPatch, method: str, records: int
 ) -> None:
     dtls = DtlsWorld(world, serving())
     client, leg = await dtls.connect()
@@ -70,8 +71,8 @@ async def test_a_session_that_fails_ends(
     def fail(_: DtlsSession) -> None:
         raise SSL.Error([("", "", "broken")])
 
-    monkeypatch.setattr(DtlsSession, "read", fail)
-    client.send(REQUEST)
+    monkeypatch.setattr(DtlsSession, method, fail)
+    client.push(client.record(REQUEST) * records)
     assert await world.events(1) == [LegClosed(leg, CloseReason.CLIENT)]
 
 

@@ -19,6 +19,7 @@ from turnd.engine.dtls import (
     DtlsSession,
     cut_at_records,
     hello_random,
+    is_message,
 )
 
 WHO = ("198.51.100.1", 5)
@@ -196,6 +197,21 @@ def test_a_hello_is_known_by_its_random() -> None:
     assert hello_random(b"\x17" + first[1:]) is None
     assert hello_random(first[:4] + b"\1" + first[5:]) is None
     assert hello_random(first[:13] + b"\2" + first[14:]) is None
+
+
+def test_a_record_alone_is_read_as_one_message() -> None:
+    client, session = connected()
+    client.connection.send(b"up")
+    datagram = client.connection.bio_read(65_536)
+    assert is_message(datagram)
+    session.feed(datagram)
+    assert session.read_one() == b"up"
+    session.feed(datagram)
+    assert session.read_one() is None, "no replay"
+    assert not is_message(datagram + datagram)
+    assert not is_message(datagram[:-1])
+    assert not is_message(b"\x16" + datagram[1:])
+    assert not is_message(datagram[:13])
 
 
 def record(size: int) -> bytes:

@@ -36,6 +36,7 @@ from turnd.engine.dtls import (
     Door,
     DtlsSession,
     hello_random,
+    is_message,
 )
 from turnd.engine.fields import SYSTEM, Fields
 from turnd.engine.networks import network_of
@@ -299,7 +300,17 @@ class Association:
     def take(self, data_untrusted: bytes, now: float, onward: Fields | None = SYSTEM) -> None:
         """Handle a datagram."""
         self._session.feed(data_untrusted)
-        self.go_on(now, onward)
+        if self._deadline is not None or not is_message(data_untrusted):
+            self.go_on(now, onward)
+            return
+        try:
+            message = self._session.read_one()
+        except SSL.Error:
+            self._owner.doors.end(self, CloseReason.CLIENT)
+            return
+        if message is not None:
+            self._heard = now
+            self._take_message(message, now, onward)
 
     def go_on(self, now: float, onward: Fields | None = SYSTEM) -> None:
         """Handle what was fed, the hello first of all."""
@@ -322,11 +333,15 @@ class Association:
         if not messages:
             self._send_flight()
         for message in messages:
-            if not doors.forwarder.from_client(self.client, message, now, onward):
-                event = ClientMessage(self.leg, message)
-                doors.hand_up.add(event, preferred=self.client is not None)
+            self._take_message(message, now, onward)
         if ended:
             doors.end(self, CloseReason.CLIENT)
+
+    def _take_message(self, message_untrusted: bytes, now: float, onward: Fields | None) -> None:
+        doors = self._owner.doors
+        if not doors.forwarder.from_client(self.client, message_untrusted, now, onward):
+            event = ClientMessage(self.leg, message_untrusted)
+            doors.hand_up.add(event, preferred=self.client is not None)
 
     # ---------------------------------------------------------------- towards the client
 
