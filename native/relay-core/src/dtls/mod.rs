@@ -11,7 +11,7 @@
 //!     not take is dropped as on plain UDP.
 //! 4.  Whoever is asked to do something here neither waits nor asks for the time.
 //!
-//! An open session costs some 40 KiB, almost all of it OpenSSL's buffers.
+//! An open session costs some 45 KiB, almost all of it OpenSSL's buffers.
 
 #![cfg_attr(not(feature = "dtls"), forbid(unsafe_code))]
 
