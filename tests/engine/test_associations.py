@@ -10,11 +10,8 @@ from OpenSSL import SSL
 from tests.engine.contract import REQUEST
 from tests.engine.contract_dtls import DtlsWorld, serving
 from tests.engine.socket_worlds import PortableWorld
-from turnd.engine import associations
-from turnd.engine.associations import Handshakes
 from turnd.engine.base import CloseReason, Drop, LegClosed
 from turnd.engine.dtls import DtlsSession
-from turnd.stun.addresses import ClientAddress, TransportAddress
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -25,23 +22,6 @@ async def world() -> AsyncIterator[PortableWorld]:
     surroundings = PortableWorld()
     yield surroundings
     await surroundings.close()
-
-
-def client(host: str) -> ClientAddress:
-    return ClientAddress(TransportAddress(host, 5))
-
-
-def test_a_network_has_so_many_handshakes_and_all_have_so_many() -> None:
-    handshakes = Handshakes()
-    for _ in range(associations.MOST_OF_A_NETWORK):
-        assert handshakes.begin(client("198.51.100.1"))
-    assert not handshakes.begin(client("198.51.100.2"))
-    begun = associations.MOST_OF_A_NETWORK
-    while handshakes.begin(client(f"10.0.{begun % 250}.1")):
-        begun += 1
-    assert begun == associations.MOST_HANDSHAKES
-    handshakes.end(client("198.51.100.1"))
-    assert handshakes.begin(client("198.51.100.3"))
 
 
 async def test_nothing_stays_of_a_session(world: PortableWorld) -> None:

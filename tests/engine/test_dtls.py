@@ -9,18 +9,8 @@ from OpenSSL import SSL
 
 from tests.engine.contract_dtls import MANY_NAMES, identity
 from turnd.engine.base import TlsIdentity
-from turnd.engine.dtls import (
-    COOKIE_TIME,
-    LARGEST_HELLO,
-    MTU,
-    Contexts,
-    Cookies,
-    Door,
-    DtlsSession,
-    cut_at_records,
-    hello_random,
-    is_message,
-)
+from turnd.engine.dtls import COOKIE_TIME, Contexts, Cookies, Door, DtlsSession
+from turnd.engine.dtls_records import LARGEST_HELLO, MTU, hello_random, is_message
 
 WHO = ("198.51.100.1", 5)
 
@@ -212,21 +202,3 @@ def test_a_record_alone_is_read_as_one_message() -> None:
     assert not is_message(datagram[:-1])
     assert not is_message(b"\x16" + datagram[1:])
     assert not is_message(datagram[:13])
-
-
-def record(size: int) -> bytes:
-    return b"\x16\xfe\xfd" + bytes(8) + size.to_bytes(2, "big") + bytes(size)
-
-
-def test_records_are_cut_where_they_begin() -> None:
-    small, large = record(37), record(87)
-    assert cut_at_records(small + small, 100) == [small + small]
-    assert cut_at_records(small + large + small, 100) == [small, large, small]
-    assert cut_at_records(record(500) + small, 100) == [record(500), small]
-
-
-@given(st.lists(st.integers(0, 300), min_size=1))
-def test_nothing_is_lost_by_cutting(sizes: list[int]) -> None:
-    records = b"".join(map(record, sizes))
-    assert b"".join(cut_at_records(records, 313)) == records
-    assert all(len(each) <= 313 for each in cut_at_records(records, 313))

@@ -12,7 +12,6 @@ Rules of the house
 
 from __future__ import annotations
 
-from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -27,61 +26,25 @@ from turnd.engine.base import (
     ListenerSettings,
     Transport,
 )
-from turnd.engine.dtls import (
+from turnd.engine.dtls import Contexts, Cookies, Door, DtlsSession
+from turnd.engine.dtls_records import (
     APPLICATION_DATA,
     FIRST_BYTES,
     LARGEST_HELLO,
-    Contexts,
-    Cookies,
-    Door,
-    DtlsSession,
     hello_random,
     is_message,
 )
 from turnd.engine.fields import SYSTEM, Fields
-from turnd.engine.networks import network_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from turnd.engine.budget import AnswerBudget
     from turnd.engine.forwarding import Forwarder
+    from turnd.engine.handshakes import Handshakes
     from turnd.engine.handup import HandUp
     from turnd.engine.rules import Client, Transmit
     from turnd.engine.tally import Tally
-    from turnd.stun.addresses import ClientAddress
-
-MOST_HANDSHAKES = 512
-"""Under way at the same time, over all listeners; OpenSSL takes some 64 KiB for each."""
-
-MOST_OF_A_NETWORK = 64
-"""Of these, of one network (IPv4 /24, IPv6 /56)."""
-
-
-class Handshakes:
-    """How many are under way, whose, and how many questions for a cookie the budget held back."""
-
-    def __init__(self) -> None:
-        self.over_budget = 0
-        self._by_network: Counter[object] = Counter()
-
-    def begin(self, client: ClientAddress) -> bool:
-        """Count one more, if there is room."""
-        network = network_of(client.host)
-        if (
-            self._by_network.total() >= MOST_HANDSHAKES
-            or self._by_network[network] >= MOST_OF_A_NETWORK
-        ):
-            return False
-        self._by_network[network] += 1
-        return True
-
-    def end(self, client: ClientAddress) -> None:
-        """One that had begun is under way no more."""
-        network = network_of(client.host)
-        self._by_network[network] -= 1
-        if not self._by_network[network]:
-            del self._by_network[network]
 
 
 @dataclass(frozen=True, slots=True)

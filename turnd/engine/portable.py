@@ -31,6 +31,7 @@ from turnd.engine.base import (
 )
 from turnd.engine.budget import AnswerBudget
 from turnd.engine.forwarding import Forwarder
+from turnd.engine.handshakes import Handshakes
 from turnd.engine.handup import HandUp
 from turnd.engine.legs import Connection, Legs
 from turnd.engine.pump import Pump
@@ -126,10 +127,7 @@ class PortableEngine:
         return listener_id
 
     def _doors_for_dtls(self) -> AssociationDoors:
-        from turnd.engine.associations import (  # noqa: PLC0415 - it takes pyOpenSSL
-            AssociationDoors,
-            Handshakes,
-        )
+        from turnd.engine.associations import AssociationDoors  # noqa: PLC0415 - pyOpenSSL for few
 
         if self._association_doors is None:
             self._association_doors = AssociationDoors(
