@@ -39,10 +39,11 @@ engine:  ## build the native engine, where that can be done
 	@native/install
 
 # What has cargo has a native engine, or the tests would not show that they passed without.
+# Most tests wait for other programs: more of them at once than there are processors.
 test: export TURND_REQUIRE_NATIVE := $(if $(HAS_CARGO),1,0)
 test: $(VENV)/installed-dev packages engine lint test-native  ## set up, lint, types, every test, coverage
 	rm -f .coverage
-	$(BIN)/pytest -n 2 --dist loadfile --no-loadscope-reorder --cov --cov-context=test --cov-report= $(PYTEST)
+	$(BIN)/pytest -n 4 --dist loadfile --no-loadscope-reorder --cov --cov-context=test --cov-report= $(PYTEST)
 	$(BIN)/python tests/own_coverage.py
 
 lint: $(VENV)/installed-dev engine lint-native  ## style, types and the direction of imports

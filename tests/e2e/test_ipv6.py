@@ -60,6 +60,7 @@ def ipv6_only(hosts: Hosts, authority: Authority, folders: Path) -> Iterator[Ser
         listen=[
             *(f"{t}://{host}:3478" for t in ("udp", "tcp") for host in ("0.0.0.0", "[::]")),
             "tls://[::]:5349",
+            "dtls://[::]:5349",
         ],
         tls=authority.issue("ipv6-only", 30, SERVER).section(),
         relay={"addresses": ["auto"], "default_family": "client"},
@@ -76,7 +77,7 @@ def echo(hosts: Hosts) -> Iterator[None]:
 
 
 async def reaches_the_echo(host: Namespace, leg: str, *options: str) -> None:
-    port = "5349" if leg == "tls" else "3478"
+    port = "5349" if leg in ("tls", "dtls") else "3478"
     load = ("-v", "-n", str(MESSAGES), "-z", "50", "-c", "-p", port, *BY_USER)
     output = await run_until_channels_fit(
         *host.prefix, "turnutils_uclient", *load, *LEGS[leg], *options,
