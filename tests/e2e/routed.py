@@ -16,11 +16,14 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from tests.e2e.namespaces import LIMIT, Namespace, join, new_namespace
-from tests.e2e.server import wait_until
+from tests.e2e.server import Surroundings, serve, wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from contextlib import AbstractContextManager
     from pathlib import Path
+
+    from tests.e2e.server import Server
 
 CLIENT = {4: "10.1.0.2", 6: "fd01::2"}
 SERVER = {4: "10.1.0.1", 6: "fd01::1"}
@@ -80,6 +83,17 @@ def _join(link: int, far: Namespace, its: str, near: Namespace, others: str) -> 
         far,
         (f"10.{link}.0.2/24", f"fd0{link}::2/64"),
         names=(others, its),
+    )
+
+
+def served(hosts: Hosts, folder: Path, ipv4: str) -> AbstractContextManager[Server]:
+    """The server at an IPv4 address and at its own of IPv6; it relays to the peer."""
+    return serve(
+        folder,
+        surroundings=Surroundings(prefix=hosts.server.server_prefix, is_remote=True),
+        listen=[f"{t}://{h}:3478" for t in ("udp", "tcp") for h in (ipv4, f"[{SERVER[6]}]")],
+        relay={"addresses": [RELAY[4], RELAY[6]]},
+        peers={"allow": [f"{PEER[4]}/32", f"{PEER[6]}/128"]},
     )
 
 

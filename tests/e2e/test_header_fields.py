@@ -10,8 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.e2e.inside import ANSWER_LIMIT, client_by, connected
-from tests.e2e.routed import PEER, RELAY, SERVER, Capture, Hosts, captured, routed_hosts
-from tests.e2e.server import Surroundings, serve
+from tests.e2e.routed import PEER, RELAY, SERVER, Capture, Hosts, captured, routed_hosts, served
 from tests.waiting import LIMIT, eventually
 from turnd.client.uri import Transport
 from turnd.stun.addresses import AddressFamily, TransportAddress
@@ -47,13 +46,7 @@ def hosts() -> Iterator[Hosts]:
 
 @pytest.fixture(scope="module", autouse=True)
 def server(hosts: Hosts, folders: Path, engine: str) -> Iterator[None]:
-    with serve(
-        folders / f"fields-{engine}",
-        surroundings=Surroundings(prefix=hosts.server.server_prefix, is_remote=True),
-        listen=[f"{t}://{h}:3478" for t in ("udp", "tcp") for h in ("0.0.0.0", f"[{SERVER[6]}]")],
-        relay={"addresses": [RELAY[4], RELAY[6]]},
-        peers={"allow": [f"{PEER[4]}/32", f"{PEER[6]}/128"]},
-    ):
+    with served(hosts, folders / f"fields-{engine}", "0.0.0.0"):
         yield
 
 
@@ -131,15 +124,20 @@ class Call:
             assert (await self.client.receive())[1] == data
 
 
+def peer_socket(hosts: Hosts, version: int) -> socket.socket:
+    """A peer's, bound."""
+    family = socket.AF_INET6 if version == 6 else socket.AF_INET
+    peer = hosts.peer.open_socket(family, socket.SOCK_DGRAM)
+    peer.bind((PEER[version], 0))
+    peer.setblocking(False)
+    return peer
+
+
 @pytest.mark.parametrize("leg", [4, 6])
 @pytest.mark.parametrize("version", [4, 6])
 async def test_from_udp_to_udp(hosts: Hosts, folder: Path, leg: int, version: int) -> None:
     sock = connected(hosts.client, SERVER[leg], Transport.UDP, 3478)
-    peer = hosts.peer.open_socket(
-        socket.AF_INET6 if version == 6 else socket.AF_INET, socket.SOCK_DGRAM
-    )
-    peer.bind((PEER[version], 0))
-    peer.setblocking(False)
+    peer = peer_socket(hosts, version)
     mark(sock, 60, EF, ECT_0)
     mark(peer, 50, AF41, CE)
     with (
@@ -182,11 +180,7 @@ async def test_by_tcp(hosts: Hosts, folder: Path, leg: int, version: int) -> Non
     mark(sock, 60, EF, NOT_ECT)
     sock.connect((SERVER[leg], 3478))
     sock.setblocking(False)
-    peer = hosts.peer.open_socket(
-        socket.AF_INET6 if version == 6 else socket.AF_INET, socket.SOCK_DGRAM
-    )
-    peer.bind((PEER[version], 0))
-    peer.setblocking(False)
+    peer = peer_socket(hosts, version)
     mark(peer, 50, AF41, CE)
     with (
         peer,
@@ -212,9 +206,7 @@ async def test_by_tcp(hosts: Hosts, folder: Path, leg: int, version: int) -> Non
 
 async def test_what_has_come_too_far_goes_no_further(hosts: Hosts, folder: Path) -> None:
     sock = connected(hosts.client, SERVER[4], Transport.UDP, 3478)
-    peer = hosts.peer.open_socket(socket.AF_INET, socket.SOCK_DGRAM)
-    peer.bind((PEER[4], 0))
-    peer.setblocking(False)
+    peer = peer_socket(hosts, 4)
     with peer, captured(hosts.router, "server", RELAY[4], folder / "at-router") as far:
         async with client_by(sock, Transport.UDP) as client:
             relayed = (await client.allocate()).relayed[0]

@@ -10,8 +10,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import pytest
 
 from tests.e2e.inside import ANSWER_LIMIT, inside
-from tests.e2e.routed import NARROW, PEER, RELAY, SERVER, Hosts, captured, routed_hosts
-from tests.e2e.server import Surroundings, serve
+from tests.e2e.routed import NARROW, PEER, SERVER, Hosts, captured, routed_hosts, served
 from turnd.client.uri import Transport
 from turnd.stun.addresses import AddressFamily, PeerAddress, TransportAddress
 from turnd.stun.attributes import IcmpValue
@@ -37,13 +36,7 @@ def hosts() -> Iterator[Hosts]:
 
 @pytest.fixture(scope="module", autouse=True)
 def server(hosts: Hosts, folders: Path, engine: str) -> Iterator[None]:
-    with serve(
-        folders / f"icmp-{engine}",
-        surroundings=Surroundings(prefix=hosts.server.server_prefix, is_remote=True),
-        listen=[f"{t}://{h}:3478" for t in ("udp", "tcp") for h in (SERVER[4], f"[{SERVER[6]}]")],
-        relay={"addresses": [RELAY[4], RELAY[6]]},
-        peers={"allow": [f"{PEER[4]}/32", f"{PEER[6]}/128"]},
-    ):
+    with served(hosts, folders / f"icmp-{engine}", SERVER[4]):
         yield
 
 

@@ -36,9 +36,14 @@ class DataConnection:
 
     async def close(self) -> None:
         """Close the connection, and with it the peer's."""
-        self._writer.close()
-        try:
-            async with asyncio.timeout(CLOSE_LIMIT):
-                await self._writer.wait_closed()
-        except (OSError, TimeoutError):
-            self._writer.transport.abort()
+        await close_stream(self._writer)
+
+
+async def close_stream(writer: asyncio.StreamWriter) -> None:
+    """Close a stream and wait until its socket is gone."""
+    writer.close()
+    try:
+        async with asyncio.timeout(CLOSE_LIMIT):
+            await writer.wait_closed()
+    except (OSError, TimeoutError):
+        writer.transport.abort()

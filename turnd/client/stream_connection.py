@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import asyncio
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from turnd.client.data_connection import CLOSE_LIMIT, READ_SIZE, DataConnection
+from turnd.client.data_connection import READ_SIZE, DataConnection, close_stream
 from turnd.client.errors import UnreachableError, system_words
 from turnd.client.sockaddr import shown_address
 from turnd.stun.addresses import ChannelNumber, TransportAddress
@@ -15,6 +14,7 @@ from turnd.stun.errors import DecodeError
 from turnd.stun.framing import StreamFramer
 
 if TYPE_CHECKING:
+    import asyncio
     import ssl
 
 
@@ -85,12 +85,7 @@ class StreamConnection:
 
     async def close(self) -> None:
         """Close the connection and wait until its socket is gone."""
-        self._writer.close()
-        try:
-            async with asyncio.timeout(CLOSE_LIMIT):
-                await self._writer.wait_closed()
-        except (OSError, TimeoutError):
-            self._writer.transport.abort()
+        await close_stream(self._writer)
 
 
 def _tls_details(writer: asyncio.StreamWriter) -> TlsDetails | None:

@@ -24,6 +24,7 @@ from OpenSSL import SSL
 
 from turnd.engine.base import ALPN, TLS12_CIPHERS
 from turnd.engine.dtls_records import MTU, cut_at_records
+from turnd.engine.server_names import fitting_names
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -108,7 +109,7 @@ class Contexts:
 
     def _choose(self, connection: SSL.Connection) -> None:
         name = _canonical(connection.get_servername() or b"")
-        for wanted in (name, "*." + name.partition(".")[2]):
+        for wanted in fitting_names(name):
             for names, context in self._served:
                 if wanted in names:
                     connection.set_context(context)

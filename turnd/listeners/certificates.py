@@ -29,6 +29,7 @@ from cryptography.hazmat.primitives.serialization import (
 )
 
 from turnd.engine.base import ALPN, TLS12_CIPHERS, TlsIdentity, TlsSettings
+from turnd.engine.server_names import fitting_names
 from turnd.engine.tls import remember_server_name
 
 if TYPE_CHECKING:
@@ -137,8 +138,7 @@ class Certificates:
 
     def _named(self, server_name: str) -> _Served | None:
         name = server_name.lower().rstrip(".")
-        wildcard = "*." + name.partition(".")[2]
-        for wanted in (name, wildcard):
+        for wanted in fitting_names(name):
             for served in self._served:
                 if wanted in served.info.names:
                     return served

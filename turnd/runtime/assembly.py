@@ -19,6 +19,7 @@ from turnd.allocations.relay_ports import RelayPorts
 from turnd.auth.redis_schema import RealmOptions
 from turnd.engine.base import ListenerSettings, Transport
 from turnd.engine.choose import EngineOptions
+from turnd.engine.server_names import fitting_names
 from turnd.listeners.certificates import Certificates
 from turnd.listeners.gate import FrontRules
 from turnd.listeners.passthrough import Backend
@@ -156,8 +157,7 @@ def front_rules(config: Config, certificates: Certificates | None) -> FrontRules
 
     def is_ours(server_name: str) -> bool:
         name = server_name.lower().rstrip(".")
-        named = {name, "*." + name.partition(".")[2]}
-        return not named.isdisjoint(of_realms) or certificates.covers(name)
+        return not of_realms.isdisjoint(fitting_names(name)) or certificates.covers(name)
 
     return dataclasses.replace(rules, backend=backend, is_ours=is_ours)
 

@@ -18,6 +18,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from turnd.engine.server_names import fitting_names
 from turnd.stun import attributes as a
 from turnd.stun.errors import DecodeError
 
@@ -68,8 +69,8 @@ class Realms:
         return kept or self._by_leg.get(leg) or self._by_origin_of(message) or self.own
 
     def _named(self, server_name: str) -> Realm | None:
-        pattern = "*." + server_name.partition(".")[2]
-        return self.by_server_name.get(server_name) or self.by_server_name.get(pattern)
+        name, pattern = fitting_names(server_name)
+        return self.by_server_name.get(name) or self.by_server_name.get(pattern)
 
     def _by_origin_of(self, message: Message) -> Realm | None:
         """The first that is known: a page within another page may name both."""
