@@ -136,6 +136,47 @@ class TestAllocate:
             with pytest.raises(ClientError, match="no XOR-RELAYED-ADDRESS"):
                 await client.allocate()
 
+    async def test_a_port_that_was_another_clients_is_given_up(self) -> None:
+        """RFC 8656 section 7.4: another address of ours, three at most."""
+
+        def script(exchange: Exchange) -> None:
+            if exchange.number < 2:
+                exchange.fail(437)
+            else:
+                exchange.succeed((a.XOR_RELAYED_ADDRESS, RELAYED))
+
+        async with scripted(script) as server, bare(server.server) as client:
+            await client.allocate()
+
+            assert len({each.client for each in server.seen}) == 3
+            assert len({each.message.transaction_id for each in server.seen}) == 3
+            assert client.connection.local == server.seen[-1].client
+
+    async def test_after_three_addresses_the_server_is_given_up(self) -> None:
+        async with (
+            scripted(lambda exchange: exchange.fail(437)) as server,
+            bare(server.server) as client,
+        ):
+            with pytest.raises(StunError, match="437"):
+                await client.allocate()
+
+            assert len({each.client for each in server.seen}) == len(server.seen) == 3
+
+    async def test_an_allocation_of_our_own_is_not_left_for_another(self) -> None:
+        def script(exchange: Exchange) -> None:
+            if exchange.number == 0:
+                exchange.succeed((a.XOR_RELAYED_ADDRESS, RELAYED))
+            else:
+                exchange.fail(437)
+
+        async with scripted(script) as server, bare(server.server) as client:
+            await client.allocate()
+            with pytest.raises(StunError, match="437"):
+                await client.allocate()
+
+            assert len(server.seen) == 2
+            await client.close(delete=False)
+
     async def test_credentials_are_used(self) -> None:
         with Relaying() as relaying:
             async with scripted(relaying) as server, client_of(server.server) as client:

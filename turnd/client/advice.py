@@ -26,7 +26,10 @@ _BY_CODE = {
     ),
     403: "The server refuses this by its policy: see peers.allow and peers.deny in its config.",
     420: "The server does not know an attribute that this client needs: is it up to date?",
-    437: "The server believes that this connection has an allocation already: try again.",
+    437: (
+        "The server takes our address for one that has an allocation already, from three ports of "
+        "ours: is there a proxy or a NAT that shows all clients with the same one?"
+    ),
     440: "The server has no relay address of this family: see relay.addresses in its config.",
     441: "The allocation belongs to another user.",
     442: "The server does not relay UDP.",

@@ -1,8 +1,9 @@
 """A TURN client (RFC 8656) over UDP, TCP or TLS: for `turnd check`, health probes and tests.
 
-It does what it is told and nothing by itself: refreshing in time is the caller's business, and a
-redirect is followed where the options say so. What peers send waits in a bounded queue until
-`receive` takes it.
+It does what it is told and little by itself: refreshing in time is the caller's business, a
+redirect is followed where the options say so, and a port that a client before us has left an
+allocation at is given up for another. What peers send waits in a bounded queue until `receive`
+takes it.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ from turnd.stun.addresses import (
     RelayedAddress,
     TransportAddress,
 )
+from turnd.stun.errors import ErrorCode
 from turnd.stun.message import Attributes, Message, Method
 
 if TYPE_CHECKING:
@@ -38,6 +40,8 @@ UDP = 17
 """The protocol number that REQUESTED-TRANSPORT asks for."""
 TCP = 6
 """The other one (RFC 6062)."""
+CLIENT_ADDRESSES = 3
+"""From how many addresses of ours to ask while the server takes them for another client's."""
 GOODBYE_LIMIT = 2.0
 """Seconds that deleting the allocation may take when the client closes."""
 
@@ -344,13 +348,26 @@ class TurnClient:
         while True:
             here = self.connection.remote
             try:
-                return await self.request(Method.ALLOCATE, attributes)
+                return await self._allocate_here(attributes)
             except StunError as error:
                 there = elsewhere(error, here.family) if self._options.follow_redirects else None
                 asked.add(here)
                 if there is None or there.address in asked:
                     raise
             await self._go(there)
+
+    async def _allocate_here(self, attributes: Attributes) -> Message:
+        """From another port where ours is one of a client that has gone (RFC 8656 section 7.4)."""
+        for _ in range(CLIENT_ADDRESSES - 1):
+            try:
+                return await self.request(Method.ALLOCATE, attributes)
+            except StunError as error:
+                if error.code != ErrorCode.ALLOCATION_MISMATCH or self._allocated:
+                    raise
+            await self._session.close()
+            self._session = Session(self.server, self.credentials, self._options)
+            await self._session.open()
+        return await self.request(Method.ALLOCATE, attributes)
 
     async def _go(self, there: Elsewhere) -> None:
         """To another server by the same transport, with the same user."""
