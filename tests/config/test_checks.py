@@ -203,6 +203,14 @@ def test_realms_have_names_and_credentials_of_their_own() -> None:
     ]
 
 
+def test_what_is_one_for_all_realms_stands_at_the_top() -> None:
+    realm = "{listen: [udp://127.0.0.1], auth: {strict_expiry: true, %ssecrets: [x]}}"
+    load_text(f"realms: {{b: {realm % ''}}}", "f", {})
+    assert problems(f"realms: {{b: {realm % 'nonce_lifetime: 60, '}}}") == [
+        "f:1:85: realms.b.auth.nonce_lifetime: is one for all realms: it stands in auth at the top"
+    ]
+
+
 def test_keys_of_tokens_are_there_long_enough_and_count_from_something() -> None:
     short, long = "MTIzNDU2Nzg5MDEyMzQ1Ng==", "MTIzNDU2Nzg5MDEyMzQ1Njc4OTAxMjM0NTY3ODkwMTI="
     keys = f"{{north: {{key: {long}}}, south: {{key: {short}, algorithm: A128GCM}}}}"

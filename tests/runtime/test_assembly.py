@@ -103,11 +103,9 @@ def test_loopback_is_no_address_of_ours_for_peers() -> None:
 
 
 def test_settings() -> None:
-    settings = assembly.turn_settings(
-        config("relay: {lifetime: 100, max_lifetime: 200}\nauth: {strict_expiry: true}")
-    )
+    settings = assembly.turn_settings(config("relay: {lifetime: 100, max_lifetime: 200}"))
     assert (settings.default_lifetime, settings.max_lifetime) == (100, 200)
-    assert (settings.strict_expiry, settings.software) == (True, "turnd")
+    assert settings.software == "turnd"
     assert assembly.turn_settings(config("software: turnd 1")).software == "turnd 1"
     for name, family in (("ipv4", 1), ("ipv6", 2), ("client", None)):
         relay = config(f"relay: {{default_family: {name}}}")
@@ -170,7 +168,7 @@ def test_quartets_of_the_core() -> None:
 def test_realms_by_what_clients_name() -> None:
     loaded = config(
         "listen: [tls://127.0.0.1]\ntls: {certificate: a, key: b}\nrealms:\n"
-        "  b: {sni: [B.Example, '*.b.example'], auth: {secrets: [x]}}\n"
+        "  b: {sni: [B.Example, '*.b.example'], auth: {secrets: [x], strict_expiry: true}}\n"
         "  c: {origins: ['https://C.example:443'], auth: {secrets: [x]}}\n"
     )
     own = assembly.own_addresses({}, [])
@@ -180,6 +178,7 @@ def test_realms_by_what_clients_name() -> None:
         )
         for each in loaded.all_realms()
     }
+    assert [each.name for each in realms.values() if each.strict_expiry] == ["b"]
     assert assembly.by_server_name(loaded, realms) == {
         "b.example": realms["b"],
         "*.b.example": realms["b"],

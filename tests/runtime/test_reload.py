@@ -218,7 +218,7 @@ async def test_numbers_of_allocations_streams_and_nonces(tmp_path: Path) -> None
         with pytest.raises(StunError, match="508"):
             await client.create_permission("127.0.0.2")
         assert run.server.turn.nonces.lifetime == 60
-        assert run.server.turn.state.settings.strict_expiry
+        assert run.server.turn.state.realms["test.example"].strict_expiry
         assert run.server.endpoints.deadlines.patience == 5
         assert run.server.listener_settings()(UDP).frame_timeout == 3
         assert "turnd_user_allocations" in (await run.get("/metrics"))[1]
@@ -311,6 +311,14 @@ async def test_realms_change_one_by_one_and_their_endpoints_at_a_restart(tmp_pat
         assert await is_let_in_at(run, bs, ("dora", "d"))
         assert not await is_let_in_at(run, bs, BOB)
         assert run.server.sources["test.example"].chain is chain
+        strict = realms(("dora", "d"))
+        strict["b.example"]["auth"]["strict_expiry"] = True
+        await run.reload(realms=strict)
+        of_realms = run.server.turn.state.realms
+        assert [of_realms[name].strict_expiry for name in ("test.example", "b.example")] == [
+            False,
+            True,
+        ]
         result = await run.reload(realms=None)
         assert result["restart"] == ['realms["b.example"]']
         assert await is_let_in_at(run, bs, ("dora", "d"))

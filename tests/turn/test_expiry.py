@@ -6,7 +6,6 @@ from tests.turn.tokens import token_client, token_world
 from turnd.stun import attributes as a
 from turnd.stun.message import IntegrityAlgorithm, Method
 from turnd.turn.events import AuthenticationFailed, FailureReason
-from turnd.turn.settings import TurnSettings
 
 TRANSPORT = (a.REQUESTED_TRANSPORT, 17)
 
@@ -37,7 +36,8 @@ def test_a_credential_is_good_up_to_its_second() -> None:
 
 
 def test_with_strict_expiry_it_cannot_refresh_either() -> None:
-    world = World(secrets=[SECRET], settings=TurnSettings(strict_expiry=True))
+    world = World(secrets=[SECRET])
+    world.realm.strict_expiry = True
     client = world.rest_client(100)
     client.allocated()
     assert code_of(client.refresh()) is None

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -407,8 +406,8 @@ class TestCredentials:
 
     @pytest.mark.parametrize("strict", [False, True])
     def test_one_that_has_expired(self, strict: bool) -> None:
-        settings = replace(MOBILITY, strict_expiry=strict)
-        world = World(settings=settings, secrets=[SECRET])
+        world = World(settings=MOBILITY, secrets=[SECRET])
+        world.realm.strict_expiry = strict
         call = Call(world, world.rest_client(100))
         world.pass_time(101)
         elsewhere = world.client(port=7, user=call.client.user)

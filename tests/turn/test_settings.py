@@ -13,7 +13,6 @@ def test_the_defaults_are_the_rfcs() -> None:
     settings = TurnSettings()
     assert (settings.default_lifetime, settings.max_lifetime) == (600, 3600)
     assert settings.software == "turnd"
-    assert not settings.strict_expiry
 
 
 def test_they_are_replaced_as_a_whole() -> None:

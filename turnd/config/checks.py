@@ -170,6 +170,9 @@ def _realms(config: Config) -> Iterator[Finding]:
         if name == config.realm:
             yield ("realms", name), "is the name of the server's own realm"
         auth = realm.auth
+        if "nonce_lifetime" in auth.model_fields_set:
+            message = "is one for all realms: it stands in auth at the top"
+            yield ("realms", name, "auth", "nonce_lifetime"), message
         if not (auth.users or auth.secrets or auth.redis or auth.oauth.is_used):
             message = "nobody could use this realm: users, secrets, redis or oauth are wanted"
             yield ("realms", name), message

@@ -82,7 +82,6 @@ def turn_settings(config: Config) -> TurnSettings:
     return TurnSettings(
         default_lifetime=config.relay.lifetime,
         max_lifetime=max(config.relay.lifetime, config.relay.max_lifetime),
-        strict_expiry=config.auth.strict_expiry,
         rfc3489=config.stun.rfc3489,
         default_family=_DEFAULT_FAMILIES[config.relay.default_family],
         mobility=config.mobility,
@@ -274,4 +273,5 @@ def build_realm(
         credentials=chain,
         policy=peer_policy(realm.peers, own),
         quotas=realm_quotas(config, realm),
+        strict_expiry=realm.auth.strict_expiry,
     )

@@ -71,7 +71,8 @@ class Sources:
         old = self.stores.pop(realm, None)
         made.rest.use_configured_secrets(made.secrets)
         self._by_realm[realm] = made
-        self._server.turn.state.realms[realm].credentials = made.chain
+        served = self._server.turn.state.realms[realm]
+        served.credentials, served.strict_expiry = made.chain, made.auth.strict_expiry
         if made.store is not None:
             self.stores[realm] = made.store
         if old is made.store:

@@ -14,12 +14,12 @@ if TYPE_CHECKING:
     from turnd.turn.authenticate import Attempt
 
 
-def check_expiry(request: Request, attempt: Attempt, *, strict: bool) -> None:
+def check_expiry(request: Request, attempt: Attempt) -> None:
     """A REST credential is good for new allocations until its date, a token for anything.
 
     An Allocate on a five-tuple that has an allocation makes none: a retransmission gets its first
-    copy's answer also when the date has passed in between. `strict` is about going on with a REST
-    credential: an end is always welcome.
+    copy's answer also when the date has passed in between. `strict_expiry` of the realm is about
+    going on with a REST credential: an end is always welcome.
 
     Raises:
         Refused: 401.
@@ -32,7 +32,7 @@ def check_expiry(request: Request, attempt: Attempt, *, strict: bool) -> None:
     if credential.access is not None:
         binds = creates or not (allocates or ends)
     else:
-        binds = creates or (strict and refreshes and not ends)
+        binds = creates or (request.realm.strict_expiry and refreshes and not ends)
     if binds and credential.expired(attempt.wall_now):
         attempt.failed(credential.user, FailureReason.EXPIRED)
         raise Refused(ErrorCode.UNAUTHENTICATED, "the credential has expired", attempt.challenge())

@@ -23,3 +23,5 @@ class Realm:
     quotas: Quotas
     """Of this realm; the table counts for the whole server."""
     bandwidth: BandwidthLimits = NO_LIMITS
+    strict_expiry: bool = False
+    """Whether a REST credential whose date has passed may not refresh either."""

@@ -294,7 +294,7 @@ class TurnServer:
         """Everything after authentication; the answer is signed, whatever it is."""
         message, leg = request.message, request.leg
         try:
-            check_expiry(request, attempt, strict=self.state.settings.strict_expiry)
+            check_expiry(request, attempt)
             takes_tokens = request.realm.credentials.third_party is not None
             understood_here = UNDERSTOOD_WITH_TOKENS if takes_tokens else UNDERSTOOD
             self._check_understood(message, leg, understood_here)

@@ -14,8 +14,6 @@ class TurnSettings:
     default_lifetime: float = 600
     """Of an allocation, where the client asks for less or nothing (RFC 8656 section 7.2)."""
     max_lifetime: float = 3600
-    strict_expiry: bool = False
-    """Whether a REST credential whose date has passed may not refresh either."""
     default_family: AddressFamily | None = AddressFamily.IPV4
     """Of a relayed transport address whose client names no family; None: the client's own, where
     that is relayed."""
