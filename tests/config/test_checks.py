@@ -245,6 +245,10 @@ def test_clients_find_a_realm_by_one_way_or_another() -> None:
     assert problems(f"{tls}realms: {{{both}}}") == [
         "f:3:65: realms.c.sni[0]: x.example stands at realms.b.sni[0] already"
     ]
+    both = f"b: {{origins: [https://x], {auth}}}, c: {{origins: ['https://X:443/'], {auth}}}"
+    assert problems(f"realms: {{{both}}}") == [
+        "f:1:73: realms.c.origins[0]: https://x stands at realms.b.origins[0] already"
+    ]
 
 
 def test_tcp_relaying_needs_an_endpoint_that_it_can_be_asked_for_by() -> None:

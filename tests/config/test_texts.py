@@ -4,6 +4,7 @@ import pytest
 
 from turnd.auth.rest import HASHES
 from turnd.config import texts
+from turnd.turn.realms import canonical_origin
 
 MD5 = "md5:" + "0" * 32
 SHA256 = "sha256:" + "aF" * 32
@@ -36,8 +37,8 @@ SHA256 = "sha256:" + "aF" * 32
         (texts.check_dns_name, "turn.example.org"),
         (texts.check_dns_name, "*.example.org"),
         (texts.check_dns_name, "localhost"),
-        (texts.check_origin, "https://Example.org"),
-        (texts.check_origin, "https://example.org:8443/"),
+        (texts.check_origin, "https://example.org"),
+        (texts.check_origin, "https://example.org:8443"),
         (texts.check_origin, "app://local"),
         (texts.check_server_name, "x" * 255),
         (texts.check_name, "turnd"),
@@ -52,6 +53,20 @@ SHA256 = "sha256:" + "aF" * 32
 )
 def test_texts_that_are_fine(check: Callable[[str], str], text: str) -> None:
     assert check(text) == text
+
+
+@pytest.mark.parametrize(
+    ("written", "compared"),
+    [
+        ("HTTPS://Example.org:443/", "https://example.org"),
+        ("http://b:80", "http://b"),
+        ("http://b:443", "http://b:443"),
+        ("https://example.org:8443/", "https://example.org:8443"),
+        ("app://local:80", "app://local:80"),
+    ],
+)
+def test_an_origin_is_kept_as_it_is_compared(written: str, compared: str) -> None:
+    assert texts.check_origin(written) == compared == canonical_origin(written)
 
 
 @pytest.mark.parametrize(

@@ -20,7 +20,8 @@ REDIS_SCHEMES = ("redis", "unix", "redis+sentinel", "redis+cluster")
 """Each but unix also with rediss, for TLS."""
 _COTURN_CONNECTION = re.compile(r"(?:[a-z_-]+=\S*\s+)*[a-z_-]+=\S*")
 _DNS_NAME = re.compile(r"(?:\*\.)?(?!-)[a-z0-9_-]{1,63}(?:\.[a-z0-9_-]{1,63})*")
-_ORIGIN = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://[^\s/:?#@]+(?::[0-9]{1,5})?/?")
+_ORIGIN = re.compile(r"([a-z][a-z0-9+.-]*)://([^\s/:?#@]+)(?::([0-9]{1,5}))?/?")
+_DEFAULT_PORTS = {"http": "80", "https": "443"}
 _KEY_LIKE = re.compile(r"(?:md5|sha256):", re.IGNORECASE)
 _KEY_DIGITS = {"md5": 32, "sha256": 64}
 
@@ -133,14 +134,17 @@ def check_dns_name(text: str) -> str:
 
 
 def check_origin(text: str) -> str:
-    """The origin of a web page (RFC 6454), as ORIGIN carries it.
+    """The origin of a web page (RFC 6454), as it is compared: in lower case, without usual port.
 
     Raises:
         ValueError: none.
     """
-    if not _ORIGIN.fullmatch(text):
+    match = _ORIGIN.fullmatch(text.lower())
+    if match is None:
         raise ValueError("no origin: a scheme and a host, such as https://example.org, and no path")
-    return text
+    scheme, host, port = match.groups()
+    is_usual = port in {None, _DEFAULT_PORTS.get(scheme)}
+    return f"{scheme}://{host}" if is_usual else f"{scheme}://{host}:{port}"
 
 
 def check_redis(text: str) -> str:

@@ -28,7 +28,6 @@ from turnd.system import host_addresses
 from turnd.turn.bandwidth import BandwidthLimits
 from turnd.turn.behavior_discovery import Host, Quartet
 from turnd.turn.realm import Realm
-from turnd.turn.realms import canonical_origin
 from turnd.turn.redirect import When
 from turnd.turn.relay_addresses import RelayAddress
 from turnd.turn.settings import TurnSettings
@@ -103,11 +102,7 @@ def by_server_name(config: Config, realms: Mapping[str, Realm]) -> dict[str, Rea
 
 def by_origin(config: Config, realms: Mapping[str, Realm]) -> dict[str, Realm]:
     """Realms by the origins that requests name."""
-    return {
-        canonical_origin(origin): realms[realm.name]
-        for realm in config.all_realms()
-        for origin in realm.origins
-    }
+    return {origin: realms[realm.name] for realm in config.all_realms() for origin in realm.origins}
 
 
 def allocation_limits(config: Config) -> AllocationLimits:
