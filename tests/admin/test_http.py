@@ -118,6 +118,35 @@ async def test_a_client_without_host_header_is_no_browser(stage: Stage) -> None:
     assert (await exchange(at, "GET /healthz HTTP/1.0\r\n\r\n"))[0] == 200
 
 
+@pytest.mark.parametrize(
+    "words",
+    [
+        "GET / HTTP/9.9\r\n\r\n",
+        "GET http://[ HTTP/1.1\r\n\r\n",
+        "GET /healthz HTTP/1.1\r\nno header\r\n\r\n",
+        f"GET /healthz HTTP/1.1\r\nLong: {'x' * 20_000}\r\n\r\n",
+        "POST /healthz HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\nno size\r\n",
+        "\x16\x03\x01 a handshake of TLS\r\n\r\n",
+    ],
+    ids=["version", "target", "header", "length", "body", "tls"],
+)
+async def test_what_is_no_http_is_refused_without_a_line(
+    stage: Stage, caplog: pytest.LogCaptureFixture, words: str
+) -> None:
+    at = await stage.server.listen_tcp(LOOPBACK)
+    assert (await exchange(at, words))[0] == 400
+    assert caplog.records == []
+
+
+async def test_a_fault_of_ours_is_a_line(stage: Stage, caplog: pytest.LogCaptureFixture) -> None:
+    at = await stage.server.listen_tcp(LOOPBACK)
+    del stage.metrics
+    assert (await exchange(at, get("/metrics")))[0] == 500
+    (record,) = caplog.records
+    assert "Error handling request" in record.getMessage()
+    assert record.exc_info
+
+
 async def test_by_tcp_nothing_can_be_ordered(stage: Stage) -> None:
     at = await stage.server.listen_tcp(LOOPBACK)
     assert (await exchange(at, post("/v1/reload")))[0] == 404

@@ -7,6 +7,8 @@ Rules of the house
         nothing but itself.
     3.  By TCP a Host header must be an IP address, localhost or a configured name: else a page in a
         browser could read this by pointing its own name here (DNS rebinding).
+    4.  What is no HTTP is answered with 400 and is no line in the log: who sends it shall not fill
+        the disk with it.
 """
 
 from __future__ import annotations
@@ -14,6 +16,7 @@ from __future__ import annotations
 import asyncio
 import errno
 import inspect
+import logging
 import os
 import socket
 from dataclasses import dataclass
@@ -22,6 +25,7 @@ from ipaddress import ip_address
 from typing import TYPE_CHECKING
 
 from aiohttp import hdrs, web
+from aiohttp.http_exceptions import HttpProcessingError
 
 from turnd.admin.connections import BoundedConnections
 from turnd.admin.metrics import CONTENT_TYPE
@@ -35,6 +39,8 @@ if TYPE_CHECKING:
     from aiohttp.typedefs import Handler, Middleware
 
 LARGEST_BODY = 64 << 10
+
+_log = logging.getLogger("aiohttp.admin")
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,7 +116,9 @@ class AdminServer:
             await runner.cleanup()
 
     async def _serve(self, app: web.Application, bound: socket.socket, lifetime: float) -> None:
-        runner = web.AppRunner(app, access_log=None, handle_signals=False, shutdown_timeout=1.0)
+        runner = web.AppRunner(
+            app, access_log=None, logger=_log, handle_signals=False, shutdown_timeout=1.0
+        )
         await runner.setup()
         self._runners.append(runner)
         inner = runner.server
@@ -152,6 +160,14 @@ class AdminServer:
             return await handler(request)
         text = "The Host header is neither an address nor localhost nor a configured name.\n"
         return web.Response(status=HTTPStatus.MISDIRECTED_REQUEST, text=text)
+
+
+def _is_our_fault(record: logging.LogRecord) -> bool:
+    """The library logs whatever ends a request early, its sender's faults among it."""
+    return not (record.exc_info and isinstance(record.exc_info[1], HttpProcessingError))
+
+
+_log.addFilter(_is_our_fault)
 
 
 def _application(*middlewares: Middleware) -> web.Application:
