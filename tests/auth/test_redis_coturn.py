@@ -67,6 +67,13 @@ async def test_secrets_keep_their_labels() -> None:
     assert len(await SCHEMA.read_secrets(records.execute)) == MAX_SECRETS
 
 
+@pytest.mark.parametrize("empty", [b"", b" "])
+async def test_an_empty_secret_opens_no_door(empty: bytes) -> None:
+    records = Records(sets={SCHEMA.secrets_key: {b"one", empty}})
+    with pytest.raises(BadRecordError, match="a secret of the realm is empty"):
+        await SCHEMA.read_secrets(records.execute)
+
+
 async def test_options_of_the_realm() -> None:
     assert await SCHEMA.read_options(Records().execute) == RealmOptions(None, None)
     records = Records(

@@ -90,6 +90,8 @@ class CoturnSchema:
     async def read_secrets(self, execute: Execute) -> list[Secret]:
         """See `Schema`; a set has no order, so they are sorted to keep their labels."""
         values: Collection[bytes] = await execute("SMEMBERS", self.secrets_key)
+        if not all(value.strip() for value in values):
+            raise BadRecordError("a secret of the realm is empty, and anybody could guess it")
         return [
             Secret(f"redis secret {number}", value)
             for number, value in enumerate(sorted(values)[:MAX_SECRETS], 1)

@@ -222,7 +222,7 @@ def parse_secrets(fields: Mapping[bytes, bytes]) -> list[SecretRecord]:
             expires = values.get("expires")
             record = SecretRecord(
                 identifier=identifier.decode(),
-                value=str(values["secret"]),
+                value=_secret(values["secret"]),
                 created=float(values.get("created", 0)),
                 expires=None if expires is None else float(expires),
                 hash_name=HASHES[HASHES.index(values.get("hash", HASHES[0]))],
@@ -231,6 +231,12 @@ def parse_secrets(fields: Mapping[bytes, bytes]) -> list[SecretRecord]:
             raise BadRecordError("a secret of the realm is malformed") from None
         records.append(record)
     return sorted(records, key=lambda one: (-one.created, one.identifier))
+
+
+def _secret(value: object) -> str:
+    if not isinstance(value, str) or not value.strip():
+        raise TypeError("anybody could guess it")
+    return value
 
 
 def _credential(user: bytes, fields: Mapping[bytes, bytes]) -> Credential | None:
