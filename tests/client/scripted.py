@@ -8,6 +8,8 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from turnd.client.client import TurnClient
+from turnd.client.session import ClientOptions
 from turnd.client.transactions import Timing
 from turnd.client.uri import Server, Transport
 from turnd.stun import attributes as a
@@ -33,6 +35,9 @@ FAST = Timing(rto=0.02, max_requests=3, last_wait=2, stream_timeout=1.0)
 """So that a test for a timeout takes a tenth of a second, or one by a stream."""
 INSISTENT = Timing(rto=0.02, max_requests=3, last_wait=1000)
 """Sends again fast, and then waits for the answer to the last request."""
+RELAYED = TransportAddress("203.0.113.7", 50000)
+RELAYED6 = TransportAddress("2001:db8::7", 50000)
+PEER = TransportAddress("198.51.100.1", 4000)
 REQUEST = encode_message(Method.BINDING, MessageClass.REQUEST, bytes(12), ())
 
 
@@ -185,3 +190,28 @@ async def _streams(running: Scripted, tls: ssl.SSLContext | None) -> AsyncIterat
 def echo(exchange: Exchange) -> None:
     """A script: every frame comes back."""
     exchange.send(exchange.frame)
+
+
+def attributes_of(exchange: Exchange) -> dict[int, bytes]:
+    """Values by numbers of attributes."""
+    return dict(exchange.message.attributes)
+
+
+def granting(*attributes: tuple[a.Attribute[Any], Any]) -> Script:
+    """A server without credentials that answers every request with these attributes."""
+
+    def script(exchange: Exchange) -> None:
+        is_stun = exchange.frame[0] < 0x40
+        if is_stun and exchange.message.message_class == MessageClass.REQUEST:
+            exchange.succeed(*attributes)
+
+    return script
+
+
+def data_indication(*attributes: tuple[a.Attribute[Any], Any]) -> bytes:
+    return encode_message(Method.DATA, MessageClass.INDICATION, bytes(12), attributes)
+
+
+def bare(server: Server) -> TurnClient:
+    """A client without credentials."""
+    return TurnClient(server, options=ClientOptions(timing=PATIENT))

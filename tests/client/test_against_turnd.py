@@ -112,7 +112,7 @@ async def test_another_user_has_no_say(server: Server) -> None:
     async with TurnClient(by(server, Transport.TCP), USER, PASSWORD) as client:
         await client.allocate()
         password = rest_password(SECRET, username)
-        client._session._credentials = LongTermCredentials(username, password)
+        client._route.session._credentials = LongTermCredentials(username, password)
 
         with pytest.raises(StunError, match="441"):
             await client.refresh()

@@ -1,15 +1,24 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Any
 
 import pytest
 
 from tests.client.relaying import KEY, Relaying
-from tests.client.scripted import PATIENT, Exchange, Script, scripted
+from tests.client.scripted import (
+    PATIENT,
+    PEER,
+    RELAYED,
+    Exchange,
+    attributes_of,
+    bare,
+    data_indication,
+    granting,
+    scripted,
+)
 from tests.waiting import eventually
 from turnd.client import client as client_module
-from turnd.client.client import TurnClient, server_of
+from turnd.client.client import TurnClient
 from turnd.client.errors import ClientError, StunError, UnreachableError
 from turnd.client.session import ClientOptions
 from turnd.client.uri import Server, Transport
@@ -20,42 +29,10 @@ from turnd.stun.keys import PasswordAlgorithm
 from turnd.stun.message import MessageClass, Method, encode_message
 
 OPTIONS = ClientOptions(timing=PATIENT)
-RELAYED = TransportAddress("203.0.113.7", 50000)
-RELAYED6 = TransportAddress("2001:db8::7", 50000)
-PEER = TransportAddress("198.51.100.1", 4000)
 
 
 def client_of(server: Server, options: ClientOptions = OPTIONS) -> TurnClient:
     return TurnClient(server, "alice", "s3cret", options)
-
-
-def attributes_of(exchange: Exchange) -> dict[int, bytes]:
-    return dict(exchange.message.attributes)
-
-
-def granting(*attributes: tuple[a.Attribute[Any], Any]) -> Script:
-    """A server without credentials that answers every request with these attributes."""
-
-    def script(exchange: Exchange) -> None:
-        is_stun = exchange.frame[0] < 0x40
-        if is_stun and exchange.message.message_class == MessageClass.REQUEST:
-            exchange.succeed(*attributes)
-
-    return script
-
-
-def data_indication(*attributes: tuple[a.Attribute[Any], Any]) -> bytes:
-    return encode_message(Method.DATA, MessageClass.INDICATION, bytes(12), attributes)
-
-
-def bare(server: Server) -> TurnClient:
-    return TurnClient(server, options=OPTIONS)
-
-
-def test_servers_are_named_by_uri_too() -> None:
-    assert server_of("turn:h") == Server("h", 3478, Transport.UDP)
-    assert server_of("turns:h:443?transport=tcp") == Server("h", 443, Transport.TLS)
-    assert TurnClient("turn:h?transport=tcp").server == Server("h", 3478, Transport.TCP)
 
 
 async def test_binding_tells_our_address() -> None:
@@ -71,71 +48,6 @@ async def test_a_binding_answer_without_address_is_an_error() -> None:
 
 
 class TestAllocate:
-    async def test_what_is_got(self) -> None:
-        token = b"12345678"
-        script = granting(
-            (a.XOR_RELAYED_ADDRESS, RELAYED),
-            (a.XOR_RELAYED_ADDRESS, RELAYED6),
-            (a.XOR_MAPPED_ADDRESS, PEER),
-            (a.LIFETIME, 1200),
-            (a.RESERVATION_TOKEN, token),
-        )
-        async with scripted(script) as server, bare(server.server) as client:
-            allocated = await client.allocate()
-
-            assert allocated.relayed == (RELAYED, RELAYED6)
-            assert allocated.relayed_for(AddressFamily.IPV6) == RELAYED6
-            assert allocated.relayed_for(AddressFamily.IPV4) == RELAYED
-            assert allocated.mapped == PEER
-            assert allocated.lifetime == 1200
-            assert allocated.reservation_token == token
-            assert set(attributes_of(server.seen[0])) == {
-                a.REQUESTED_TRANSPORT.number,
-                a.FINGERPRINT.number,
-            }
-            assert server.seen[0].message.get(a.REQUESTED_TRANSPORT) == 17
-
-    async def test_every_wish_is_its_attribute(self) -> None:
-        async with (
-            scripted(granting((a.XOR_RELAYED_ADDRESS, RELAYED))) as server,
-            bare(server.server) as client,
-        ):
-            allocated = await client.allocate(
-                family=AddressFamily.IPV6,
-                additional_family=AddressFamily.IPV6,
-                even_port=True,
-                reservation_token=b"abcdefgh",
-                lifetime=42,
-                dont_fragment=True,
-                transport=6,
-            )
-
-            message = server.seen[0].message
-            assert message.get(a.REQUESTED_TRANSPORT) == 6
-            assert message.get(a.REQUESTED_ADDRESS_FAMILY) == AddressFamily.IPV6
-            assert message.get(a.ADDITIONAL_ADDRESS_FAMILY) == AddressFamily.IPV6
-            assert message.get(a.EVEN_PORT) is True
-            assert message.get(a.RESERVATION_TOKEN) == b"abcdefgh"
-            assert message.get(a.LIFETIME) == 42
-            assert message.has(a.DONT_FRAGMENT)
-            assert allocated.relayed_for(AddressFamily.IPV6) is None
-            assert allocated.lifetime == 0
-
-    async def test_an_even_port_without_the_next(self) -> None:
-        async with (
-            scripted(granting((a.XOR_RELAYED_ADDRESS, RELAYED))) as server,
-            bare(server.server) as client,
-        ):
-            await client.allocate(even_port=False, dont_fragment=False)
-
-            assert server.seen[0].message.get(a.EVEN_PORT) is False
-            assert not server.seen[0].message.has(a.DONT_FRAGMENT)
-
-    async def test_an_answer_without_address_is_an_error(self) -> None:
-        async with scripted(granting()) as server, bare(server.server) as client:
-            with pytest.raises(ClientError, match="no XOR-RELAYED-ADDRESS"):
-                await client.allocate()
-
     async def test_a_port_that_was_another_clients_is_given_up(self) -> None:
         """RFC 8656 section 7.4: another address of ours, three at most."""
 
@@ -379,86 +291,3 @@ async def test_requests_at_the_same_time_find_their_answers() -> None:
 
             signed = [each for each in server.seen if each.message.verify_integrity(*KEY)]
             assert len(signed) == 21
-
-
-class Ticketing:
-    """A server that gives each request a ticket of its own."""
-
-    def __init__(self) -> None:
-        self.given = 0
-        self.refuses = False
-        self.seen: list[Exchange] = []
-
-    def __call__(self, exchange: Exchange) -> None:
-        self.seen.append(exchange)
-        if exchange.frame[0] >= 0x40 or exchange.message.message_class != MessageClass.REQUEST:
-            return
-        if self.refuses:
-            exchange.fail(437)
-            return
-        self.given += 1
-        exchange.succeed((a.XOR_RELAYED_ADDRESS, RELAYED), (a.MOBILITY_TICKET, bytes([self.given])))
-
-    @property
-    def shown(self) -> list[bytes | None]:
-        """The tickets of requests."""
-        messages = [each.message for each in self.seen if each.frame[0] < 0x40]
-        return [message.get(a.MOBILITY_TICKET) for message in messages]
-
-
-class TestMoving:
-    async def test_each_time_with_the_ticket_that_came_last(self) -> None:
-        ticketing = Ticketing()
-        async with scripted(ticketing) as server, bare(server.server) as client:
-            await client.allocate(mobility=True)
-            for _ in range(2):
-                await client.move()
-            assert ticketing.shown == [b"", b"\x01", b"\x02"]
-            assert len({each.client for each in ticketing.seen}) == 3
-
-    async def test_what_still_comes_by_the_former_connection_is_received(self) -> None:
-        ticketing = Ticketing()
-        async with scripted(ticketing) as server, bare(server.server) as client:
-            await client.allocate(mobility=True)
-            number = await client.channel_bind(PEER)
-            await client.move()
-            before, after = ticketing.seen[0], ticketing.seen[-1]
-            before.send(encode_channel_data(number, b"old", padded=False))
-            assert await client.receive() == (PEER, b"old")
-            await client.send(PEER, b"up")
-            await eventually(lambda: ticketing.seen[-1].frame[0] == 0x40)
-            assert ticketing.seen[-1].client == after.client
-            await client.leave()
-            after.send(encode_channel_data(number, b"new", padded=False))
-            assert await client.receive() == (PEER, b"new")
-
-    async def test_from_a_connection_that_has_ended_by_another_transport(self) -> None:
-        ticketing = Ticketing()
-        async with (
-            scripted(ticketing, Transport.TCP) as tcp,
-            scripted(ticketing) as udp,
-            bare(tcp.server) as client,
-        ):
-            await client.allocate(mobility=True)
-            await client.connection.close()
-            with pytest.raises(UnreachableError):
-                await client.receive()
-            await client.move(udp.server)
-            assert client.server == udp.server
-            ticketing.seen[-1].send(data_indication((a.XOR_PEER_ADDRESS, PEER), (a.DATA, b"x")))
-            assert await client.receive() == (PEER, b"x")
-
-    async def test_a_refusal_leaves_all_as_it_was(self) -> None:
-        ticketing = Ticketing()
-        async with scripted(ticketing) as server, bare(server.server) as client:
-            with pytest.raises(ClientError, match="no mobility ticket"):
-                await client.move()
-            await client.allocate(mobility=True)
-            ticketing.refuses = True
-            with pytest.raises(StunError, match="437"):
-                await client.move()
-            ticketing.refuses = False
-            await client.refresh()
-            assert ticketing.seen[-1].client == ticketing.seen[0].client
-            await client.move()
-            assert ticketing.shown[-1] == b"\x01"

@@ -12,7 +12,8 @@ import pytest
 from tests.client.scripted import Exchange, scripted
 from tests.runtime.servers import running
 from tests.waiting import LIMIT, eventually
-from turnd.client.client import TCP, TurnClient
+from turnd.client.allocating import TCP
+from turnd.client.client import TurnClient
 from turnd.client.errors import ClientError, StunError
 from turnd.client.uri import Transport
 from turnd.stun import attributes as a

@@ -11,7 +11,7 @@ import pytest
 from tests.client.relaying import Relaying
 from tests.client.scripted import FAST, INSISTENT, PATIENT, Exchange, mapped, scripted
 from tests.waiting import eventually
-from turnd.client.client import Allocated, TurnClient
+from turnd.client.client import TurnClient
 from turnd.client.echo import EchoResult, Probes, ReflexivePeer, RelayedPeer, measure
 from turnd.client.errors import StunError, TransactionTimeoutError, UnreachableError
 from turnd.client.session import ClientOptions
@@ -22,6 +22,8 @@ from turnd.stun.message import MessageClass, Method, encode_message
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
+
+    from turnd.client.allocating import Allocated
 
 PROBES = Probes(count=10, interval=0.001, patience=30)
 LOSSY = replace(PROBES, patience=1)

@@ -209,3 +209,12 @@ def test_a_malformed_alternate_is_an_error() -> None:
     response = decode_untrusted(bytes(broken))
     with pytest.raises(ClientError, match="ALTERNATE-SERVER is malformed"):
         elsewhere(StunError(300, "", response), IPV4)
+
+
+def test_where_and_under_which_name() -> None:
+    former = Server("turn.example", 443, Transport.TLS)
+    there = Elsewhere(NO_SERVER, None)
+    assert there.by_transport_of(former) == Server(*NO_SERVER, Transport.TLS)
+    assert there.name(former, None) == "turn.example"
+    assert there.name(former, "a.example") == "a.example"
+    assert there._replace(domain="b.example").name(former, "a.example") == "b.example"

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from turnd.client.uri import Server, Target, Transport, parse_target
+from turnd.client.uri import Server, Target, Transport, parse_target, server_of
 
 
 @pytest.mark.parametrize(
@@ -73,3 +73,9 @@ def test_a_server_is_written_as_its_uri(server: Server, text: str) -> None:
 
 def test_all_but_udp_are_streams() -> None:
     assert [each for each in Transport if each.is_stream] == [Transport.TCP, Transport.TLS]
+
+
+def test_servers_are_named_by_uri_too() -> None:
+    assert server_of("turn:h") == Server("h", 3478, Transport.UDP)
+    assert server_of("turns:h:443?transport=tcp") == Server("h", 443, Transport.TLS)
+    assert server_of(Server("h", 1, Transport.TCP)) == Server("h", 1, Transport.TCP)

@@ -15,7 +15,7 @@ from tests.e2e.calls import client_of
 from tests.e2e.server import Server, serve
 from tests.e2e.test_turnutils import BY_USER, HOSTS, LEGS, counts_of, run
 from tests.waiting import LIMIT, eventually
-from turnd.client.client import TCP, TurnClient
+from turnd.client.allocating import TCP
 from turnd.client.errors import StunError
 from turnd.client.uri import Transport
 from turnd.stun.addresses import TransportAddress
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
 
     from tests.e2e.certificates import Authority
+    from turnd.client.client import TurnClient
     from turnd.client.data_connection import DataConnection
 
 RELAY = {"addresses": ["127.0.0.1", "::1"], "tcp": True}

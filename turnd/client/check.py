@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 from turnd.client import advice
 from turnd.client.certificate import today
-from turnd.client.client import Allocated, TurnClient
+from turnd.client.client import TurnClient
 from turnd.client.connection import ConnectOptions, client_tls
 from turnd.client.echo import (
     EchoPeer,
@@ -41,6 +41,8 @@ from turnd.stun.message import Method
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Sequence
     from datetime import datetime
+
+    from turnd.client.allocating import Allocated
 
 PATIENT = Timing(max_requests=4, last_wait=4, stream_timeout=5.5)
 """A check should end: 5.5 s without an answer are enough."""

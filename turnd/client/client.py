@@ -9,23 +9,17 @@ takes it.
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, Self, TypedDict, Unpack
+from typing import TYPE_CHECKING, Any, Self, Unpack
 
-from turnd.client.answers import read, read_all
-from turnd.client.credentials import LongTermCredentials
+from turnd.client.allocating import Allocated, AllocateWishes, allocated, wished
+from turnd.client.answers import read
 from turnd.client.errors import ClientError, StunError
-from turnd.client.redirect import Elsewhere, elsewhere
-from turnd.client.session import ClientOptions, How, Session
-from turnd.client.uri import Server, Transport, parse_target
+from turnd.client.redirect import elsewhere
+from turnd.client.route import Route
+from turnd.client.session import ClientOptions, How
+from turnd.client.uri import Server, server_of
 from turnd.stun import attributes as a
-from turnd.stun.addresses import (
-    AddressFamily,
-    ChannelNumber,
-    PeerAddress,
-    RelayedAddress,
-    TransportAddress,
-)
+from turnd.stun.addresses import AddressFamily, ChannelNumber, PeerAddress, TransportAddress
 from turnd.stun.errors import ErrorCode
 from turnd.stun.message import Attributes, Message, Method
 
@@ -33,56 +27,14 @@ if TYPE_CHECKING:
     from types import TracebackType
 
     from turnd.client.connection import Connection, ConnectOptions
+    from turnd.client.credentials import LongTermCredentials
     from turnd.client.data_connection import DataConnection
     from turnd.stun.attributes import Attribute
 
-UDP = 17
-"""The protocol number that REQUESTED-TRANSPORT asks for."""
-TCP = 6
-"""The other one (RFC 6062)."""
 CLIENT_ADDRESSES = 3
 """From how many addresses of ours to ask while the server takes them for another client's."""
 GOODBYE_LIMIT = 2.0
 """Seconds that deleting the allocation may take when the client closes."""
-
-
-class AllocateWishes(TypedDict, total=False):
-    """What an Allocate may ask for; each becomes the attribute of that name."""
-
-    family: AddressFamily
-    additional_family: AddressFamily
-    even_port: bool
-    """True: reserve the next higher port as well (the R bit)."""
-    reservation_token: bytes
-    lifetime: int
-    dont_fragment: bool
-    transport: int
-    """REQUESTED-TRANSPORT, 17 unless said otherwise."""
-    mobility: bool
-    """True: to `move` with the allocation (RFC 8016)."""
-
-
-@dataclass(frozen=True, slots=True)
-class Allocated:
-    """What an Allocate has got.
-
-    Attributes:
-        relayed: the relayed transport addresses, one a family.
-        mapped: the client's address as the server sees it.
-        lifetime: seconds.
-        reservation_token: of the next higher port, where one was reserved.
-        response: the whole answer.
-    """
-
-    relayed: tuple[RelayedAddress, ...]
-    mapped: TransportAddress | None
-    lifetime: int
-    reservation_token: bytes | None
-    response: Message
-
-    def relayed_for(self, family: AddressFamily) -> RelayedAddress | None:
-        """The relayed transport address of a family."""
-        return next((each for each in self.relayed if each.family == family), None)
 
 
 class TurnClient:
@@ -105,19 +57,17 @@ class TurnClient:
         password: str = "",
         options: ClientOptions | None = None,
     ) -> None:
-        self.server = server_of(server)
-        self._options = options or ClientOptions()
-        self._user = None if username is None else (username, password)
-        self.credentials: LongTermCredentials | None = None
-        self._session = self._new_session()
-        self._former: Session | None = None
+        options = options or ClientOptions()
+        user = None if username is None else (username, password)
+        self._route = Route(server_of(server), user, options)
+        self._follows = options.follow_redirects
         self._channels: dict[PeerAddress, ChannelNumber] = {}
         self._allocated = False
         self._ticket: bytes | None = None
 
     async def __aenter__(self) -> Self:
         """Connect."""
-        await self._session.open()
+        await self._route.session.open()
         return self
 
     async def __aexit__(
@@ -130,19 +80,29 @@ class TurnClient:
         await self.close()
 
     @property
+    def server(self) -> Server:
+        """The server, and how it is reached."""
+        return self._route.server
+
+    @property
+    def credentials(self) -> LongTermCredentials | None:
+        """What answers its challenges."""
+        return self._route.credentials
+
+    @property
     def connection(self) -> Connection:
         """The connection; its addresses and TLS details."""
-        return self._session.connection
+        return self._route.session.connection
 
     @property
     def dropped(self) -> int:
         """Datagrams from peers that `receive` was too slow for."""
-        return self._session.received.dropped
+        return self._route.session.received.dropped
 
     @property
     def undecodable(self) -> int:
         """Frames that were neither STUN nor ChannelData of a channel that is bound."""
-        return self._session.undecodable
+        return self._route.session.undecodable
 
     async def close(self, *, delete: bool = True) -> None:
         """Delete the allocation, if there is one and unless told not to, and disconnect."""
@@ -153,8 +113,7 @@ class TurnClient:
             except (ClientError, TimeoutError):
                 pass  # The server ends it by itself when its lifetime is over.
         self._allocated = False
-        await self.leave()
-        await self._session.close()
+        await self._route.close()
 
     async def binding(self) -> TransportAddress:
         """Our address as the server sees it (RFC 8489 section 2); needs no credentials."""
@@ -166,31 +125,11 @@ class TurnClient:
 
     async def allocate(self, **wishes: Unpack[AllocateWishes]) -> Allocated:
         """Ask for relayed transport addresses (RFC 8656 section 7.1)."""
-        attributes: list[tuple[Attribute[Any], Any]] = [
-            (a.REQUESTED_TRANSPORT, wishes.get("transport", UDP))
-        ]
-        attributes += [
-            (attribute, wishes[key])  # type: ignore[literal-required] # keys of AllocateWishes
-            for key, attribute in _WISHES.items()
-            if key in wishes
-        ]
-        if wishes.get("dont_fragment"):
-            attributes.append((a.DONT_FRAGMENT, True))
-        if wishes.get("mobility"):
-            attributes.append((a.MOBILITY_TICKET, b""))
-        response = await self._allocate(attributes)
-        relayed = read_all(response, a.XOR_RELAYED_ADDRESS)
-        if not relayed:
-            raise ClientError("the answer has no XOR-RELAYED-ADDRESS")
+        response = await self._allocate(wished(wishes))
+        got = allocated(response)
         self._allocated = True
         self._ticket = read(response, a.MOBILITY_TICKET)
-        return Allocated(
-            relayed=tuple(RelayedAddress(each) for each in relayed),
-            mapped=read(response, a.XOR_MAPPED_ADDRESS),
-            lifetime=read(response, a.LIFETIME) or 0,
-            reservation_token=read(response, a.RESERVATION_TOKEN),
-            response=response,
-        )
+        return got
 
     async def refresh(
         self, lifetime: int | None = None, family: AddressFamily | None = None
@@ -205,7 +144,7 @@ class TurnClient:
         if lifetime == 0 and family is None:
             self._allocated = False
             self._channels.clear()
-            self._session.peers.clear()
+            self._route.session.peers.clear()
         return read(response, a.LIFETIME) or 0
 
     async def move(
@@ -225,27 +164,12 @@ class TurnClient:
         """
         if self._ticket is None:
             raise ClientError("the server gave no mobility ticket")
-        here = self.server if server is None else server_of(server)
-        options = self._options if connect is None else replace(self._options, connect=connect)
-        session = Session(here, self.credentials, options)
-        try:
-            await session.open()
-            ticket = [(a.MOBILITY_TICKET, self._ticket)]
-            response = await session.request(Method.REFRESH, ticket)
-            self._ticket = read(response, a.MOBILITY_TICKET)
-        except BaseException:
-            await session.close()
-            raise
-        await self.leave()
-        session.succeed(self._session)
-        self.server, self._options = here, options
-        self._former, self._session = self._session, session
+        to = self.server if server is None else server_of(server)
+        self._ticket = await self._route.move(self._ticket, to, connect)
 
     async def leave(self) -> None:
         """Close the connection that we have moved from, if there is one."""
-        if self._former is not None:
-            await self._former.close()
-            self._former = None
+        await self._route.leave()
 
     async def create_permission(self, *peers: str | TransportAddress) -> None:
         """Let peers, given by host or transport address, send to us (RFC 8656 section 9)."""
@@ -270,7 +194,7 @@ class TurnClient:
             Method.CHANNEL_BIND, [(a.CHANNEL_NUMBER, channel), (a.XOR_PEER_ADDRESS, peer)]
         )
         self._channels[to] = channel
-        self._session.peers[channel] = to
+        self._route.session.peers[channel] = to
         return channel
 
     async def send(
@@ -279,7 +203,7 @@ class TurnClient:
         """Send to a peer: by its channel, else by a Send indication."""
         number = self._channels.get(PeerAddress(peer))
         if number is not None and not dont_fragment:
-            await self._session.send_channel_data(number, data)
+            await self._route.session.send_channel_data(number, data)
             return
         attributes: list[tuple[Attribute[Any], Any]] = [
             (a.XOR_PEER_ADDRESS, peer),
@@ -291,11 +215,11 @@ class TurnClient:
 
     async def receive(self) -> tuple[PeerAddress, bytes]:
         """The next datagram that a peer has sent, by channel or Data indication."""
-        return await self._session.received.get()
+        return await self._route.session.received.get()
 
     async def receive_icmp_error(self) -> tuple[PeerAddress, a.IcmpValue]:
         """The next ICMP error that a packet to a peer met with, and which peer's (section 11.6)."""
-        return await self._session.icmp_errors.get()
+        return await self._route.session.icmp_errors.get()
 
     async def connect(self, peer: TransportAddress) -> int:
         """Have the server connect to a peer by TCP; the CONNECTION-ID (RFC 6062 section 4.3)."""
@@ -307,14 +231,11 @@ class TurnClient:
 
     async def next_attempt(self) -> tuple[int, PeerAddress]:
         """The next connection that a peer has made: its CONNECTION-ID, and whose it is."""
-        return await self._session.attempts.get()
+        return await self._route.session.attempts.get()
 
     async def bind_connection(self, number: int) -> DataConnection:
         """Come for a connection by another stream to the server, which is one with it then."""
-        credentials = None
-        if self._user is not None:
-            credentials = LongTermCredentials(*self._user, rfc5389=self._options.rfc5389)
-        session = Session(self.server, credentials, self._options)
+        session = self._route.beside()
         try:
             await session.open()
             await session.request(Method.CONNECTION_BIND, [(a.CONNECTION_ID, number)])
@@ -324,23 +245,17 @@ class TurnClient:
 
     async def indicate(self, method: int, attributes: Attributes = ()) -> None:
         """Send an indication."""
-        await self._session.indicate(method, attributes)
+        await self._route.session.indicate(method, attributes)
 
     async def request(
         self, method: int, attributes: Attributes = (), **how: Unpack[How]
     ) -> Message:
         """Send any request and await its success response; see `Session.request`."""
-        return await self._session.request(method, attributes, **how)
+        return await self._route.session.request(method, attributes, **how)
 
     async def exchange(self, data: bytes) -> Message:
         """Send a request that is encoded already, and await whatever answers its transaction."""
-        return await self._session.exchange(data)
-
-    def _new_session(self) -> Session:
-        """With nothing known of the server yet."""
-        if self._user is not None:
-            self.credentials = LongTermCredentials(*self._user, rfc5389=self._options.rfc5389)
-        return Session(self.server, self.credentials, self._options)
+        return await self._route.session.exchange(data)
 
     async def _allocate(self, attributes: Attributes) -> Message:
         """Where the first server sends us, if we follow: once to each (RFC 8489 section 10)."""
@@ -350,11 +265,11 @@ class TurnClient:
             try:
                 return await self._allocate_here(attributes)
             except StunError as error:
-                there = elsewhere(error, here.family) if self._options.follow_redirects else None
+                there = elsewhere(error, here.family) if self._follows else None
                 asked.add(here)
                 if there is None or there.address in asked:
                     raise
-            await self._go(there)
+            await self._route.redirect(there)
 
     async def _allocate_here(self, attributes: Attributes) -> Message:
         """From another port where ours is one of a client that has gone (RFC 8656 section 7.4)."""
@@ -364,44 +279,11 @@ class TurnClient:
             except StunError as error:
                 if error.code != ErrorCode.ALLOCATION_MISMATCH or self._allocated:
                     raise
-            await self._session.close()
-            self._session = Session(self.server, self.credentials, self._options)
-            await self._session.open()
+            await self._route.reopen()
         return await self.request(Method.ALLOCATE, attributes)
-
-    async def _go(self, there: Elsewhere) -> None:
-        """To another server by the same transport, with the same user."""
-        await self._session.close()
-        connect = self._options.connect
-        name = there.domain or connect.server_name or self.server.host
-        self._options = replace(self._options, connect=replace(connect, server_name=name))
-        self.server = Server(*there.address, self.server.transport)
-        self._session = self._new_session()
-        await self._session.open()
 
     def _free_number(self) -> int:
         number = 0x4000
-        while number in self._session.peers:
+        while number in self._route.session.peers:
             number += 1
         return number
-
-
-_WISHES: dict[str, Attribute[Any]] = {
-    "family": a.REQUESTED_ADDRESS_FAMILY,
-    "additional_family": a.ADDITIONAL_ADDRESS_FAMILY,
-    "even_port": a.EVEN_PORT,
-    "reservation_token": a.RESERVATION_TOKEN,
-    "lifetime": a.LIFETIME,
-}
-
-
-def server_of(server: Server | str) -> Server:
-    """A server from its URI; UDP unless it says otherwise.
-
-    Raises:
-        ValueError: no such form.
-    """
-    if isinstance(server, Server):
-        return server
-    target = parse_target(server)
-    return target.by(target.transport or Transport.UDP)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 from turnd.client.answers import read, read_all
+from turnd.client.uri import Server
 from turnd.stun import attributes as a
 from turnd.stun.errors import ErrorCode
 
@@ -18,7 +19,20 @@ class Elsewhere(NamedTuple):
 
     address: TransportAddress
     domain: str | None
-    """The name in its certificate; None: the one that was expected of the first server."""
+    """The name in its certificate; None: the one that was expected of the former server."""
+
+    def by_transport_of(self, former: Server) -> Server:
+        """It, by the transport that the former one was asked by."""
+        return Server(*self.address, former.transport)
+
+    def name(self, former: Server, server_name: str | None) -> str:
+        """The name in its certificate.
+
+        Args:
+            former: who sends us there.
+            server_name: what was expected of its certificate; None: its host.
+        """
+        return self.domain or server_name or former.host
 
 
 def elsewhere(error: StunError, family: AddressFamily) -> Elsewhere | None:

@@ -73,6 +73,18 @@ def parse_target(text: str) -> Target:
     return Target(host, port, transport)
 
 
+def server_of(server: Server | str) -> Server:
+    """A server from its URI; UDP unless it says otherwise.
+
+    Raises:
+        ValueError: no such form.
+    """
+    if isinstance(server, Server):
+        return server
+    target = parse_target(server)
+    return target.by(target.transport or Transport.UDP)
+
+
 _SCHEMES = ("turn", "turns", "stun", "stuns")
 
 
