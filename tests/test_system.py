@@ -8,14 +8,19 @@ import resource
 import socket
 import subprocess
 import sys
+from ast import literal_eval
 from ipaddress import ip_address
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from tests.e2e.namespaces import new_namespace
 from tests.waiting import LIMIT
 from turnd import system
+
+if TYPE_CHECKING:
+    from tests.e2e.namespaces import Namespace
 
 
 @pytest.fixture(autouse=True)
@@ -396,6 +401,52 @@ class TestAddresses:
 
         monkeypatch.setattr(socket, "socket", refuse)
         assert system.default_route_addresses() == system.RouteAddresses(None, None)
+
+    def test_of_ipv6_one_that_stays(self) -> None:
+        """Not the temporary one that the kernel prefers for clients (RFC 8981)."""
+        with new_namespace() as host:
+            add_interface(host)
+            host.run("ip", "-6", "route", "add", "default", "via", "fe80::1", "dev", "one")
+            assert routes_of(host) == (None, None)  # a link-local address is no client's to reach
+            host.run("sh", "-c", "echo 2 >/proc/sys/net/ipv6/conf/one/use_tempaddr")
+            host.run("ip", "address", "add", "2001:db8::5/64", "dev", "one", "mngtmpaddr", "nodad")
+            eventually_in(host, "ip -6 address show dev one temporary -tentative | grep inet6")
+            assert "src 2001:db8::5 " not in host.run("ip", "-6", "route", "get", _FAR)
+            assert routes_of(host) == (None, "2001:db8::5")
+
+    def test_of_ipv4_no_link_local_one_either(self) -> None:
+        with new_namespace() as host:
+            add_interface(host)
+            host.run("ip", "address", "add", "169.254.1.5/16", "dev", "one")
+            host.run("ip", "route", "add", "default", "via", "169.254.1.1")
+            assert routes_of(host) == (None, None)
+            host.run("ip", "address", "add", "192.0.2.5/24", "dev", "one")
+            host.run("ip", "route", "replace", "default", "via", "192.0.2.1")
+            assert routes_of(host) == ("192.0.2.5", None)
+
+
+_FAR = "2001:500:1::1"
+
+
+def add_interface(host: Namespace) -> None:
+    """One that is up, named one, with nobody at its other end."""
+    host.run("ip", "link", "add", "one", "type", "veth", "peer", "name", "two")
+    for name in ("one", "two"):
+        host.run("ip", "link", "set", "dev", name, "up")
+    eventually_in(host, "ip -6 address show dev one scope link -tentative | grep inet6")
+
+
+def eventually_in(host: Namespace, command: str) -> None:
+    """Wait until a command of a shell succeeds."""
+    limited = f"for i in $(seq 200); do {command} && exit; sleep 0.05; done; exit 1"
+    host.run("sh", "-c", limited)
+
+
+def routes_of(host: Namespace) -> tuple[str | None, str | None]:
+    """What is preferred inside."""
+    code = "from turnd.system import *; a = default_route_addresses(); print((a.ipv4, a.ipv6))"
+    found: tuple[str | None, str | None] = literal_eval(host.run(sys.executable, "-c", code))
+    return found
 
 
 @pytest.mark.parametrize(

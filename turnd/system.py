@@ -5,6 +5,7 @@ Nothing here is called once packets flow, except `sd_notify`, which never blocks
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import encodings.idna  # noqa: F401 - host names are encoded by it, and it is imported on first use:
 import os  # too late once root is given up, where Python is in a folder of root's own
@@ -21,6 +22,8 @@ import ifaddr
 _FIRST_INHERITED = 3  # SD_LISTEN_FDS_START
 _PR_SET_NO_NEW_PRIVS = 38
 _UNLIMITED = 1 << 20
+_PREFER_PUBLIC = (72, 2)
+"""IPV6_ADDR_PREFERENCES, IPV6_PREFER_SRC_PUBLIC of <linux/in6.h> (RFC 5014); Python names none."""
 
 # Root name servers: certainly not on any local network. Connecting UDP sends nothing.
 _FAR_IPV4 = "198.41.0.4"
@@ -51,7 +54,10 @@ class Identity:
 
 @dataclass(frozen=True, slots=True)
 class RouteAddresses:
-    """The source addresses of packets towards the internet; None without a route."""
+    """The source addresses of packets towards the internet; None without one to relay from.
+
+    Of IPv6 no temporary one (RFC 8981) where there is another; link-local ones are none.
+    """
 
     ipv4: str | None
     ipv6: str | None
@@ -307,8 +313,12 @@ def default_route_addresses() -> RouteAddresses:
 def _source_address(family: socket.AddressFamily, destination: str) -> str | None:
     try:
         with socket.socket(family, socket.SOCK_DGRAM) as probe:
+            if family == socket.AF_INET6:
+                with contextlib.suppress(OSError):  # a system that knows no such option
+                    probe.setsockopt(socket.IPPROTO_IPV6, *_PREFER_PUBLIC)
             probe.connect((destination, 53))
             host: str = probe.getsockname()[0]
     except OSError:
         return None  # no route, or no such family on this host
-    return str(ip_address(host.partition("%")[0]))
+    address = ip_address(host.partition("%")[0])
+    return None if address.is_link_local else str(address)

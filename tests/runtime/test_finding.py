@@ -60,7 +60,6 @@ def hurry(monkeypatch: pytest.MonkeyPatch, timing: Timing = FAST) -> None:
         ("192.0.2.1", "2001:db8::1", ("192.0.2.1", "2001:db8::1")),
         ("192.0.2.1", None, ("192.0.2.1",)),
         (None, "2001:db8::1", ("2001:db8::1",)),
-        (None, None, ("127.0.0.1",)),
     ],
 )
 async def test_what_the_routes_prefer(
@@ -70,6 +69,15 @@ async def test_what_the_routes_prefer(
     monkeypatch.setattr("turnd.system.default_route_addresses", lambda: routes)
     found = await look("auto")
     assert (found.bound, found.announced, found.said_untrusted) == (bound, None, None)
+    assert not found.is_makeshift
+
+
+async def test_without_routes_loopback_is_a_makeshift(monkeypatch: pytest.MonkeyPatch) -> None:
+    routes = RouteAddresses(None, None)
+    monkeypatch.setattr("turnd.system.default_route_addresses", lambda: routes)
+    found = await look("auto")
+    assert (found.bound, found.is_makeshift) == (("127.0.0.1",), True)
+    assert found.problem == "this host has no route"
 
 
 async def test_without_routes_there_is_nothing_to_ask_for(monkeypatch: pytest.MonkeyPatch) -> None:

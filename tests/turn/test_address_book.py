@@ -145,6 +145,47 @@ def test_an_address_that_is_gone() -> None:
     assert book.look(Finding("interface:ppp0", (V6,))) == [V6]
 
 
+def test_a_family_that_is_gone_is_wanting() -> None:
+    """A line that is down for a minute: its clients are told to come again, not to stay away."""
+    book = Book()
+    book.look(Finding("auto", (LAN, V6)))
+    assert book.look(Finding("auto", (V6,)), now=60.0) == [V6]
+    assert book.settled.lacking == {IPV4}
+    assert book.book.due_at == 60.0 + RETRY
+    assert book.troubles == [("auto", TroubleKind.NOT_HERE)]
+    assert book.settled.troubles[0].why == "it had an IPv4 address, and has none now"
+    assert book.look(Finding("auto", (LAN, V6)), now=65.0) == [LAN, V6]
+    assert not book.troubles
+    assert book.book.due_at == 65.0 + EVERY
+
+
+def test_where_another_entry_has_that_family_nothing_is_wanting() -> None:
+    book = Book()
+    book.look(Finding("interface:x", (LAN, V6)), Finding(LAN_TOO, (LAN_TOO,)))
+    book.look(Finding("interface:x", (V6,)), Finding(LAN_TOO, (LAN_TOO,)))
+    assert not book.settled.lacking
+    assert book.troubles == [("interface:x", TroubleKind.NOT_HERE)]
+
+
+def makeshift() -> Finding:
+    return Finding("auto", ("127.0.0.1",), problem="this host has no route", is_makeshift=True)
+
+
+def test_a_makeshift_is_for_who_has_never_had_better() -> None:
+    book = Book()
+    for _ in range(2):
+        assert book.look(makeshift()) == ["127.0.0.1"]
+        assert not book.troubles
+        assert not book.settled.lacking
+    assert book.look(Finding("auto", (LAN,))) == [LAN]
+    assert not book.troubles
+    assert book.look(makeshift(), now=60.0) == []
+    assert book.troubles == [("auto", TroubleKind.NOT_HERE)]
+    assert book.settled.troubles[0].why == "this host has no route"
+    assert book.settled.lacking == {IPV4}
+    assert book.book.due_at == 60.0 + RETRY
+
+
 def test_one_that_was_never_here_may_be_of_either_family() -> None:
     book = Book()
     book.look(Finding("interface:ppp0", (), problem="no such interface"), Finding(LAN, (LAN,)))
@@ -157,6 +198,11 @@ def test_nothing_is_used_twice() -> None:
         Finding("one", (LAN,), {LAN: HOME}),
         Finding("two", (LAN, V6)),
         Finding("three", (LAN_TOO,), said_untrusted={LAN_TOO: [HOME]}),
+        Finding("four", (V6,)),
     )
     assert found == [f"{LAN}={HOME}", V6]
+    # Who is left with nothing is told of; that somebody says the same once more is no trouble.
+    assert book.troubles == [("three", TroubleKind.UNKNOWN)]
+    assert book.settled.troubles[0].why == f"another entry has {LAN_TOO} or {HOME}"
+    assert not book.settled.lacking
     assert book.settled.pairs == (AddressPair(LAN, HOME), AddressPair(V6, V6))

@@ -42,6 +42,8 @@ async def find(entries: Iterable[RelayAddress], names: Names) -> list[Finding]:
 
 async def _find(entry: RelayAddress, names: Names) -> Finding:
     bound, problem = _bound(entry)
+    if not bound and str(entry) == "auto":  # of use to nobody but this host's own programs
+        return Finding(str(entry), (LOOPBACK,), problem=problem, is_makeshift=True)
     if not bound:
         return Finding(str(entry), (), problem=problem)
     if entry.dns:
@@ -63,8 +65,6 @@ def _bound(entry: RelayAddress) -> tuple[tuple[str, ...], str]:
         return ((entry.bound,) if system.is_address_here(entry.bound) else ()), _NOT_HERE
     routes = system.default_route_addresses()
     found = tuple(host for host in (routes.ipv4, routes.ipv6) if host is not None)
-    if not found and str(entry) == "auto":
-        return (LOOPBACK,), ""  # of use to nobody but this host's own programs
     return found, _NO_ROUTE
 
 

@@ -7,7 +7,10 @@ Rules
     3.  Who does not answer has taken nothing back: what was believed last goes on, for ever.
     4.  Of several answers the one that is believed already stays, else the first is taken.
     5.  A bound host is used once, and so is an announced one: the first entry has it. Two hosts
-        behind one public address could not be told apart by it.
+        behind one public address could not be told apart by it. An entry that is left with nothing
+        is in trouble.
+    6.  A family that an entry has given and has no bound host of any more is wanting, not gone: a
+        line is down, its router is restarting. The same holds for a makeshift.
 """
 
 from __future__ import annotations
@@ -30,11 +33,13 @@ _LOCAL = tuple(
 )
 """RFC 1918, RFC 6598 (shared by the customers of a provider), RFC 4193."""
 
+_NAMES = {AddressFamily.IPV4: "IPv4", AddressFamily.IPV6: "IPv6"}
+
 
 class TroubleKind(StrEnum):
     """What an entry's trouble means for clients."""
 
-    NOT_HERE = "not_here"  # nothing to bind
+    NOT_HERE = "not_here"  # nothing to bind, or nothing any more of a family
     UNKNOWN = "unknown"  # nobody says what to announce
     KEPT = "kept"  # the same, and what was said before goes on
 
@@ -60,6 +65,8 @@ class Finding(NamedTuple):
     bound host is not here."""
     problem: str = ""
     """Why something was not found."""
+    is_makeshift: bool = False
+    """Bound is what is left where nothing was found: for an entry that has never had better."""
 
 
 class Settled(NamedTuple):
@@ -93,22 +100,38 @@ class AddressBook:
         pairs: dict[str, AddressPair] = {}
         troubles: list[Trouble] = []
         wanted: set[AddressFamily] = set()
-        for finding in findings:
+        for finding in map(self._unless_makeshift, findings):
             found, problems = self._pairs_of(finding)
             for pair in found:
                 announced = {each.announced for each in pairs.values()}
                 if pair.bound not in pairs and pair.announced not in announced:
                     pairs[pair.bound] = pair
-            trouble = _trouble(finding, found, problems)
+            used = [pair for pair in found if pairs.get(pair.bound) == pair]
+            if found and not used:
+                problems.append(f"another entry has {found[0].bound} or {found[0].announced}")
+            trouble = _trouble(finding, used, problems, self._gone(finding))
             if trouble is not None:
                 troubles.append(trouble)
                 wanted |= self._families_of(finding)
-            self._families.setdefault(finding.entry, set()).update(
-                family_of(pair.bound) for pair in found
-            )
+            self._remember(finding, found)
         lacking = frozenset(wanted - {family_of(bound) for bound in pairs})
         self.due_at = now + (min(every, RETRY) if lacking else every)
         return Settled(tuple(pairs.values()), lacking, tuple(troubles))
+
+    def _unless_makeshift(self, finding: Finding) -> Finding:
+        """What was found, or nothing in place of a makeshift of who has had better."""
+        if finding.is_makeshift and self._families.get(finding.entry):
+            return Finding(finding.entry, (), problem=finding.problem)
+        return finding._replace(problem="") if finding.is_makeshift else finding
+
+    def _gone(self, finding: Finding) -> set[AddressFamily]:
+        """Of which families an entry had addresses, and has none on this host now."""
+        return self._families.get(finding.entry, set()) - set(map(family_of, finding.bound))
+
+    def _remember(self, finding: Finding, found: Iterable[AddressPair]) -> None:
+        if not finding.is_makeshift:
+            given = {family_of(pair.bound) for pair in found}
+            self._families.setdefault(finding.entry, set()).update(given)
 
     def _pairs_of(self, finding: Finding) -> tuple[list[AddressPair], list[str]]:
         pairs: list[AddressPair] = []
@@ -148,9 +171,17 @@ class AddressBook:
         return here | self._families.get(finding.entry, set()) or set(AddressFamily)
 
 
-def _trouble(finding: Finding, found: list[AddressPair], problems: list[str]) -> Trouble | None:
+def _trouble(
+    finding: Finding,
+    found: list[AddressPair],
+    problems: list[str],
+    gone: set[AddressFamily],
+) -> Trouble | None:
     why = "; ".join(problems)
     if not finding.bound:
+        return Trouble(finding.entry, TroubleKind.NOT_HERE, why)
+    if gone:
+        why = "; ".join([f"it had an {_NAMES[min(gone)]} address, and has none now", *problems])
         return Trouble(finding.entry, TroubleKind.NOT_HERE, why)
     if why:
         kind = TroubleKind.KEPT if found else TroubleKind.UNKNOWN
