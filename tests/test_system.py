@@ -135,6 +135,20 @@ class TestListenFds:
             os.close(first)
             os.close(first + 1)
 
+    @pytest.mark.parametrize("v6only", [False, True])
+    def test_whether_one_of_ipv6_takes_ipv4_too(
+        self, v6only: bool, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        wildcard = socket.socket(socket.AF_INET6, socket.SOCK_DGRAM)
+        wildcard.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, v6only)
+        wildcard.bind(("::", 0))
+        first = self.place(monkeypatch, [wildcard])
+        self.announce(monkeypatch, "1", "")
+        try:
+            assert [each.takes_ipv4 for each in system.listen_fds()] == [not v6only]
+        finally:
+            os.close(first)
+
     def test_what_is_no_ip_socket_is_left_out(self, monkeypatch: pytest.MonkeyPatch) -> None:
         first = self.place(monkeypatch, [socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)])
         self.announce(monkeypatch, "1", "")

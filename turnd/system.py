@@ -41,6 +41,8 @@ class InheritedSocket:
     host: str
     """Canonical text, without zone."""
     port: int
+    takes_ipv4: bool = False
+    """One of IPv6 that shows IPv4 clients as mapped addresses (systemd's BindIPv6Only=both)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,9 +126,13 @@ def _examine_socket(fd: int, name: str) -> InheritedSocket | None:
             return None
         host, port = inherited.getsockname()[:2]
         kind = socket.SocketKind(inherited.type)
+        takes_ipv4 = host == "::" and not inherited.getsockopt(
+            socket.IPPROTO_IPV6, socket.IPV6_V6ONLY
+        )
     finally:
         inherited.detach()
-    return InheritedSocket(fd, name, kind, str(ip_address(host.partition("%")[0])), port)
+    host = str(ip_address(host.partition("%")[0]))
+    return InheritedSocket(fd, name, kind, host, port, takes_ipv4)
 
 
 def drop_privileges(user: str, fallback: str = "nobody") -> Identity:

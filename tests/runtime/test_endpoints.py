@@ -226,6 +226,14 @@ async def test_inherited_sockets_are_used(
     assert reports == []
 
 
+async def test_an_inherited_udp_socket_is_of_one_family(endpoints: Endpoints) -> None:
+    """Else IPv4 clients were told mapped addresses, and were one network in all budgets."""
+    both = InheritedSocket(-1, "both", socket.SOCK_DGRAM, "::", 3478, takes_ipv4=True)
+    with pytest.raises(BindError, match=r"'both' at .*BindIPv6Only=ipv6-only .*=0\.0\.0\.0:3478"):
+        bind(endpoints, Endpoint("udp", "0.0.0.0", 0), inherited=[both])
+    assert not endpoints.by_listener
+
+
 async def test_an_inherited_socket_that_nobody_wants_is_named_and_closed(
     endpoints: Endpoints, reports: list[tuple[str, dict[str, object]]]
 ) -> None:

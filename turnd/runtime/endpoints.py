@@ -80,6 +80,7 @@ class Endpoints:
             BindError: one cannot be bound, or there is none.
         """
         spare = list(inherited)
+        _check_families(spare)
         for endpoints in _by_socket(wanted):
             endpoint = endpoints[0]
             fd = _take(spare, endpoint)
@@ -182,6 +183,22 @@ def _by_socket(wanted: Iterable[Endpoint]) -> list[tuple[Endpoint, ...]]:
         key = (endpoint.is_udp, endpoint.host, endpoint.port) if endpoint.port else index
         sockets[key] = (*sockets.get(key, ()), endpoint)
     return list(sockets.values())
+
+
+def _check_families(inherited: Iterable[InheritedSocket]) -> None:
+    """Refuse UDP sockets of both families; of a stream's client the one is told from the other.
+
+    Raises:
+        BindError: one takes IPv4 as well, whose clients would be told mapped addresses.
+    """
+    for each in inherited:
+        if each.kind is socket.SOCK_DGRAM and each.takes_ipv4:
+            address = TransportAddress(each.host, each.port)
+            raise BindError(
+                f"cannot listen on the inherited UDP socket '{each.name}' at {address}, since it "
+                "takes IPv4 as well: write BindIPv6Only=ipv6-only into its socket unit, and "
+                f"ListenDatagram=0.0.0.0:{each.port} for IPv4"
+            )
 
 
 def _take(spare: list[InheritedSocket], endpoint: Endpoint) -> int | None:
