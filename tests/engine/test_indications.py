@@ -11,6 +11,7 @@ from turnd.engine.indications import (
     UNDERSTOOD,
     decode_send_untrusted,
     encode_data,
+    transaction_ids,
 )
 from turnd.stun import attributes
 from turnd.stun.addresses import PeerAddress, TransportAddress
@@ -61,6 +62,57 @@ def test_a_send_indication_is_understood(
     indication = encode_message(Method.SEND, MessageClass.INDICATION, bytes(12), values)
     assert indication.startswith(SEND)
     assert decode_send_untrusted(indication) == (peer, data, dont_fragment)
+
+
+PLAIN = encode_message(
+    Method.SEND,
+    MessageClass.INDICATION,
+    bytes(range(12)),
+    [(attributes.XOR_PEER_ADDRESS, PEER), (attributes.DATA, b"media")],
+)
+
+
+def decoded_by_the_wire_format(data: bytes) -> tuple[object, ...] | None:
+    """A Send indication attribute by attribute; None: it is malformed."""
+    try:
+        message = decode_untrusted(data)
+        peer, media = message.get(attributes.XOR_PEER_ADDRESS), message.get(attributes.DATA)
+    except DecodeError:
+        return None
+    if peer is None or media is None or message.unknown_required(UNDERSTOOD):
+        return None
+    return peer, media, message.has(attributes.DONT_FRAGMENT)
+
+
+@given(st.integers(0, len(PLAIN) - 1), st.integers(0, 255))
+def test_no_byte_is_taken_for_another(at: int, byte: int) -> None:
+    data = PLAIN[:at] + bytes([byte]) + PLAIN[at + 1 :]
+    expected = decoded_by_the_wire_format(data)
+    if expected is None:
+        with pytest.raises(DecodeError):
+            decode_send_untrusted(data)
+    else:
+        assert decode_send_untrusted(data) == expected
+
+
+@pytest.mark.parametrize("data", [PLAIN[:-1], PLAIN[:-4], PLAIN[:36], PLAIN[:32], PLAIN + bytes(4)])
+def test_what_is_cut_or_longer_than_it_says_is_refused(data: bytes) -> None:
+    with pytest.raises(DecodeError):
+        decode_send_untrusted(data)
+
+
+def test_transaction_ids_are_read_many_at_a_time_and_never_come_again() -> None:
+    asked: list[int] = []
+
+    def numbered(size: int) -> bytes:
+        asked.append(size)
+        return b"".join(number.to_bytes(4, "big") for number in range(sum(asked) // 4))[-size:]
+
+    ids = transaction_ids(numbered)
+    drawn = [next(ids) for _ in range(600)]
+    assert {len(each) for each in drawn} == {12}
+    assert len(set(drawn)) == 600
+    assert len(asked) == 3
 
 
 @given(st.binary(max_size=80))

@@ -16,7 +16,13 @@ from turnd.engine.base import Drop, Transport
 from turnd.engine.buckets import Direction, admit
 from turnd.engine.fields import SYSTEM, Fields
 from turnd.engine.icmp import IcmpRate
-from turnd.engine.indications import SEND, decode_send_untrusted, encode_data, encode_icmp
+from turnd.engine.indications import (
+    SEND,
+    decode_send_untrusted,
+    encode_data,
+    encode_icmp,
+    transaction_ids,
+)
 from turnd.engine.tally import reason_of
 from turnd.stun.addresses import AddressFamily
 from turnd.stun.attribute_values import MAGIC_COOKIE
@@ -59,7 +65,7 @@ class Forwarder:
         self._rules = rules
         self.tally = rules.tally
         self._buckets = rules.buckets
-        self._random_bytes = random_bytes
+        self._transaction_ids = transaction_ids(random_bytes)
 
     def from_client(
         self, client: Client | None, data: bytes, now: float, onward: Fields | None = SYSTEM
@@ -183,8 +189,9 @@ class Forwarder:
         elif not self._admits_icmp(relay, now):
             self._drop(relay, Drop.ICMP_RATE)
         else:
+            indication = encode_icmp(peer, icmp, next(self._transaction_ids))
             try:
-                client.transmit(encode_icmp(peer, icmp, self._random_bytes(12)), client.address)
+                client.transmit(indication, client.address)
             except OSError as error:
                 self._drop(relay, reason_of(error))
             else:
@@ -243,7 +250,7 @@ class Forwarder:
 
     def _data_indication(self, peer: PeerAddress, data: bytes) -> bytes:
         try:
-            return encode_data(peer, data, self._random_bytes(12))
+            return encode_data(peer, data, next(self._transaction_ids))
         except ValueError as error:
             raise OSError(errno.EMSGSIZE, str(error)) from error
 

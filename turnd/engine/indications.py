@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 import struct
-from typing import NamedTuple
+from functools import lru_cache
+from os import urandom
+from typing import TYPE_CHECKING, NamedTuple
 
 from turnd.stun import attributes
-from turnd.stun.addresses import PeerAddress, pack_host
+from turnd.stun.addresses import PeerAddress, TransportAddress, pack_host, unpack_host
 from turnd.stun.attribute_values import MAGIC_COOKIE
 from turnd.stun.errors import DecodeError
+from turnd.stun.integrity import HEADER_SIZE
 from turnd.stun.message import MessageClass, Method, decode_untrusted, encode_message
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
 
 SEND = b"\x00\x16"
 """The first two bytes of a Send indication."""
@@ -35,6 +41,13 @@ UNDERSTOOD = frozenset(
     )
 )
 
+_PORT_XOR = MAGIC_COOKIE >> 16
+_PLAIN_SEND = struct.Struct("!HHI12xHHxBHIHH")
+"""Type, length and cookie; XOR-PEER-ADDRESS of IPv4; number and length of DATA."""
+_PLAIN_MARKS = (0x0016, MAGIC_COOKIE, 0x0012, 8, 1, 0x0013)
+"""Of these the type and cookie; the peer's number, length and family; the data's number."""
+_TRANSACTION_ID = struct.Struct("12s")
+_PAGE = 256 * _TRANSACTION_ID.size
 _HEADER = struct.Struct("!HHI")
 _PEER_IPV4 = struct.Struct("!HHBBHI")
 _PEER_IPV6 = struct.Struct("!HHBBH")
@@ -57,6 +70,35 @@ def decode_send_untrusted(data_untrusted: bytes) -> SendIndication:
         DecodeError: it is malformed, lacks the peer or the data, or has attributes that must be
             understood and are not.
     """
+    plain = _decode_plain_send(data_untrusted)
+    return _decode_any_send(data_untrusted) if plain is None else plain
+
+
+def _decode_plain_send(data_untrusted: bytes) -> SendIndication | None:
+    """An IPv4 peer, then data, nothing else: what nearly all are. None: it is another."""
+    begin, whole = _PLAIN_SEND.size, len(data_untrusted)
+    if whole < begin:
+        return None
+    kind, length, cookie, peer, peer_size, family, port, host, data, size = _PLAIN_SEND.unpack_from(
+        data_untrusted
+    )
+    end = begin + size
+    if (
+        (kind, cookie, peer, peer_size, family, data) != _PLAIN_MARKS
+        or HEADER_SIZE + length != whole
+        or end + (-size & 3) != whole
+    ):
+        return None
+    return SendIndication(_peer_ipv4(port, host), data_untrusted[begin:end], False)
+
+
+@lru_cache(maxsize=4096)
+def _peer_ipv4(xored_port: int, xored_host: int) -> PeerAddress:
+    host = unpack_host((xored_host ^ MAGIC_COOKIE).to_bytes(4, "big"))
+    return PeerAddress(TransportAddress(host, xored_port ^ _PORT_XOR))
+
+
+def _decode_any_send(data_untrusted: bytes) -> SendIndication:
     message = decode_untrusted(data_untrusted)
     if message.unknown_required(UNDERSTOOD):
         raise DecodeError("an attribute that must be understood is not")
@@ -65,6 +107,13 @@ def decode_send_untrusted(data_untrusted: bytes) -> SendIndication:
     if peer is None or data is None:
         raise DecodeError("a Send indication without peer or data")
     return SendIndication(PeerAddress(peer), data, message.has(attributes.DONT_FRAGMENT))
+
+
+def transaction_ids(random_bytes: Callable[[int], bytes] = urandom) -> Iterator[bytes]:
+    """Unpredictable ones without end; the system is asked for many at a time."""
+    while True:
+        for (each,) in _TRANSACTION_ID.iter_unpack(random_bytes(_PAGE)):
+            yield each
 
 
 def encode_data(peer: PeerAddress, data: bytes, transaction_id: bytes) -> bytes:

@@ -36,6 +36,7 @@ def _raw_ipv6(host: str, port: int) -> SockAddr:
     return (host, port, 0, scope)
 
 
+@lru_cache(maxsize=4096)
 def shown_address(raw: SockAddr) -> TransportAddress:
     """The address of a socket's tuple."""
     host: str = raw[0]
