@@ -28,7 +28,7 @@ def test_the_address_that_was_sent_to_is_told_and_can_be_sent_from(host: str) ->
         assert select.select([ours], [], [], LIMIT)[0]
         data, told, _, source = ours.recvmsg(100, ancillary.ANCILLARY_SPACE)
         assert data == b"question"
-        assert ancillary.told_by(tuple(told)).to == host
+        assert ancillary.told_by(*told).to == host
         ours.sendmsg((b"answer",), ancillary.source_option(host), 0, source)
         assert select.select([theirs], [], [], LIMIT)[0]
         assert theirs.recvfrom(100)[1][0] == host
@@ -37,12 +37,12 @@ def test_the_address_that_was_sent_to_is_told_and_can_be_sent_from(host: str) ->
 def test_a_link_local_destination_has_its_zone() -> None:
     info = socket.inet_pton(socket.AF_INET6, "fe80::1") + (3).to_bytes(4, "little")
     told = ((socket.IPPROTO_IPV6, socket.IPV6_PKTINFO, info),)
-    assert ancillary.told_by(told).to == "fe80::1%3"
+    assert ancillary.told_by(*told).to == "fe80::1%3"
     assert ancillary.source_option("fe80::1%3") == told
 
 
 def test_other_news_tell_nothing() -> None:
-    assert ancillary.told_by(((socket.SOL_SOCKET, 29, b""),)) == (None, SYSTEM)
+    assert ancillary.told_by((socket.SOL_SOCKET, 29, b"")) == (None, SYSTEM)
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "::1"])
@@ -62,7 +62,7 @@ def test_header_fields_are_those_of_what_is_sent_on(host: str) -> None:
             theirs.sendto(b"datagram", ours.getsockname())
             assert select.select([ours], [], [], LIMIT)[0]
             told = ours.recvmsg(100, ancillary.ANCILLARY_SPACE)[1]
-            assert ancillary.told_by(tuple(told)) == (None, onward)
+            assert ancillary.told_by(*told) == (None, onward)
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "::1"])

@@ -117,7 +117,7 @@ def test_each_datagram_leaves_with_its_fields(sock: socket.socket) -> None:
         for hops, traffic_class in ((64, 0), (9, 0xB9), (9, 0xB9), (255, 0), (0, 3), (0, 0)):
             sender.send(b"datagram", target, Fields(hops, traffic_class))
             assert select.select([theirs], [], [], LIMIT)[0]
-            told = told_by(tuple(theirs.recvmsg(100, ANCILLARY_SPACE)[1])).onward
+            told = told_by(*theirs.recvmsg(100, ANCILLARY_SPACE)[1]).onward
             assert told == ((hops or 64) - 1, traffic_class)
 
 

@@ -15,8 +15,9 @@ from turnd.engine.ancillary import Told
 from turnd.engine.base import ClientMessage, Leg, RelayId, Transport
 from turnd.engine.fields import SYSTEM, Fields
 from turnd.engine.forwarding import Forwarder
+from turnd.engine.intake import BATCH
 from turnd.engine.rules import Rules
-from turnd.engine.udp import BATCH, UdpRelay
+from turnd.engine.udp import UdpRelay
 from turnd.stun import attributes
 from turnd.stun.addresses import (
     ClientAddress,
@@ -213,7 +214,7 @@ async def test_a_datagram_whose_address_is_not_told_is_left_out(
     leg = leg_at(world, listener, LOOPBACK, client)
     told = ancillary.told_by
     answers = iter([Told(None, SYSTEM)])
-    monkeypatch.setattr(udp, "told_by", lambda beside: next(answers, told(beside)))
+    monkeypatch.setattr(udp, "told_by", lambda *beside: next(answers, told(*beside)))
     client.send(b"first", leg.local)
     client.send(REQUEST, leg.local)
     assert await world.events(1) == [ClientMessage(leg, REQUEST)]

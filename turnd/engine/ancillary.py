@@ -29,7 +29,8 @@ _TRAFFIC_CLASS = frozenset(
     {(socket.IPPROTO_IP, socket.IP_TOS), (socket.IPPROTO_IPV6, socket.IPV6_TCLASS)}
 )
 
-Ancillary = tuple[tuple[int, int, bytes], ...]
+ControlMessage = tuple[int, int, bytes]
+"""Level, kind and value, as `recvmsg` gives and `sendmsg` takes it."""
 
 
 def ask_for_destination(sock: socket.socket) -> None:
@@ -68,7 +69,7 @@ class Told(NamedTuple):
 
 
 @lru_cache(maxsize=4096)
-def told_by(ancillary: Ancillary) -> Told:
+def told_by(*ancillary: ControlMessage) -> Told:
     """What the kernel told; the same for most datagrams of a path."""
     to, hops, traffic_class = None, 0, 0
     for level, kind, value in ancillary:
@@ -88,7 +89,7 @@ def told_by(ancillary: Ancillary) -> Told:
 
 
 @lru_cache(maxsize=1024)
-def source_option(host: str) -> tuple[tuple[int, int, bytes], ...]:
+def source_option(host: str) -> tuple[ControlMessage, ...]:
     """What `sendmsg` needs beside a datagram so that it leaves from a host of ours."""
     raw = raw_address(TransportAddress(host, 0))
     if len(raw) == 4:

@@ -16,9 +16,10 @@ from turnd.stun.addresses import ClientAddress
 from turnd.stun.errors import DecodeError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
     from turnd.engine.base import Leg
+    from turnd.engine.intake import Arrival
     from turnd.engine.tally import Tally
 
 MOST_KNOWN = 4096
@@ -59,6 +60,13 @@ class Proxies:
         if addresses is None:
             return data_untrusted[length:], source
         return data_untrusted[length:], Source(raw_address(addresses.client), source)
+
+    def unwrapped(self, arrivals: Iterable[Arrival]) -> Iterator[Arrival]:
+        """The same of datagrams as they arrive; those that are dropped are left out."""
+        for data_untrusted, beside, flags, source in arrivals:
+            unwrapped = self.unwrap(data_untrusted, source)
+            if unwrapped is not None:
+                yield unwrapped[0], beside, flags, unwrapped[1]
 
     def _look_up(self, host: str) -> bool:
         if len(self._known) >= MOST_KNOWN:

@@ -1,7 +1,6 @@
 """The portable engine's UDP sockets: listeners for clients, relays for peers.
 
-Each is drained by a bounded batch of non-blocking reads when epoll says so; the clock is read once
-a batch by the caller. A read that fails is a pending error of an earlier send, nothing more.
+Each is read by a bounded batch when epoll says so; the clock is read once a batch by the caller.
 """
 
 from __future__ import annotations
@@ -10,24 +9,24 @@ import select
 from typing import TYPE_CHECKING, Any
 
 from turnd.engine import ancillary, sockets
-from turnd.engine.ancillary import ANCILLARY_SPACE, told_by
+from turnd.engine.ancillary import told_by
 from turnd.engine.base import ClientMessage, Leg, ListenerId, ListenerSettings, RelayId, Transport
 from turnd.engine.fields import SYSTEM, Fields
 from turnd.engine.forwarding import or_classic
+from turnd.engine.intake import BATCH, Intake
 from turnd.engine.proxied import Proxies, ends_of, source_of
 from turnd.engine.rules import Client, Relay, Transmit
 from turnd.engine.sockaddr import SockAddr, raw_address
-from turnd.engine.sockets import LARGEST_DATAGRAM
 from turnd.stun.addresses import WILDCARDS, ServerAddress, TransportAddress
 
 if TYPE_CHECKING:
     import socket
+    from collections.abc import Iterable
 
     from turnd.engine.associations import AssociationDoors, Associations
     from turnd.engine.forwarding import Forwarder
     from turnd.engine.handup import HandUp
-
-BATCH = 32
+    from turnd.engine.intake import Arrival
 
 
 class UdpListener:
@@ -46,6 +45,7 @@ class UdpListener:
         ancillary.ask_for_fields(sock)
         self.sock = sock
         self.sender = sockets.Sender(sock)
+        self._intake = Intake(sock)
         self.settings = settings
         self.endpoint = ServerAddress(sockets.bound_address(sock))
         self.clients: dict[Any, Client] = {}
@@ -105,25 +105,18 @@ class UdpListener:
         transmit, address = self.route_to(leg)
         transmit(data, address)
 
+    def _arrivals(self, now: float) -> Iterable[Arrival]:
+        """A bounded batch, without what trusted proxies put in front."""
+        arrivals = self._intake.batch(now)
+        return arrivals if self._proxies is None else self._proxies.unwrapped(arrivals)
+
     def ready(self, _mask: int, now: float) -> None:
         """Read what has arrived, a bounded batch."""
-        receive = self.sock.recvmsg
         client_of = self.clients.get
         forward = self._forward
-        associations, proxies = self.associations, self._proxies
-        for _ in range(BATCH):
-            try:
-                data, beside, _, source = receive(LARGEST_DATAGRAM, ANCILLARY_SPACE)
-            except BlockingIOError:
-                return
-            except OSError:
-                continue
-            onward = told_by(tuple(beside)).onward
-            if proxies is not None:
-                unwrapped = proxies.unwrap(data, source)
-                if unwrapped is None:
-                    continue
-                data, source = unwrapped
+        associations = self.associations
+        for data, beside, _, source in self._arrivals(now):
+            onward = told_by(*beside).onward
             if associations is not None and associations.takes(data, source, now, onward):
                 continue
             client = client_of(source)
@@ -159,24 +152,12 @@ class WildcardUdpListener(UdpListener):
 
     def ready(self, _mask: int, now: float) -> None:
         """Read what has arrived, a bounded batch."""
-        receive = self.sock.recvmsg
         forward = self._forward
-        associations, proxies = self.associations, self._proxies
-        for _ in range(BATCH):
-            try:
-                data, beside, _, source = receive(LARGEST_DATAGRAM, ANCILLARY_SPACE)
-            except BlockingIOError:
-                return
-            except OSError:
-                continue
-            local, onward = told_by(tuple(beside))
+        associations = self.associations
+        for data, beside, _, source in self._arrivals(now):
+            local, onward = told_by(*beside)
             if local is None:
                 continue
-            if proxies is not None:
-                unwrapped = proxies.unwrap(data, source)
-                if unwrapped is None:
-                    continue
-                data, source = unwrapped
             key = (source, local)
             if associations is not None and associations.takes(data, key, now, onward):
                 continue
@@ -202,7 +183,7 @@ def open_listener(
 class UdpRelay(Relay):
     """A relayed transport address with its socket."""
 
-    __slots__ = ("_batch", "_forward", "_forward_icmp", "_read_at", "sock")
+    __slots__ = ("_forward", "_forward_icmp", "_intake", "sock")
 
     def __init__(
         self,
@@ -225,8 +206,7 @@ class UdpRelay(Relay):
         super().__init__(relay_id, address, deadline, sockets.Sender(self.sock).send)
         self._forward = forwarder.from_peer
         self._forward_icmp = forwarder.icmp_from_peer
-        self._batch = 1
-        self._read_at = 0.0
+        self._intake = Intake(self.sock)
 
     def transmit_unfragmented(self, data: bytes, target: SockAddr, fields: Fields = SYSTEM) -> None:
         """Send with the Don't Fragment bit."""
@@ -237,27 +217,12 @@ class UdpRelay(Relay):
             sockets.let_fragment(self.sock, allowed=True)
 
     def ready(self, mask: int, now: float) -> None:
-        """Read what has arrived, a bounded batch.
-
-        As many as there were last time, since a read that finds nothing costs as much as a packet
-        does. Who is ready again in the same run (the same `now`) has more.
-        """
+        """Read what has arrived, a bounded batch."""
         if mask & select.EPOLLERR:
             self._read_icmp(now)
-        if now == self._read_at:
-            self._batch = min(2 * self._batch, BATCH)
-        self._read_at = now
-        receive = self.sock.recvmsg
         forward = self._forward
-        for count in range(self._batch):
-            try:
-                data, beside, _, source = receive(LARGEST_DATAGRAM, ANCILLARY_SPACE)
-            except BlockingIOError:
-                self._batch = count or 1
-                return
-            except OSError:
-                continue
-            forward(self, data, source, now, told_by(tuple(beside)).onward)
+        for data, beside, _, source in self._intake.batch(now):
+            forward(self, data, source, now, told_by(*beside).onward)
 
     def _read_icmp(self, now: float) -> None:
         for _ in range(BATCH):
