@@ -4,10 +4,18 @@ from typing import Any
 
 import pytest
 
-from tests.turn.harness import OTHER_PEER, PEER, REALM, StoreOfTests, code_of
+from tests.turn.harness import (
+    OTHER_PEER,
+    PEER,
+    REALM,
+    USERS,
+    Client,
+    StoreOfTests,
+    code_of,
+)
 from tests.turn.tcp import ask_to_connect, bind, bound, connected, tcp_client, tcp_world, told
 from turnd.auth.chain import CredentialChain
-from turnd.auth.credentials import Unavailable
+from turnd.auth.credentials import Credential, DerivedKeys, Found, Unavailable
 from turnd.auth.rest import RestSecrets
 from turnd.auth.static import StaticUsers
 from turnd.stun import attributes as a
@@ -137,6 +145,23 @@ def test_whose_connection_it_is_is_known_for_a_bind_alone() -> None:
     assert found(Method.CONNECTION_BIND, (a.raw(a.CONNECTION_ID.number), b"")) is None
     assert found(Method.CONNECTION_BIND) is None
     assert found(Method.CONNECT, (a.CONNECTION_ID, number)) is None
+
+
+def test_what_the_stream_has_asked_for_before_comes_to_nothing() -> None:
+    world = tcp_world()
+    client, _ = tcp_client(world)
+    number = connected(client)
+    users = StaticUsers(REALM, {"alice": USERS["alice"]})
+    none = RestSecrets(REALM, (), lambda: world.wall)
+    world.realm.credentials = CredentialChain(REALM, users, none, StoreOfTests())
+    data = world.stream_client(user="bob")
+    assert data.send(data.signed(Method.ALLOCATE, ((a.REQUESTED_TRANSPORT, 17),))) == []
+    alice = Client(world, data.leg, "alice", USERS["alice"], nonce=data.nonce)
+    assert code_of(bind(alice, number)) is None
+    bob = Credential("bob", "bob", DerivedKeys("bob", REALM, USERS["bob"]), source="redis")
+    assert world.resume(Found((bob,))) is None
+    assert len(world.state.table) == 1
+    assert world.engine.counters().relays == 0
 
 
 def test_many_connections_are_bound_side_by_side() -> None:

@@ -256,7 +256,9 @@ class TurnServer:
         drawn = found is not None  # when it began to wait
         # What another realm's store said is no answer: an allocation may have come meanwhile.
         outcome = found[1] if found is not None and found[0] == realm.name else None
-        if not (attempt.nonce_is_valid or drawn or self._within_budget(leg)):
+        # A ConnectionBind that has overtaken it: nobody reads messages there any more.
+        is_pipe = self.state.connections.of_leg(leg) is not None
+        if is_pipe or not (attempt.nonce_is_valid or drawn or self._within_budget(leg)):
             return None
         try:
             identity = authenticate(attempt, offers, outcome)
