@@ -12,7 +12,9 @@ import pytest
 
 from tests.e2e.calls import allocated, client_of, still_serves, two_allocated
 from tests.e2e.server import Server, Surroundings, serve
+from tests.e2e.test_tcp_relaying import listening_peer
 from tests.waiting import eventually
+from turnd.client.client import TCP
 from turnd.client.errors import StunError
 from turnd.client.uri import Transport
 
@@ -78,6 +80,37 @@ async def test_accept_runs_out_of_descriptors(folder: Path) -> None:
             await eventually(lambda: server.logged("accept_resumed"))
             async with allocated(server, Transport.TCP) as late:
                 await late.sends_to(one)
+
+
+async def test_a_tcp_relays_accept_runs_out_of_descriptors(folder: Path) -> None:
+    relay = {"addresses": ["127.0.0.1"], "tcp": True, "max_connections": 2 * LIMIT}
+    with serve(folder, surroundings=LIMITED, relay=relay) as server:
+        async with listening_peer() as (came, address), client_of(server, Transport.TCP) as client:
+            relayed = (await client.allocate(transport=TCP)).relayed[0]
+            await client.create_permission(relayed)
+            data = await client.bind_connection(await client.connect(address))
+            reader, writer = await came.get()
+            async with AsyncExitStack() as peers:
+                for _ in range(LIMIT + 20):
+                    _, comer = await asyncio.open_connection(*relayed)
+                    peers.callback(comer.close)
+                paused = await eventually(lambda: server.logged("accept_paused"))
+                assert paused[0]["error"] == "Too many open files"
+                assert cpu_share(server) < 0.2
+                assert len(server.logged("accept_paused")) == 1
+                with pytest.raises(StunError, match="447"):
+                    await client.connect(address._replace(port=1))
+                (refused,) = await eventually(lambda: server.logged("request_refused"))
+                assert "Too many open files" in refused["reason"]
+                await data.send(b"while there are none left")
+                assert await reader.readexactly(25) == b"while there are none left"
+                assert await client.refresh(600) == 600
+            await client.refresh(0)
+            await data.close()
+            writer.close()
+        async with client_of(server, Transport.TCP) as late:
+            assert (await late.allocate(transport=TCP)).relayed
+        await still_serves(server)
 
 
 async def test_the_health_page_is_back_after_a_shortage(folder: Path) -> None:

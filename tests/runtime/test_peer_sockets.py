@@ -3,12 +3,14 @@ from __future__ import annotations
 import errno
 import os
 import socket
+from functools import partial
 from typing import TYPE_CHECKING, Any, cast
 
 import pytest
 
 from tests.waiting import LIMIT, eventually
 from turnd.engine.base import RelayError, RelayId
+from turnd.listeners.gate import NO_LINGER
 from turnd.runtime import peer_sockets
 from turnd.runtime.peer_sockets import TcpPeerSockets
 from turnd.stun.addresses import TransportAddress
@@ -124,6 +126,46 @@ async def test_who_is_not_let_in_is_reset(stage: Stage) -> None:
     peer = stage.comes(bound)
     await eventually(lambda: stage.told.arrived)
     assert_reset(peer)
+
+
+async def test_the_same_peer_comes_twice_only_when_it_has_reset_the_first(stage: Stage) -> None:
+    """What the core takes for granted of the system."""
+    _, bound = stage.listen()
+    first = stage.comes(bound)
+    await eventually(lambda: stage.told.arrived)
+    name = first.getsockname()
+    first.setsockopt(*NO_LINGER)
+    first.close()
+    with socket.socket(stage.family) as again:
+        again.bind(name)
+        again.settimeout(LIMIT)
+        again.connect(bound)
+        await eventually(lambda: len(stage.told.arrived) == 2)
+    assert stage.told.arrived[0] == stage.told.arrived[1]
+    stage.sockets.drop(1)
+
+
+async def test_who_reconnects_after_both_ends_have_closed(stage: Stage) -> None:
+    """Although the first connection rests on our side (TIME-WAIT), thanks to its timestamps."""
+    relay, _ = stage.listen()
+    server, target = stage.waits()
+    for number in (1, 2, 3):
+        stage.sockets.connect(number, relay, target)
+        await eventually(lambda: stage.told.connected)
+        assert stage.told.connected.pop() == (number, None)
+        peer, _ = server.accept()
+        with peer, socket.socket(fileno=stage.sockets.take(number)) as ours:
+            ours.shutdown(socket.SHUT_WR)
+            assert peer.recv(1) == b""
+            peer.close()
+            assert await eventually(partial(has_ended, ours))
+
+
+def has_ended(sock: socket.socket) -> bool:
+    try:
+        return sock.recv(1) == b""
+    except BlockingIOError:
+        return False
 
 
 async def test_a_flood_is_taken_in_batches(stage: Stage) -> None:

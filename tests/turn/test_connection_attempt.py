@@ -8,7 +8,13 @@ from turnd.engine.base import RelayId
 from turnd.stun import attributes as a
 from turnd.stun.addresses import TransportAddress
 from turnd.stun.message import MessageClass, Method
-from turnd.turn.events import ConnectionOpened, ConnectionRefused, PeerRefusal
+from turnd.turn.events import (
+    ConnectionEnd,
+    ConnectionEnded,
+    ConnectionOpened,
+    ConnectionRefused,
+    PeerRefusal,
+)
 
 
 def test_the_client_is_told_of_a_permitted_peer_and_may_bind_it() -> None:
@@ -52,15 +58,33 @@ def test_the_policy_is_asked_as_well() -> None:
     assert refusal(world) == [PeerRefusal.FORBIDDEN]
 
 
-def test_one_too_many_and_a_second_of_the_same_address_are_refused() -> None:
+def test_one_too_many_is_refused() -> None:
     world = tcp_world()
     world.state.connections.limits = ConnectionLimits(per_allocation=1)
     client, relayed = tcp_client(world)
     client.permit(PEER, OTHER_PEER)
     assert world.peer_sockets.arrives(relayed, PEER, world.now) is not None
     assert world.peer_sockets.arrives(relayed, OTHER_PEER, world.now) is None
-    assert world.peer_sockets.arrives(relayed, PEER, world.now) is None
-    assert refusal(world) == [PeerRefusal.FULL] * 2
+    assert refusal(world) == [PeerRefusal.FULL]
+
+
+def test_who_comes_again_from_the_same_address_has_begun_anew() -> None:
+    world = tcp_world()
+    world.state.connections.limits = ConnectionLimits(per_allocation=1)
+    client, relayed = tcp_client(world)
+    client.permit(PEER)
+    first = world.peer_sockets.arrives(relayed, PEER, world.now)
+    again = world.peer_sockets.arrives(relayed, PEER, world.now)
+    assert again is not None
+    assert first != again
+    assert told(client).get(a.CONNECTION_ID) == again
+    assert world.peer_sockets.dropped == [first]
+    assert world.peer_sockets.standing == {again}
+    assert [each.reason for each in world.reported(ConnectionEnded)] == [ConnectionEnd.PEER]
+    assert refusal(world) == []
+    assert code_of(bind(world.stream_client(), again)) is None
+    assert world.peer_sockets.arrives(relayed, PEER, world.now) is None, "what was bound may live"
+    assert refusal(world) == [PeerRefusal.FULL]
 
 
 def test_a_peer_behind_a_relay_of_ours_is_shown_as_announced() -> None:

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 from turnd.allocations.connections import ConnectionState
 from turnd.stun import attributes as a
 from turnd.stun.message import MessageClass, Method, encode_message
-from turnd.turn.events import ConnectionOpened, ConnectionRefused, PeerRefusal
+from turnd.turn.connection_ending import end_connection
+from turnd.turn.events import ConnectionEnd, ConnectionOpened, ConnectionRefused, PeerRefusal
 from turnd.turn.turn_connection import TurnConnection
 
 if TYPE_CHECKING:
@@ -23,6 +24,10 @@ def arrived(state: ServerState, relay: RelayId, source: TransportAddress, now: f
     if allocation is None:
         return None
     peer = state.relays.tcp_peer(source)
+    former = state.connections.with_peer(allocation, peer)
+    if former is not None and former.state is ConnectionState.PENDING:
+        # The system lets nobody in twice from one address: the peer has reset it and begun anew.
+        end_connection(state, former, ConnectionEnd.PEER, now)
     refusal = _refusal(state, allocation, peer, now)
     if refusal is not None:
         state.report(
