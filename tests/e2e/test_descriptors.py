@@ -14,7 +14,7 @@ from tests.e2e.calls import allocated, client_of, still_serves, two_allocated
 from tests.e2e.server import Server, Surroundings, serve
 from tests.e2e.test_tcp_relaying import listening_peer
 from tests.waiting import eventually
-from turnd.client.client import TCP
+from turnd.client.allocating import TCP
 from turnd.client.errors import StunError
 from turnd.client.uri import Transport
 
