@@ -70,6 +70,22 @@ class Icmp:
             stream.send(send_indication(closed, b"to nobody"))
             assert error_of(await stream.receive()) == (closed, UNREACHABLE)
 
+    async def test_a_whole_packet_that_hears_of_it_first_goes_out_and_it_is_told(
+        self, world: World
+    ) -> None:
+        """The kernel tells the error to whatever the socket does next, and that once."""
+        allocation = Allocation(world)
+        peer = world.peer()
+        with world.nowhere() as closed:
+            for _ in range(5):
+                allocation.send(send_indication(closed, b"to nobody"))
+                whole = send_indication(peer.address, b"whole", (attributes.DONT_FRAGMENT, True))
+                allocation.send(whole)
+                assert await peer.receive() == (b"whole", allocation.relayed)
+                told, _ = await allocation.client.receive()
+                assert error_of(told) == (closed, UNREACHABLE)
+        assert world.drops() == {}
+
     async def test_without_a_permission_it_is_not_told(self, world: World) -> None:
         allocation = Allocation(world)
         with world.nowhere("127.0.0.9") as closed:

@@ -226,7 +226,8 @@ impl EpollDriver {
         let mut done = 0;
         while let Some((socket, index)) = self.order.get(done).copied() {
             if is_alone(index) {
-                let outcome = send_unfragmented(outbox, index as usize, arena);
+                // Of an error queue with something in it epoll tells in any case.
+                let outcome = send_unfragmented(outbox, index as usize, arena, |_| ());
                 self.outcomes.extend(outcome);
                 done += 1;
                 continue;

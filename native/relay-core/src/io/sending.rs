@@ -76,15 +76,23 @@ fn refuses_runs(errno: i32) -> bool {
     )
 }
 
-/// Sends a message with the Don't Fragment bit, by itself.
-pub(super) fn send_unfragmented(outbox: &Outbox, index: usize, arena: &Arena) -> Option<Outcome> {
+/// Sends a message with the Don't Fragment bit, by itself. `failed` hears why it was not taken at
+/// first, if it was not.
+pub(super) fn send_unfragmented(
+    outbox: &Outbox,
+    index: usize,
+    arena: &Arena,
+    failed: impl FnOnce(i32),
+) -> Option<Outcome> {
     let envelope = &outbox.transmits()[index].envelope;
     let ipv6 = envelope.to.is_ipv6();
     without_fragments(envelope.socket, ipv6, || {
         let result = send_whole(outbox, index, arena);
         Ok(result.err().and_then(|error| {
+            let errno = errno_of(&error);
+            failed(errno);
             // While the bit is set: what is lost without it is lost.
-            send_after(outbox, index, arena, errno_of(&error))
+            send_after(outbox, index, arena, errno)
         }))
     })
     .unwrap_or_else(|error| Some(lost(outbox, index, errno_of(&error))))

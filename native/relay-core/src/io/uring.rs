@@ -17,7 +17,7 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
 use std::time::Duration;
 
 use super::arena::Arena;
-use super::outbox::Outbox;
+use super::outbox::{Outbox, Transmit};
 use super::readiness::Readiness;
 use super::sending::{
     Outcome, asked_by, errno_of, is_told_by_icmp, lost, send_after, send_unfragmented,
@@ -46,7 +46,7 @@ pub struct UringDriver {
     /// Messages that were not simply sent, and why.
     failed: Vec<(usize, i32)>,
     outcomes: Vec<Outcome>,
-    /// Relays whose sends told of an ICMP error, and so kept it from their receives.
+    /// Relays whose sends may have been told of an error, and so have kept it from their receives.
     errors: Vec<Token>,
 }
 
@@ -317,17 +317,24 @@ impl UringDriver {
                 return;
             }
             for (index, errno) in self.failed.drain(..) {
-                let envelope = &messages[index].envelope;
-                if envelope.upward && is_told_by_icmp(errno) {
-                    self.errors.push(envelope.relay);
-                }
+                note_error(&mut self.errors, &messages[index], errno);
                 self.outcomes.extend(send_after(outbox, index, arena, errno));
             }
-            if alone < messages.len() {
-                self.outcomes.extend(send_unfragmented(outbox, alone, arena));
+            if let Some(message) = messages.get(alone) {
+                let failed = |errno| note_error(&mut self.errors, message, errno);
+                self.outcomes.extend(send_unfragmented(outbox, alone, arena, failed));
             }
             first = alone + 1;
         }
+    }
+}
+
+/// A relay's send has failed: what the socket has told it, or tells the next try, it tells nobody
+/// else.
+fn note_error(errors: &mut Vec<Token>, message: &Transmit, errno: i32) {
+    let envelope = &message.envelope;
+    if envelope.upward && (is_told_by_icmp(errno) || message.packets > 1) {
+        errors.push(envelope.relay);
     }
 }
 

@@ -272,5 +272,6 @@ for_every_driver! {
         what_does_not_fit_is_lost_with_its_reason,
         fragments_are_not_sent_where_they_are_forbidden,
         an_icmp_error_costs_no_other_packet,
+        an_error_that_a_whole_packet_meets_is_told,
         a_full_outbox_is_sent;
 }

@@ -227,6 +227,42 @@ pub(super) fn an_icmp_error_costs_no_other_packet<D: Driver>() {
     }
 }
 
+pub(super) fn an_error_that_a_whole_packet_meets_is_told<D: Driver>() {
+    let token = Token::relay(8, 2);
+    let told = |bench: &mut Bench<D>, socket: &UdpSocket| {
+        bench.until(|bench| bench.is_told(|ready| ready.socket == token && ready.error));
+        while read_icmp(socket.as_fd()).is_ok() {}
+        bench.ready.clear();
+    };
+    for host in LOOPBACKS {
+        let mut bench = Bench::<D>::new();
+        let (socket, receiver) = (relay(host), stranger(host));
+        bench.watch(&socket, token);
+        let nobody = SocketAddr::new(address(&receiver).ip(), 1);
+        let relayed = |to| Envelope { relay: token, ..envelope(&socket, to) };
+        let whole = |to| Envelope { dont_fragment: true, ..relayed(to) };
+        for round in 0..5u8 {
+            // The packet after it hears of the first one's error, in place of the receive.
+            bench.push(&mut RunMark::default(), &relayed(nobody), &[round; 20]);
+            bench.push(&mut RunMark::default(), &whole(address(&receiver)), &[round; 20]);
+            assert_eq!(bench.send(), [SENT; 2]);
+            assert_eq!(next(&receiver).0, [round; 20]);
+            told(&mut bench, &socket);
+        }
+    }
+    // What our own link does not take waits in the error queue, too.
+    let mut bench = Bench::<D>::new();
+    let (socket, receiver) = (narrow_relay(), stranger("[::1]:0"));
+    bench.watch(&socket, token);
+    let to =
+        Envelope { relay: token, dont_fragment: true, ..envelope(&socket, address(&receiver)) };
+    for _ in 0..5 {
+        bench.push(&mut RunMark::default(), &to, &[2; 2_000]);
+        assert_eq!(bench.send(), [(1, libc::EMSGSIZE, false)]);
+        told(&mut bench, &socket);
+    }
+}
+
 pub(super) fn a_full_outbox_is_sent<D: Driver>() {
     let mut bench = Bench::<D>::new();
     let socket = relay("127.0.0.1:0");
