@@ -4,6 +4,7 @@ import pytest
 
 from turnd.auth.rest import HASHES
 from turnd.config import texts
+from turnd.stun import attributes as a
 from turnd.turn.realms import canonical_origin
 
 MD5 = "md5:" + "0" * 32
@@ -40,7 +41,7 @@ SHA256 = "sha256:" + "aF" * 32
         (texts.check_origin, "https://example.org"),
         (texts.check_origin, "https://example.org:8443"),
         (texts.check_origin, "app://local"),
-        (texts.check_server_name, "x" * 255),
+        (texts.check_server_name, "x" * 127),
         (texts.check_name, "turnd"),
         (texts.check_path, "/run/secrets/x y"),
         (texts.check_redis, "redis://127.0.0.1:6379/0"),
@@ -53,6 +54,23 @@ SHA256 = "sha256:" + "aF" * 32
 )
 def test_texts_that_are_fine(check: Callable[[str], str], text: str) -> None:
     assert check(text) == text
+
+
+@pytest.mark.parametrize(
+    ("check", "attribute"),
+    [
+        (texts.check_realm, a.REALM),
+        (texts.check_server_name, a.THIRD_PARTY_AUTHORIZATION),
+        (texts.check_software, a.SOFTWARE),
+    ],
+)
+def test_what_clients_are_told_is_short_enough_to_be_sent(
+    check: Callable[[str], str], attribute: a.Attribute[str]
+) -> None:
+    for character in ("x", "漢", "𠀀"):
+        assert attribute.encode(check(character * 127), bytes(12))
+        with pytest.raises(ValueError, match="1 to 127"):
+            check(character * 128)
 
 
 @pytest.mark.parametrize(
@@ -100,7 +118,7 @@ def test_an_origin_is_kept_as_it_is_compared(written: str, compared: str) -> Non
         (texts.check_software, "a\nb", "printable"),
         (texts.check_token_key, "s3cret!", "no base64"),
         (texts.check_token_key, "abc", "no base64"),
-        (texts.check_server_name, "", "1 to 255"),
+        (texts.check_server_name, "", "1 to 127"),
         (texts.check_dns_name, "", "no DNS name"),
         (texts.check_dns_name, "a..b", "no DNS name"),
         (texts.check_dns_name, "a.*.b", "no DNS name"),
@@ -111,7 +129,7 @@ def test_an_origin_is_kept_as_it_is_compared(written: str, compared: str) -> Non
         (texts.check_origin, "example.org", "no origin"),
         (texts.check_origin, "https://example.org/path", "no origin"),
         (texts.check_origin, "https://a b", "no origin"),
-        (texts.check_server_name, "é" * 128, "1 to 255"),
+        (texts.check_server_name, "x" * 128, "1 to 127"),
         (texts.check_server_name, "a\nb", "printable"),
         (texts.check_name, "", "at least 1"),
         (texts.check_name, "a b", "no spaces"),

@@ -12,7 +12,7 @@ LONGEST_USER = 508  # bytes (RFC 8489 section 14.3)
 LONGEST_REALM = 127  # characters (RFC 8489 section 14.9)
 LONGEST_SOFTWARE = 127  # characters (RFC 8489 section 14.14)
 LONGEST_DNS_NAME = 253
-LONGEST_SERVER_NAME = 255  # bytes, as clients of coturn take it
+LONGEST_SERVER_NAME = 127  # characters (RFC 7635 section 6.1)
 LONGEST_SECRET = 4096  # characters; more is a wrong file
 SECRET_HASHES = ("sha1", "sha256")
 
@@ -116,8 +116,8 @@ def check_server_name(text: str) -> str:
     Raises:
         ValueError: empty, too long or not printable.
     """
-    if not 1 <= len(text.encode()) <= LONGEST_SERVER_NAME or not text.isprintable():
-        raise ValueError(f"a server's name has 1 to {LONGEST_SERVER_NAME} bytes, all printable")
+    if not 1 <= len(text) <= LONGEST_SERVER_NAME or not text.isprintable():
+        raise ValueError(f"a server's name has 1 to {LONGEST_SERVER_NAME} printable characters")
     return text
 
 

@@ -22,12 +22,10 @@ const PHRASE_AT: usize = 4;
 const SMALLEST_FIRST_REQUEST: usize = 28;
 /// Bytes of FINGERPRINT.
 const FINGERPRINT: usize = 8;
-/// The longest REALM (RFC 8489 section 14.9), in bytes.
-const LONGEST_REALM: usize = 763;
+/// The longest REALM (RFC 8489 section 14.9) and THIRD-PARTY-AUTHORIZATION, in bytes.
+const LONGEST_TEXT: usize = 763;
 /// Bytes of PASSWORD-ALGORITHMS at most: every algorithm there is, and more.
 const LONGEST_ALGORITHMS: usize = 64;
-/// Bytes of THIRD-PARTY-AUTHORIZATION at most.
-const LONGEST_SERVER_NAME: usize = 255;
 
 /// What every challenge by one listener says, whoever it is for.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -55,9 +53,9 @@ impl Challenge {
         third_party_authorization: Vec<u8>,
         unless_named: bool,
     ) -> Option<Self> {
-        let fits = realm.len() <= LONGEST_REALM
+        let fits = realm.len() <= LONGEST_TEXT
             && password_algorithms.len() <= LONGEST_ALGORITHMS
-            && third_party_authorization.len() <= LONGEST_SERVER_NAME;
+            && third_party_authorization.len() <= LONGEST_TEXT;
         fits.then_some(Self {
             realm,
             cookie,
@@ -336,9 +334,9 @@ mod tests {
             let (algorithms, name) = (vec![0; algorithms], vec![b'n'; name]);
             Challenge::new(vec![b'r'; realm], *b"obMatJos2gAAA", 3, algorithms, name, false)
         };
-        assert!(new(LONGEST_REALM, LONGEST_ALGORITHMS, LONGEST_SERVER_NAME).is_some());
-        assert!(new(LONGEST_REALM + 1, 4, 0).is_none());
+        assert!(new(LONGEST_TEXT, LONGEST_ALGORITHMS, LONGEST_TEXT).is_some());
+        assert!(new(LONGEST_TEXT + 1, 4, 0).is_none());
         assert!(new(4, LONGEST_ALGORITHMS + 1, 0).is_none());
-        assert!(new(4, 4, LONGEST_SERVER_NAME + 1).is_none());
+        assert!(new(4, 4, LONGEST_TEXT + 1).is_none());
     }
 }
