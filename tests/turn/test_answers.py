@@ -74,12 +74,12 @@ def test_unknown_attributes_are_listed() -> None:
     assert answer.get(a.UNKNOWN_ATTRIBUTES) == (3, 0x7777)
 
 
-def test_a_signed_answer_names_the_software_and_an_unsigned_one_does_not() -> None:
+def test_who_has_shown_his_address_is_told_the_software_and_a_stranger_is_not() -> None:
     signed = Refused(ErrorCode.FORBIDDEN, integrity=SIGNED_WITH)
     answer, _ = answered(error_response(request(), leg(), signed, "turnd"))
     assert answer.get(a.SOFTWARE) == "turnd"
     assert answer.verify_integrity(b"key", IntegrityAlgorithm.SHA1)
-    answer, _ = answered(error_response(request(), leg(), Refused(ErrorCode.FORBIDDEN), "turnd"))
+    answer, _ = answered(error_response(request(), leg(), Refused(ErrorCode.FORBIDDEN)))
     assert not answer.has(a.SOFTWARE)
 
 
@@ -118,10 +118,10 @@ def test_a_request_too_small_for_a_challenge_gets_the_bare_code(fingerprint: boo
 
 
 def test_third_parties_are_left_out_where_a_stranger_would_get_too_much() -> None:
-    def told(size: int, integrity: Integrity | None = None) -> tuple[bool, str]:
+    def told(size: int, software: str | None = None) -> tuple[bool, str]:
         attributes = ((a.REALM, "r" * size), (a.THIRD_PARTY_AUTHORIZATION, "turn.test"))
-        refused = Refused(ErrorCode.UNAUTHENTICATED, "", attributes, integrity)
-        answer, error = answered(error_response(request(), leg(), refused))
+        refused = Refused(ErrorCode.UNAUTHENTICATED, "", attributes)
+        answer, error = answered(error_response(request(), leg(), refused, software))
         assert answer.get(a.REALM) == "r" * size
         return answer.has(a.THIRD_PARTY_AUTHORIZATION), error.reason
 
@@ -129,7 +129,7 @@ def test_third_parties_are_left_out_where_a_stranger_would_get_too_much() -> Non
     assert told(20) == (True, "Unauthenticated")
     assert told(24) == told(36) == (True, "")
     assert told(40) == told(60) == (False, "")
-    assert told(60, SIGNED_WITH) == (True, "Unauthenticated")
+    assert told(60, "turnd") == (True, "Unauthenticated")
 
 
 def test_headers_of_ipv6_leave_more_room() -> None:
@@ -147,9 +147,15 @@ def test_a_stream_cannot_be_spoofed() -> None:
         assert error.reason == "Unauthenticated"
 
 
-def test_a_signed_answer_keeps_its_phrase() -> None:
-    refused = Refused(ErrorCode.STALE_NONCE, "", (LONG,), SIGNED_WITH)
-    assert answered(error_response(request(), leg(), refused))[1].reason == "Stale Nonce"
+def test_a_signature_alone_shows_no_address() -> None:
+    """Of 84 bytes 20 are the header, 8 the code and 24 the integrity."""
+    for size, realm, phrase in ((12, True, "Stale Nonce"), (28, True, ""), (32, False, "")):
+        refused = Refused(ErrorCode.STALE_NONCE, "", ((a.REALM, "r" * size),), SIGNED_WITH)
+        answer, error = answered(error_response(request(), leg(), refused))
+        assert (answer.has(a.REALM), error) == (realm, (438, phrase))
+        assert answer.verify_integrity(*SIGNED_WITH)
+        answer, error = answered(error_response(request(), leg(), refused, ""))
+        assert (answer.has(a.REALM), error) == (True, (438, "Stale Nonce"))
 
 
 def test_attributes_that_have_no_room_are_left_out_from_the_last_one_on() -> None:

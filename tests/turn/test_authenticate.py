@@ -476,7 +476,7 @@ def test_an_expired_nonce_is_438_signed_and_the_new_one_works() -> None:
     answer = client.allocate()
     assert is_challenge(answer, 438)
     assert answer.verify_integrity(client.key(), SHA1)
-    assert answer.get(a.SOFTWARE) == "turnd"
+    assert not answer.has(a.SOFTWARE)  # the address may be another's all the same
     client.nonce = answer.get(a.NONCE)
     assert code_of(client.allocate()) is None
     assert failures(world) == []

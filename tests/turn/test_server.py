@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -20,7 +21,7 @@ from tests.turn.harness import (
     from_peer,
 )
 from tests.turn.tcp import ask_to_connect, tcp_client, tcp_world
-from tests.turn.tokens import token_client, token_world
+from tests.turn.tokens import THIRD_PARTY, token_client, token_world
 from turnd.allocations.policy import PeerPolicy
 from turnd.allocations.quotas import Quotas
 from turnd.auth.credentials import Credential, DerivedKeys, Found
@@ -470,6 +471,31 @@ def test_so_are_binding_answers_without_any_attribute_and_refused_credentials() 
         ):
             (answer,) = client.send(data)
             assert headers + len(answer) <= 2 * (headers + len(data))
+
+
+@pytest.mark.parametrize(("host", "headers"), [("203.0.113.5", 28), ("2001:db8::5", 48)])
+@pytest.mark.parametrize("sha256", [False, True])
+def test_so_are_answers_to_users_who_forge_their_address(
+    host: str, headers: int, sha256: bool
+) -> None:
+    """A password shows nothing of the address as long as the nonce does not."""
+    for server_name in ("turn.example.org", "n" * 127):
+        third_party = replace(THIRD_PARTY, server_name=server_name)
+        world = World(
+            users={"a": "b"},
+            third_party=third_party,
+            settings=TurnSettings(software="s" * 127),
+        )
+        client = world.client(host, user="a")
+        client.password, client.sha256, client.nonce = "b", sha256, ""
+        for realm, code in ((REALM, 438), ("", 401)):
+            for method in (*REQUESTS, Method.BINDING):
+                data = client.signed(method, credentials=client.credentials((a.REALM, realm)))
+                (answer,) = client.send(data)
+                message = decode_untrusted(answer)
+                assert code_of(message) == code
+                assert message.verify_integrity(*client.integrity())
+                assert headers + len(answer) <= 2 * (headers + len(data))
 
 
 def test_nothing_is_kept_of_who_was_challenged() -> None:

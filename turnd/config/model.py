@@ -81,7 +81,10 @@ class Config(Section):
     """The whole configuration. Instances do not change."""
 
     realm: fields.Realm = restart(
-        "turnd", "Realm of the credentials, as clients are told; a domain name by custom."
+        "turnd",
+        "Realm of the credentials, as clients are told; a domain name by custom. With up to 16 "
+        "bytes the first answer to a client, whose address may be forged, is at most twice its "
+        "request, with 32 it is 2.3 times as long, with 64 2.9 times.",
     )
     software: Software | None = restart(
         None,

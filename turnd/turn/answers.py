@@ -109,20 +109,27 @@ def refusal_response(state: ServerState, request: Request, refused: Refused) -> 
     return error_response(request.message, request.leg, refused, state.settings.software)
 
 
-def error_response(message: Message, leg: Leg, refused: Refused, software: str = "") -> bytes:
+def error_response(
+    message: Message, leg: Leg, refused: Refused, software: str | None = None
+) -> bytes:
     """Encode a refusal; signed where its `integrity` is set.
 
-    Without a signature the sender may be spoofed: over UDP such an answer goes without its reason
-    phrase where it would be over twice the request at the IP level, and if that is not enough
-    without THIRD-PARTY-AUTHORIZATION, which no client depends on that has a password. A challenge
-    does not fit a request of less than `_SMALLEST_FIRST_REQUEST` at all: no client begins with such
-    a one, and it gets the bare code.
+    By UDP an answer to who may have forged his address, be it with a password of his own, is at
+    most twice the request at the IP level: if need be without its reason phrase, then without
+    THIRD-PARTY-AUTHORIZATION, which no client depends on that has a password. A challenge does not
+    fit a request of less than `_SMALLEST_FIRST_REQUEST` at all: no client begins with such a one,
+    and it gets the bare code; so does who signs with another realm's name, and that a short one.
+
+    Args:
+        message: the request.
+        leg: whom it came by.
+        refused: the refusal.
+        software: SOFTWARE, or nothing, for who has shown that the address is his; None: he has not.
     """
     phrase = refused.code.reason
-    signed = refused.integrity is not None
-    if signed or leg.transport.is_connection:
-        return _encode(message, refused, phrase, software if signed else "")
-    room = room_for(message, leg)
+    if software is not None or leg.transport.is_connection:
+        return _encode(message, refused, phrase, software or "")
+    room, signed = room_for(message, leg), refused.integrity
     # Without the phrase first: the answer that strangers ask for most, the challenge, has no room
     # for it, and would be encoded twice the other way round.
     answer = _encode(message, refused, "", "")
@@ -130,10 +137,10 @@ def error_response(message: Message, leg: Leg, refused: Refused, software: str =
         return _encode(message, refused, phrase, "")
     if len(answer) > room:
         kept = [each for each in refused.attributes if each[0] is not a.THIRD_PARTY_AUTHORIZATION]
-        answer = _encode(message, Refused(refused.code, attributes=kept), "", "")
+        answer = _encode(message, Refused(refused.code, "", kept, signed), "", "")
     first_request = _SMALLEST_FIRST_REQUEST + 8 * message.has_fingerprint
-    if len(answer) > room and message.size < first_request:
-        answer = _encode(message, Refused(refused.code), "", "")
+    if len(answer) > room and (signed or message.size < first_request):
+        answer = _encode(message, Refused(refused.code, integrity=signed), "", "")
     return answer
 
 

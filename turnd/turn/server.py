@@ -265,7 +265,7 @@ class TurnServer:
         except DecodeError as error:
             return error_response(message, leg, Refused(ErrorCode.BAD_REQUEST, str(error)))
         except Refused as refused:
-            return error_response(message, leg, refused, self.state.settings.software)
+            return error_response(message, leg, refused)
         if isinstance(identity, NeedLookup):
             return self._wait(identity, attempt)
         if leg.transport.is_connection:
