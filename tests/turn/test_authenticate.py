@@ -750,6 +750,16 @@ def test_an_allocations_own_token_is_good_without_its_key() -> None:
     assert code_of(client.renewed().request(Method.REFRESH)) == 401
 
 
+def test_an_allocations_own_token_outlives_the_realms_third_party() -> None:
+    world = token_world()
+    client = token_client(world)
+    client.allocated()
+    world.realm.credentials = World().realm.credentials
+    assert code_of(client.request(Method.REFRESH)) is None
+    assert code_of(client.renewed().request(Method.REFRESH)) == 420
+    assert code_of(token_client(world, port=2).allocate()) == 420
+
+
 def test_a_token_with_the_allocations_key_but_another_is_looked_at() -> None:
     client = token_client(token_world())
     client.allocated()

@@ -297,8 +297,8 @@ class TurnServer:
         message, leg = request.message, request.leg
         try:
             check_expiry(request, attempt)
-            takes_tokens = request.realm.credentials.third_party is not None
-            understood_here = UNDERSTOOD_WITH_TOKENS if takes_tokens else UNDERSTOOD
+            third_party = request.realm.credentials.third_party or request.credential.access
+            understood_here = UNDERSTOOD if third_party is None else UNDERSTOOD_WITH_TOKENS
             self._check_understood(message, leg, understood_here)
             attributes = _HANDLERS[message.method](self.state, request)
         except DecodeError as error:

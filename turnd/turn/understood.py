@@ -40,4 +40,4 @@ UNDERSTOOD: frozenset[int] = frozenset(
 )
 
 UNDERSTOOD_WITH_TOKENS = UNDERSTOOD | {a.ACCESS_TOKEN.number}
-"""In a realm where third parties let clients in (RFC 7635 section 7)."""
+"""In a realm where third parties let clients in (RFC 7635 section 7), and for whom they have."""
