@@ -122,6 +122,35 @@ async def test_a_server_without_udp_lives_too(
     assert len(await sent_to(run)) == 1
 
 
+@pytest.mark.parametrize(
+    ("listen", "transport"),
+    [(["tls", "tcp", "udp"], "udp"), (["tls", "tcp"], "tcp"), (["dtls", "tls"], "tls")],
+)
+async def test_without_a_port_a_server_like_this_one_is_asked(
+    stack: AsyncExitStack,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    listen: list[str],
+    transport: str,
+) -> None:
+    asked: list[tuple[str, int]] = []
+
+    async def nobody_answers(host: str, port: int) -> str:
+        asked.append((host, port))
+        return "silence"
+
+    monkeypatch.setattr(alternates, "_problem_of", nobody_answers)
+    certificate, key = make_pair(tmp_path, "b.example")
+    run = await started(
+        stack,
+        tmp_path,
+        ["198.51.100.7"],
+        listen=[f"{each}://127.0.0.1:0" for each in listen],
+        tls={"certificate": str(certificate), "key": str(key)},
+    )
+    assert {*asked} == {("198.51.100.7", run.port(transport))}
+
+
 async def test_unasked_they_are_taken_to_live(stack: AsyncExitStack, tmp_path: Path) -> None:
     redirect = {"to": ["198.51.100.7"], "when": {"allocations": 1}, "check_every": 0}
     run = await started(stack, tmp_path, [], redirect=redirect)

@@ -126,9 +126,10 @@ class Alternates:
         return address.host in ours
 
     def _own_port(self) -> int:
-        """Where a server like this one is asked: at our own first UDP port."""
+        """Where a server like this one is asked: at our first port of UDP, else TCP, else TLS."""
         bound = self._server.endpoints.bound()
-        return next((at.port for each, at in bound if each.transport == "udp"), STUN_PORT)
+        ports = (at.port for asked in Transport for each, at in bound if each.transport == asked)
+        return next(ports, STUN_PORT)
 
     def _tell(self, found: Sequence[Health]) -> None:
         before = self.living
@@ -156,7 +157,7 @@ async def _problem_of(host: str, port: int) -> str:
     Whether it is the right server is for the clients to see: they have its certificate's name.
     """
     problems: list[str] = []
-    for transport in (Transport.UDP, Transport.TCP, Transport.TLS):
+    for transport in Transport:
         tls = _unverified_tls() if transport is Transport.TLS else None
         connect = ConnectOptions(tls=tls, limit=CONNECT_LIMIT)
         options = ClientOptions(connect=connect, timing=TIMING)
