@@ -7,7 +7,7 @@ import tempfile
 from dataclasses import replace
 from functools import lru_cache, partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import pytest
 from cryptography import x509
@@ -15,7 +15,16 @@ from OpenSSL import SSL
 
 from tests.engine.contract import ANSWER, REQUEST, channel_data
 from tests.engine.contract_mobility import Call, Datagrams, Way
-from tests.engine.dtls_client import HELLO_VERIFY_REQUEST, DtlsClient
+from tests.engine.dtls_client import (
+    AES_GCM,
+    CLIENT_HELLO,
+    CLIENT_KEY_EXCHANGE,
+    HANDSHAKE,
+    HELLO_VERIFY_REQUEST,
+    DtlsClient,
+    fragment,
+    plain,
+)
 from tests.engine.socket_worlds import tls_sides
 from tests.engine.worlds import CHANNEL, LOOPBACK, SETTINGS
 from tests.listeners.pems import make_pair
@@ -31,6 +40,7 @@ from turnd.engine.base import (
     TlsSettings,
     Transport,
 )
+from turnd.engine.dtls_records import APPLICATION_DATA, cut_at_records
 from turnd.engine.fields import Fields
 from turnd.stun.addresses import TransportAddress
 
@@ -273,9 +283,27 @@ class Cookies:
 
     async def test_who_has_a_session_draws_nothing(self, world: SocketWorld) -> None:
         dtls = DtlsWorld(world, serving())
-        world.engine.budget(1)
-        await dtls.connect()
+        world.engine.budget(3)
+        client, leg = await dtls.connect()
+        assert world.engine.draw(LOOPBACK), "the question and the handshake were two"
         assert not world.engine.draw(LOOPBACK)
+        client.send(REQUEST)
+        assert await world.events(1) == [ClientMessage(leg, REQUEST)]
+
+    async def test_handshakes_are_within_the_strangers_budget(self, world: SocketWorld) -> None:
+        """One cookie would buy any number of them: each hello with it has us sign anew."""
+        dtls = DtlsWorld(world, serving())
+        world.engine.budget(3)
+        client = dtls.client()
+        client.push(client.flight())
+        await client.pull()
+        hello = client.flight()
+        for _ in range(10):
+            client.push(hello[:27] + os.urandom(32) + hello[59:])
+        await world.until(lambda: world.engine.counters().over_budget == 8)
+        (closed,) = await world.events(1)
+        assert isinstance(closed, LegClosed)
+        assert world.engine.counters().streams == 1
 
 
 class Flights:
@@ -337,6 +365,45 @@ def loses_one(client: DtlsClient, number: int, *, from_server: bool) -> None:
         return is_servers == from_server and count == number
 
     client.loses = loses
+
+
+class Fragments:
+    """Of hellos: a client may send one that no datagram holds (RFC 6347 section 4.2.3)."""
+
+    MANY_PROTOCOLS: ClassVar = [b"protocol number %3d" % number for number in range(90)]
+
+    async def _hellos(self, dtls: DtlsWorld) -> tuple[DtlsClient, list[bytes]]:
+        """A client, its first hello said, and the one with the cookie; either in two datagrams."""
+        client = dtls.client(protocols=self.MANY_PROTOCOLS)
+        for datagram in cut_at_records(client.flight()):
+            client.push(datagram)
+        await dtls.world.dropped(dtls_record=1)
+        question = await client.pull()
+        assert question[13] == HELLO_VERIFY_REQUEST
+        both = cut_at_records(client.flight())
+        assert len(both) == 2
+        return client, both
+
+    async def test_a_hello_may_come_in_several_datagrams(self, world: SocketWorld) -> None:
+        dtls = DtlsWorld(world, serving())
+        client, both = await self._hellos(dtls)
+        for datagram in both:
+            client.push(datagram)
+        await world.until(client._is_done)
+        (opened,) = await world.events(1)
+        assert isinstance(opened, LegOpened)
+        client.send(REQUEST)
+        assert await world.events(1) == [ClientMessage(opened.leg, REQUEST)]
+
+    async def test_a_fragment_without_its_cookie_leaves_nothing_behind(
+        self, world: SocketWorld
+    ) -> None:
+        dtls = DtlsWorld(world, serving())
+        client, (_, second) = await self._hellos(dtls)
+        client.push(second)
+        await world.dropped(dtls_record=2)
+        assert world.engine.counters().streams == 0
+        assert client.party.has_nothing()
 
 
 class Handshakes:
@@ -603,6 +670,42 @@ class Garbage:
         await world.until(client._is_done)
         (opened,) = await world.events(1)
         assert isinstance(opened, LegOpened)
+
+    @pytest.mark.parametrize("number", [0, 3, 12])
+    async def test_no_room_is_made_for_long_messages_of_a_handshake(
+        self, world: SocketWorld, number: int
+    ) -> None:
+        """OpenSSL would make room for the 100 KB that a few bytes announce, again and again."""
+        dtls = DtlsWorld(world, serving())
+        client = dtls.client()
+        await client.bring_cookie()
+        first = await client.pull()
+        client.push(plain(HANDSHAKE, fragment(CLIENT_KEY_EXCHANGE, 100_000, number, b"x"), 99))
+        await world.dropped(dtls_record=1)
+        assert first
+        client._step()
+        await world.until(client._is_done)
+        (opened,) = await world.events(1)
+        assert isinstance(opened, LegOpened)
+
+    @pytest.mark.parametrize(
+        "message",
+        [
+            fragment(CLIENT_KEY_EXCHANGE, 100_000, 9, b"x"),
+            fragment(CLIENT_HELLO, 41, 3, bytes(41)),
+            fragment(CLIENT_HELLO, 2_000, 3, bytes(41)),
+        ],
+        ids=["out of turn", "hello", "part of a hello"],
+    )
+    async def test_a_session_that_is_to_be_negotiated_anew_ends(
+        self, world: SocketWorld, message: bytes
+    ) -> None:
+        client, leg = await DtlsWorld(world, serving()).connect(ciphers=AES_GCM)
+        client.push(client.sealed(APPLICATION_DATA, REQUEST, 50))
+        assert await world.events(1) == [ClientMessage(leg, REQUEST)], "so records are sealed"
+        client.push(client.sealed(HANDSHAKE, message, 51))
+        assert await world.events(1) == [LegClosed(leg, CloseReason.CLIENT)]
+        assert world.engine.counters().streams == 0
 
     async def test_what_is_no_message_is_dropped(self, world: SocketWorld) -> None:
         client, leg = await DtlsWorld(world, serving()).connect()

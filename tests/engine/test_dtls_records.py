@@ -1,15 +1,24 @@
-"""Cutting records; what hellos and messages look like is in `test_dtls`, with real ones."""
+"""Records that are cut, and that announce too much; hellos are in `test_dtls`, real ones."""
 
 from __future__ import annotations
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from turnd.engine.dtls_records import cut_at_records
+from tests.engine.dtls_client import CLIENT_KEY_EXCHANGE, HANDSHAKE, fragment, plain
+from turnd.engine.dtls_records import (
+    APPLICATION_DATA,
+    LARGEST_HELLO,
+    announces_too_much,
+    cut_at_records,
+)
+
+LONG, SHORT = (fragment(CLIENT_KEY_EXCHANGE, LARGEST_HELLO + more, 5, b"x" * 20) for more in (1, 0))
 
 
 def record(size: int) -> bytes:
-    return b"\x16\xfe\xfd" + bytes(8) + size.to_bytes(2, "big") + bytes(size)
+    return plain(HANDSHAKE, bytes(size), 0)
 
 
 def test_records_are_cut_where_they_begin() -> None:
@@ -24,3 +33,23 @@ def test_nothing_is_lost_by_cutting(sizes: list[int]) -> None:
     records = b"".join(map(record, sizes))
     assert b"".join(cut_at_records(records, 313)) == records
     assert all(len(each) <= 313 for each in cut_at_records(records, 313))
+
+
+@pytest.mark.parametrize("body", [LONG, SHORT + LONG, SHORT + SHORT + LONG[:12]])
+def test_a_long_message_is_seen_wherever_it_begins(body: bytes) -> None:
+    bad = plain(HANDSHAKE, body, 0)
+    assert announces_too_much(bad)
+    assert announces_too_much(plain(20, b"\1", 0) + record(0) + bad)
+    assert not announces_too_much(plain(APPLICATION_DATA, body, 0))
+    assert not announces_too_much(plain(HANDSHAKE, body, 0, epoch=1)), "what is sealed, is sealed"
+
+
+@pytest.mark.parametrize("body", [SHORT, SHORT + SHORT, LONG[:11], b""])
+def test_all_else_announces_nothing(body: bytes) -> None:
+    assert not announces_too_much(plain(HANDSHAKE, body, 0))
+
+
+@given(st.binary(max_size=100), st.integers(0, 60))
+def test_any_bytes_are_looked_at(data_untrusted: bytes, cut: int) -> None:
+    announces_too_much(data_untrusted)
+    announces_too_much(plain(HANDSHAKE, LONG, 0)[:cut] + data_untrusted)

@@ -123,6 +123,10 @@ class TestDtlsFlights(contract_dtls.Flights):
     pass
 
 
+class TestDtlsFragments(contract_dtls.Fragments):
+    pass
+
+
 class TestDtlsHandshakes(contract_dtls.Handshakes):
     pass
 

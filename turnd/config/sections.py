@@ -131,7 +131,7 @@ class LimitsSection(RealmLimits):
     unauthenticated_per_second: Count = live(
         500,
         "UDP answers to requests without valid nonce (Binding, 401, errors) per second and IPv4 "
-        "/24 or IPv6 /56. Streams are not counted.",
+        "/24 or IPv6 /56, and DTLS handshakes, of which each takes two. Streams are not counted.",
     )
     connections_per_client: Count = live(
         2000, "TCP, TLS and DTLS connections of one client address. A company may be one address."

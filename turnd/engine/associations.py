@@ -2,7 +2,9 @@
 
 Rules of the house
     1.  A hello without a good cookie leaves nothing behind. Handshakes under way have a bound, in
-        all and by network, and a deadline; beyond the bound hellos are dropped and counted.
+        all and by network, and a deadline; beyond the bound hellos are dropped and counted. To
+        begin one is drawn from the strangers' budget, as the question for the cookie is: it costs
+        a signature, more than hundreds of packets do.
     2.  A hello from the addresses of an open session begins a handshake beside it, which takes its
         place when it completes (RFC 6347 section 4.2.8). Until then records with messages are the
         old one's, those of handshakes the new one's.
@@ -31,6 +33,7 @@ from turnd.engine.dtls_records import (
     APPLICATION_DATA,
     FIRST_BYTES,
     LARGEST_HELLO,
+    announces_too_much,
     hello_random,
     is_message,
 )
@@ -116,6 +119,9 @@ class Associations:
         return True
 
     def _take_handshake(self, data_untrusted: bytes, key: Any, now: float) -> None:
+        if announces_too_much(data_untrusted):
+            self._doors.tally.drop(Drop.DTLS_RECORD)
+            return
         beginning, association = self.handshakes.get(key), self.open.get(key)
         random = hello_random(data_untrusted)
         if random is not None and not any(
@@ -135,19 +141,17 @@ class Associations:
         leg = self._make_leg(key, Transport.DTLS, 0)
         if result is None:
             doors.tally.drop(Drop.DTLS_RECORD)
+        elif not doors.answers.draw(leg.client.host, now):
+            doors.handshakes.over_budget += 1
         elif isinstance(result, bytes):
-            if doors.answers.draw(leg.client.host, now):
-                self.send(result, leg)
-            else:
-                doors.handshakes.over_budget += 1
-        elif (former := self.handshakes.get(key)) is not None:
-            doors.end(former, CloseReason.CLIENT)
-            self._begin(result, random, key, now)
+            self.send(result, leg)
         else:
             self._begin(result, random, key, now)
 
     def _begin(self, session: DtlsSession, random: bytes, key: Any, now: float) -> None:
         doors = self._doors
+        if (former := self.handshakes.get(key)) is not None:
+            doors.end(former, CloseReason.CLIENT)
         leg = self._make_leg(key, Transport.DTLS, doors.next_handle())
         if not doors.handshakes.begin(leg.client):
             doors.tally.drop(Drop.DTLS_HANDSHAKE)

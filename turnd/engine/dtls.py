@@ -8,7 +8,9 @@ Rules of the house
         datagrams that fit every path.
     3.  A client's first hello is answered with a cookie, an HMAC over the time and both addresses
         (RFC 6347 section 4.2.1). Nothing is kept of a hello that does not bring it back.
-    4.  A hello comes in one datagram, as section 4.2.1 has it for stateless servers.
+    4.  A hello may come in several datagrams, of which the first has the cookie; nothing is kept of
+        the others until it has been seen.
+    5.  An open session is not negotiated anew: whoever begins to is at its end.
 """
 
 from __future__ import annotations
@@ -214,7 +216,9 @@ class DtlsSession:
             return None
 
     def read(self) -> tuple[list[bytes], bool]:
-        """The messages of the datagram, and whether the client has closed the session after them.
+        """The messages of the datagram, and whether the client has ended the session after them.
+
+        It does so by closing it, and by negotiating anew.
 
         Raises:
             SSL.Error: the session has failed.
@@ -224,7 +228,8 @@ class DtlsSession:
             try:
                 messages.append(self._connection.recv(_RECORD))
             except SSL.WantReadError:
-                return messages, False
+                # Else OpenSSL would keep parts of handshake messages, up to a megabyte.
+                return messages, not self.handshake()
             except SSL.ZeroReturnError:
                 return messages, True
 

@@ -6,7 +6,7 @@
 
 use std::fmt::{Debug, Formatter};
 use std::ptr::null_mut;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use foreign_types::ForeignTypeRef;
 use openssl::error::ErrorStack;
@@ -26,8 +26,9 @@ use crate::stream::tls::{ALPN, Identity, TlsConfigError, canonical, find_identit
 
 const CIPHERS: &str = "ECDHE+AESGCM:ECDHE+CHACHA20:!aNULL:!PSK";
 
-/// What `DTLSv1_handle_timeout` is a macro for, in <openssl/ssl.h>.
+/// What `DTLSv1_handle_timeout` and `SSL_CTX_set_max_cert_list` are macros for, in <openssl/ssl.h>.
 const DTLS_CTRL_HANDLE_TIMEOUT: libc::c_int = 74;
+const SSL_CTRL_SET_MAX_CERT_LIST: libc::c_int = 51;
 
 unsafe extern "C" {
     // What openssl-sys leaves out of <openssl/ssl.h>.
@@ -38,6 +39,17 @@ unsafe extern "C" {
 
 /// The cookies that are good for the hello that is being looked at.
 type Good = Arc<Mutex<[Cookie; 2]>>;
+
+/// Where a session has its `Good`. OpenSSL takes none of these places back: there is one.
+static GOOD: OnceLock<Index<Ssl, Good>> = OnceLock::new();
+
+fn place_of_good() -> Result<Index<Ssl, Good>, ErrorStack> {
+    if let Some(good) = GOOD.get() {
+        return Ok(*good);
+    }
+    let made = Ssl::new_ex_index()?;
+    Ok(*GOOD.get_or_init(|| made))
+}
 
 /// What DTLS clients of a listener are served with; never changes.
 pub struct DtlsConfig {
@@ -60,7 +72,7 @@ impl DtlsConfig {
         let refused = |certificate: String| {
             move |error: ErrorStack| TlsConfigError::new(certificate, error.to_string())
         };
-        let good = Ssl::new_ex_index::<Good>().map_err(refused("DTLS".into()))?;
+        let good = place_of_good().map_err(refused("DTLS".into()))?;
         let mut contexts = Vec::with_capacity(identities.len());
         for (index, identity) in identities.iter().enumerate() {
             let name = format!("certificate {} ({})", index + 1, identity.names.join(", "));
@@ -88,6 +100,7 @@ fn builder(identity: &Identity, good: Index<Ssl, Good>) -> Result<SslContextBuil
             | SslOptions::NO_COMPRESSION,
     );
     context.set_mode(SslMode::RELEASE_BUFFERS);
+    expect_no_certificates(&mut context);
     context.set_session_cache_mode(SslSessionCacheMode::OFF);
     let chain = X509::stack_from_pem(&identity.certificate_pem)?;
     let mut chain = chain.into_iter();
@@ -111,6 +124,15 @@ fn builder(identity: &Identity, good: Index<Ssl, Good>) -> Result<SslContextBuil
         cookies.iter().any(|cookie| bool::from(cookie.ct_eq(cookie_untrusted)))
     });
     Ok(context)
+}
+
+/// Messages of a client's handshake get no more room than OpenSSL gives them at least, a record each:
+/// long ones would be certificates, and nobody asks for them.
+fn expect_no_certificates(context: &mut SslContextBuilder) {
+    // SAFETY: as the macro does; the pointer is good as long as the builder, which is ours alone.
+    unsafe {
+        openssl_sys::SSL_CTX_ctrl(context.as_ptr(), SSL_CTRL_SET_MAX_CERT_LIST, 1, null_mut());
+    }
 }
 
 fn good_for(ssl: &SslRef, good: Index<Ssl, Good>) -> [Cookie; 2] {
@@ -273,11 +295,15 @@ impl Session {
     /// The next message of the datagram that was fed.
     ///
     /// # Errors
-    /// The session has failed.
+    /// The session has failed, or the client begins to negotiate anew: nobody has a reason to, and
+    /// OpenSSL would keep what comes of it, up to a megabyte.
     pub fn read(&mut self, room: &mut [u8], lent: &mut Lent) -> Result<Read, Broken> {
         match with(&mut self.0, lent, |stream| stream.ssl_read(room)) {
             Ok(len) => Ok(Read::Message(len)),
-            Err(error) if error.code() == ErrorCode::WANT_READ => Ok(Read::Nothing),
+            Err(error) if error.code() == ErrorCode::WANT_READ => {
+                let settled = self.0.ssl().is_init_finished();
+                if settled { Ok(Read::Nothing) } else { Err(Broken) }
+            }
             Err(error) if error.code() == ErrorCode::ZERO_RETURN => Ok(Read::Closed),
             Err(_) => Err(Broken),
         }

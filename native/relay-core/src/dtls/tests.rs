@@ -154,6 +154,30 @@ fn the_door_survives_anything() {
 }
 
 #[test]
+fn no_room_is_made_for_certificates_of_clients() {
+    let (mut server, mut client) = (Server::new(), Client::new("first.example", "DEFAULT"));
+    let mut session = server.let_in(&mut client);
+    assert_eq!(session.handshake(&mut server.lent), Ok(false));
+    server.lent.sent();
+    let announce = |number: u8, length: u16| {
+        let [high, low] = length.to_be_bytes();
+        let record = [22, 254, 253, 0, 0, 0, 0, 0, 0, 0, number, 0, 13];
+        [&record[..], &[16, 0, high, low, 0, number, 0, 0, 0, 0, 0, 1, 0]].concat()
+    };
+    server.lent.feed(&announce(5, 4_096));
+    assert_eq!(session.handshake(&mut server.lent), Ok(false));
+    server.lent.feed(&announce(6, 30_000));
+    assert_eq!(session.handshake(&mut server.lent), Err(Broken));
+}
+
+#[test]
+fn certificates_that_come_and_go_take_no_more_places() {
+    let make = || DtlsConfig::new(&[identity(&["first.example"], FIRST)]).unwrap();
+    let (one, other) = (make(), make());
+    assert_eq!(one.good.as_raw(), other.good.as_raw());
+}
+
+#[test]
 fn no_record_is_as_long() {
     let (mut server, mut client) = (Server::new(), Client::new("first.example", "DEFAULT"));
     let mut session = server.connect(&mut client);

@@ -4,7 +4,9 @@ use super::Worker;
 use crate::counters::Drop;
 use crate::dtls::association::{Association, Terms};
 use crate::dtls::provider::Session;
-use crate::dtls::record::{APPLICATION_DATA, Random, hello_random, is_record, is_single};
+use crate::dtls::record::{
+    APPLICATION_DATA, Random, announces_too_much, hello_random, is_record, is_single,
+};
 use crate::dtls::{Knock, Read};
 use crate::forward::{Forwarder, Inbound};
 use crate::handup::Standing;
@@ -45,6 +47,9 @@ impl<D: Driver> Worker<D> {
             return true;
         }
         match hello_random(bytes_untrusted) {
+            _ if announces_too_much(bytes_untrusted) => {
+                self.station.counters.drops.add(Drop::DtlsRecord, 1);
+            }
             Some(random) if !self.forwarder.associations.began_with(occupants, &random) => {
                 self.hello(datagram, key, inbound, random, now);
             }
@@ -75,13 +80,13 @@ impl<D: Driver> Worker<D> {
         let hello_untrusted = inbound.bytes(&self.arena);
         match terms.door.knock(hello_untrusted, cookies, &mut self.forwarder.associations.lent) {
             Knock::Nothing => self.station.counters.drops.add(Drop::DtlsRecord, 1),
-            Knock::Question if self.shared.around.budget.draw(leg.client.ip(), now) => {
-                self.forwarder.send_flight(key.listener, &leg);
-            }
-            Knock::Question => {
+            Knock::Question | Knock::Passed(_)
+                if !self.shared.around.budget.draw(leg.client.ip(), now) =>
+            {
                 self.station.counters.over_budget.add(1);
                 self.forwarder.associations.lent.sent();
             }
+            Knock::Question => self.forwarder.send_flight(key.listener, &leg),
             Knock::Passed(session) => self.begin_session(key, leg, session, random, now),
         }
     }
