@@ -32,7 +32,7 @@ def test_each_token_is_a_user_of_its_own_to_quotas() -> None:
         open_token_untrusted(seal(NOW, nonce=nonce), KEY, SERVER_NAME)
         for nonce in (b"first nonce!", b"second nonce")
     )
-    one, same, other = (token_credential("north", each) for each in (first, first, second))
+    one, same, other = (token_credential("north", each, KEY) for each in (first, first, second))
     assert one.quota_user == same.quota_user != other.quota_user
     assert {one.user, other.user} == {"north"}
     assert one.quota_user.startswith("north ")
@@ -41,11 +41,11 @@ def test_each_token_is_a_user_of_its_own_to_quotas() -> None:
 
 def test_a_token_brings_its_own_key_and_time() -> None:
     access = open_token_untrusted(seal(NOW, 60), KEY, SERVER_NAME)
-    credential = token_credential("north", access)
+    credential = token_credential("north", access, KEY)
     for algorithm in PasswordAlgorithm:
         for signs_with in IntegrityAlgorithm:
             assert credential.integrity(algorithm, signs_with) == access.integrity
-    assert credential.owner == ""
+    assert (credential.owner, credential.shared) == ("", KEY.value)
     assert not credential.expired(NOW)
     assert credential.expired(NOW + 65)
     assert credential.longest_lifetime(NOW + 20) == 45

@@ -90,6 +90,7 @@ def test_a_candidate_for_each_secret_in_order() -> None:
         1_700_000_060.0,
     )
     assert (first.source, second.source) == ("secret 1", "secret 2")
+    assert (first.shared, second.shared) == (b"one", "tw\u00f6".encode())
 
 
 def test_an_expired_name_still_has_its_candidate() -> None:

@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 
 from tests.turn.harness import World, code_of
+from turnd.auth.credentials import Credential
 from turnd.auth.passed_nonce import is_passed_nonce
 from turnd.engine.base import Leg, ListenerId, ListenerSettings, Transport
 from turnd.engine.fake import FakeEngine
@@ -215,5 +216,6 @@ def test_who_is_sent_elsewhere_is_given_a_nonce_for_there() -> None:
     answer = client.allocate()
     assert code_of(answer) == 300
     nonce = answer.get(a.NONCE) or ""
-    assert is_passed_nonce(nonce, client.key(), client.leg.client.host, world.wall)
+    alice = Credential("alice", "alice", {})
+    assert is_passed_nonce(nonce, alice, client.integrity(), client.leg.client.host, world.wall)
     assert not client.allocate().has(a.NONCE)  # 508

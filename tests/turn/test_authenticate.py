@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -32,6 +33,7 @@ from turnd.auth.passed_nonce import mint_passed_nonce
 from turnd.auth.rest import RestSecrets, rest_password
 from turnd.auth.static import StaticUsers
 from turnd.stun import attributes as a
+from turnd.stun.addresses import TransportAddress
 from turnd.stun.keys import PasswordAlgorithm, long_term_key, userhash
 from turnd.stun.message import (
     Integrity,
@@ -50,6 +52,7 @@ from turnd.turn.events import (
     FailureReason,
     MessageDropped,
 )
+from turnd.turn.redirect import Alternate
 
 TRANSPORT = (a.REQUESTED_TRANSPORT, 17)
 SHA1, SHA256 = IntegrityAlgorithm.SHA1, IntegrityAlgorithm.SHA256
@@ -796,10 +799,17 @@ def test_a_client_of_coturns_reading_is_answered_in_kind() -> None:
     assert code_of(client.request(Method.REFRESH)) == 401
 
 
-def passed(client: Client, wall_now: float | None = None) -> Client:
+def passed(
+    client: Client, wall_now: float | None = None, host: str = "", shared: bytes = b""
+) -> Client:
     """The client, with a nonce that another server has given it."""
-    now = client.world.wall if wall_now is None else wall_now
-    client.nonce = mint_passed_nonce(client.key(), client.leg.client.host, now)
+    credential = Credential(client.user, client.user.partition(":")[2] or client.user, {})
+    client.nonce = mint_passed_nonce(
+        replace(credential, shared=shared),
+        client.integrity(),
+        host or client.leg.client.host,
+        client.world.wall if wall_now is None else wall_now,
+    )
     return client
 
 
@@ -813,6 +823,32 @@ def test_a_nonce_of_a_server_that_redirects_is_good_for_one_allocate() -> None:
         assert code_of(answer) == 438
         client.nonce = answer.get(a.NONCE)
         assert code_of(client.refresh()) is None
+
+
+def test_a_retransmission_with_it_gets_the_first_copys_answer() -> None:
+    client = passed(World().client())
+    data = client.signed(Method.ALLOCATE, (TRANSPORT,))
+    (first,) = client.send(data)
+    assert client.send(data) == [first]
+    assert code_of(decode_untrusted(first)) is None
+
+
+def test_who_was_given_his_password_cannot_make_one() -> None:
+    """He could allocate in the name of addresses that he forges, and fill up what they may have."""
+    world = World(secrets=[SECRET])
+    assert code_of(passed(world.rest_client()).allocate()) == 438
+    assert code_of(passed(world.rest_client(), shared=SECRET.encode()).allocate()) is None
+
+
+def test_with_a_token_it_is_made_with_the_tokens_key() -> None:
+    first, second = token_world(), token_world()
+    first.state.draining = True
+    first.state.redirection.alternates = (Alternate(TransportAddress("203.0.113.8", 0)),)
+    sent, arrived = token_client(first), token_client(second)
+    answer = sent.allocate()
+    assert code_of(answer) == 300
+    arrived.nonce = answer.get(a.NONCE)
+    assert code_of(arrived.allocate()) is None
 
 
 def test_it_is_good_for_nothing_else() -> None:
@@ -831,8 +867,7 @@ def test_it_has_a_date_and_a_host_and_does_not_stand_in_for_the_password() -> No
     world = World()
     assert code_of(passed(world.client(), world.wall - 300).allocate()) == 438
     elsewhere = world.client(port=2)
-    elsewhere.nonce = mint_passed_nonce(elsewhere.key(), "203.0.113.77", world.wall)
-    assert code_of(elsewhere.allocate()) == 438
+    assert code_of(passed(elsewhere, host="203.0.113.77").allocate()) == 438
     stranger = world.client(port=3)
     stranger.password = "wrong"
     assert code_of(passed(stranger).allocate()) == 401

@@ -99,6 +99,9 @@ class Credential:
     """Which source knew it, for logs: `static`, `secret 2`, `redis`, `redis secret …`, `token`."""
     access: AccessToken | None = None
     """The token that is the credential, where a third party has authorized the client."""
+    shared: bytes = field(default=b"", repr=False)
+    """What all servers know that the credential is good at, and the user does not: the secret or
+    the key that it was made with. Empty: there is no such thing, he has a password."""
 
     @property
     def owner(self) -> str:

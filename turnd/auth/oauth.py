@@ -45,9 +45,14 @@ class ThirdParty:
         return open_token_untrusted(token_untrusted, key, self.server_name)
 
 
-def token_credential(kid: str, access: AccessToken) -> Credential:
+def token_credential(kid: str, access: AccessToken, key: TokenKey) -> Credential:
     """Who comes with a token that was sealed with this key."""
     digits = sha256(access.value).hexdigest()[:_SHOWN_DIGITS]
     return Credential(
-        user=kid, quota_user=f"{kid} {digits}", keys={}, source="token", access=access
+        user=kid,
+        quota_user=f"{kid} {digits}",
+        keys={},
+        source="token",
+        access=access,
+        shared=key.value,
     )

@@ -149,6 +149,7 @@ class RestSecrets:
             keys=DerivedKeys(username, self._realm, secret.password(username)),
             expires_at=parsed.expires_at,
             source=secret.label,
+            shared=secret.value,
         )
         self._cache[key] = credential
         if len(self._cache) > _MAX_CACHED:

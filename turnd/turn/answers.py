@@ -104,7 +104,7 @@ def refusal_response(state: ServerState, request: Request, refused: Refused) -> 
     refused.integrity = request.integrity
     if refused.code is ErrorCode.TRY_ALTERNATE:
         host, wall_now = request.leg.client.host, state.wall_clock()
-        nonce = mint_passed_nonce(request.integrity.key, host, wall_now)
+        nonce = mint_passed_nonce(request.credential, request.integrity, host, wall_now)
         refused.attributes = (*refused.attributes, (a.NONCE, nonce))
     return error_response(request.message, request.leg, refused, state.settings.software)
 

@@ -158,16 +158,18 @@ def authenticate(
         raise Refused(
             ErrorCode.UNAUTHENTICATED, "another realm", attempt.challenge(), identity.integrity
         )
-    if not attempt.nonce_is_valid and not _was_sent_here(attempt, identity.integrity.key):
+    if not attempt.nonce_is_valid and not _was_sent_here(attempt, identity):
         raise Refused(ErrorCode.STALE_NONCE, "stale nonce", attempt.challenge(), identity.integrity)
     return identity
 
 
-def _was_sent_here(attempt: Attempt, key: bytes) -> bool:
+def _was_sent_here(attempt: Attempt, identity: Identity) -> bool:
     """Whether a new client has been redirected to us by a server with the same users."""
-    if attempt.message.method != Method.ALLOCATE or attempt.allocation is not None:
-        return False
-    return is_passed_nonce(attempt.nonce, key, attempt.leg.client.host, attempt.wall_now)
+    message, existing = attempt.message, attempt.allocation
+    is_new = existing is None or existing.transaction_id == message.transaction_id
+    host, wall_now = attempt.leg.client.host, attempt.wall_now
+    is_first = message.method == Method.ALLOCATE and is_new
+    return is_first and is_passed_nonce(attempt.nonce, *identity, host, wall_now)
 
 
 def _name(message: Message) -> Name | None:
@@ -257,7 +259,7 @@ def _verify_token(attempt: Attempt, found: Outcome, kid: str, token_untrusted: b
         else:
             for reading in access.readings():
                 if attempt.message.verify_integrity(*reading.integrity):
-                    return Identity(token_credential(kid, reading), reading.integrity)
+                    return Identity(token_credential(kid, reading, found.key), reading.integrity)
             reason = FailureReason.BAD_INTEGRITY
     attempt.failed(kid, reason)
     raise Refused(ErrorCode.UNAUTHENTICATED, reason, attempt.challenge())
