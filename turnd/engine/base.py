@@ -18,7 +18,7 @@ Rules of the house
     8.  An ICMP error that a packet to a peer met with is told to the client in a Data indication
         (RFC 8656 section 11.5) while the peer's host has a permission, channel or not; of each
         relay at most `ICMP_PER_SECOND`, since whoever can make a router complain is no client.
-    8.  A stream whose ConnectionBind request was handed up is read no further until it has its
+    9.  A stream whose ConnectionBind request was handed up is read no further until it has its
         answer, by `splice` or by `send_to_client`: what follows the request may be the peer's. It
         has the time that a frame has.
 
@@ -32,70 +32,55 @@ handed up by `poll`.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from enum import Enum, StrEnum
-from typing import TYPE_CHECKING, NamedTuple, NewType, Protocol
+from enum import Enum
+from typing import TYPE_CHECKING, Protocol
 
-from turnd.stun.addresses import (
-    ChannelNumber,
-    ClientAddress,
-    PeerAddress,
-    RelayedAddress,
-    ServerAddress,
-    TransportAddress,
+from turnd.engine.events import (
+    BucketId,
+    ClientMessage,
+    CloseReason,
+    Event,
+    Leg,
+    LegClosed,
+    LegOpened,
+    ListenerId,
+    MediaWaiting,
+    RelayId,
+    Transport,
+)
+from turnd.engine.reports import (
+    Drop,
+    EngineCounters,
+    LatencyHistogram,
+    RelayCounters,
+    RelayReport,
+)
+from turnd.engine.settings import (
+    ALPN,
+    TLS12_CIPHERS,
+    Challenge,
+    ListenerSettings,
+    NonceKeys,
+    TlsIdentity,
+    TlsSettings,
 )
 
 if TYPE_CHECKING:
-    import ssl
     from collections.abc import Callable, Iterable, Mapping, Sequence
-    from ipaddress import IPv4Network, IPv6Network
 
-ListenerId = NewType("ListenerId", int)
-RelayId = NewType("RelayId", int)
-BucketId = NewType("BucketId", int)
-"""A token bucket. Whoever names it in `limit` and `open_relay` chooses the number."""
+    from turnd.stun.addresses import (
+        ChannelNumber,
+        ClientAddress,
+        PeerAddress,
+        ServerAddress,
+        TransportAddress,
+    )
 
 ICMP_PER_SECOND = 10
 """ICMP errors that a client is told of each relay."""
 
 SPLICE_LINGER = 30.0
 """Seconds of silence after which a pipe ends one side of which has ended."""
-
-
-class Transport(StrEnum):
-    """What a client talks to us by."""
-
-    # No properties: every request asks for them.
-    is_stream: bool
-    """Whether messages arrive framed in a byte stream."""
-    is_connection: bool
-    """Whether a leg begins with `LegOpened` and ends with `LegClosed`: its client has proven that
-    it is at its address."""
-
-    UDP = "udp"
-    DTLS = "dtls"
-    TCP = "tcp"
-    TLS = "tls"
-
-    def __init__(self, value: str) -> None:
-        self.is_stream = value in {"tcp", "tls"}
-        self.is_connection = value != "udp"
-
-
-class Leg(NamedTuple):
-    """The client's side of a five-tuple; hashable and the key of an allocation.
-
-    `stream` is 0 for UDP. It tells a connection (a stream, a DTLS session) from a later one with
-    the same addresses.
-    """
-
-    listener: ListenerId
-    transport: Transport
-    local: ServerAddress
-    client: ClientAddress
-    stream: int = 0
-    via: ClientAddress | None = None
-    """The proxy whose datagrams begin with a header that names the client: where answers go."""
 
 
 class RelayError(Enum):
@@ -105,241 +90,6 @@ class RelayError(Enum):
     NO_SUCH_ADDRESS = "the address is not one of this host"
     NO_DESCRIPTORS = "out of file descriptors"
     OTHER = "the system refused"
-
-
-class Drop(StrEnum):
-    """Why a packet went no further; the label of `turnd_packets_dropped_total`."""
-
-    NOT_STUN = "not_stun"  # neither STUN nor ChannelData, or a length that lies
-    NO_ALLOCATION = "no_allocation"  # ChannelData or Send from a five-tuple without allocation
-    NO_CLIENT = "no_client"  # from a peer, while the client's connection is gone
-    NO_CHANNEL = "no_channel"  # ChannelData on a number that is not bound, or no longer
-    NO_PERMISSION = "no_permission"  # a peer, or a Send towards one, without permission
-    FORBIDDEN_PEER = "forbidden_peer"  # a protected endpoint, or a port of ours not relayed now
-    MALFORMED_INDICATION = "malformed_indication"  # Send without peer or data, or unknown required
-    TOO_BIG = "too_big"  # EMSGSIZE: the path's MTU, or over what fits a datagram
-    REFUSED = "refused"  # the host's firewall, no route, ICMP errors
-    QUEUE_FULL = "queue_full"  # the kernel's or our queue towards the receiver is full
-    HAND_UP_FULL = "hand_up_full"  # more messages waiting for a decision than the bound allows
-    EXPIRED = "expired"  # the allocation has ended, its relay is about to close
-    PROXY_HEADER = "proxy_header"  # a trusted proxy's datagram without a header, or with a bad one
-    DTLS_RECORD = "dtls_record"  # of no session; or no record where only DTLS is served
-    DTLS_HANDSHAKE = "dtls_handshake"  # beyond the bound of handshakes at the same time
-    BANDWIDTH = "bandwidth"  # over the rate of its allocation, of its user or of the server
-    HOP_LIMIT = "hop_limit"  # its TTL or hop limit has run out
-    ICMP_RATE = "icmp_rate"  # an ICMP error beyond those that a client is told of
-
-
-class CloseReason(StrEnum):
-    """Why a connection ended; the label of `turnd_streams_closed_total`."""
-
-    CLIENT = "client"  # the client closed or reset the connection, or began another in its place
-    PEER = "peer"  # the peer did, with which the stream was spliced (RFC 6062)
-    GARBAGE = "garbage"  # neither STUN nor ChannelData where a frame begins
-    FRAME_TIMEOUT = "frame_timeout"  # a frame trickled in for longer than the deadline
-    HANDSHAKE_TIMEOUT = "handshake_timeout"
-    HANDSHAKE_FAILED = "handshake_failed"
-    UNAUTHENTICATED = "unauthenticated"  # no authenticated request within the deadline
-    IDLE = "idle"  # DTLS: no relay, and nothing came for so long
-    SERVER = "server"  # shutdown or an admin's order
-
-
-TLS12_CIPHERS = "ECDHE+AESGCM:ECDHE+CHACHA20:!aNULL:!PSK"
-"""What TLS 1.2 and DTLS 1.2 may agree on, in OpenSSL's words: forward secrecy and AEAD alone."""
-
-ALPN = ("stun.turn", "stun.nat-discovery")
-"""RFC 7443."""
-
-
-@dataclass(frozen=True, slots=True)
-class TlsIdentity:
-    """A certificate that a client can ask for by name (SNI, RFC 6066 section 3)."""
-
-    names: tuple[str, ...]
-    """DNS names, lower case; `*.example.org` stands for one label more. A name that an identity
-    has itself goes before such a pattern of another."""
-    certificate: bytes
-    """The chain in PEM, the server's own first."""
-    key: bytes = field(repr=False)
-    """The private key in PEM, not encrypted."""
-
-
-@dataclass(frozen=True, slots=True)
-class TlsSettings:
-    """What TLS and DTLS are served with, twice: an engine takes what it understands."""
-
-    context: ssl.SSLContext
-    """For engines that use OpenSSL; chooses among the identities itself."""
-    identities: tuple[TlsIdentity, ...]
-    """For DTLS, and for engines that bring a TLS of their own; the first is for clients that name
-    none."""
-
-
-@dataclass(frozen=True, slots=True)
-class ListenerSettings:
-    """What holds for one endpoint and the connections that came in by it."""
-
-    receive_buffer: int = 4 << 20
-    """SO_RCVBUF of the listener's and its relays' UDP sockets, in bytes; 0: the system's."""
-    send_buffer: int = 4 << 20
-    stream_backlog: int = 256 << 10
-    """Bytes that wait for a slow stream client at most; beyond, its newest media is dropped."""
-    handshake_timeout: float = 10.0
-    frame_timeout: float = 10.0
-    """Seconds from a frame's first byte to its last."""
-    tls: TlsSettings | None = None
-    """Needed to adopt TLS streams and to serve DTLS."""
-    answers_bindings: bool = True
-    """Whether the engine may answer plain Binding requests itself; else they are handed up, since
-    there is more to say than it knows, unless they are over the budget. Holds for UDP from `listen`
-    on."""
-    classic_bindings: bool = False
-    """Whether Binding requests by UDP without magic cookie (RFC 3489) are handed up; else they are
-    `Drop.NOT_STUN`. Holds from `listen` on."""
-    idle_timeout: float = 60.0
-    """Seconds after which a DTLS session without a relay ends when nothing has come by it."""
-    plain_udp: bool = True
-    """Whether a UDP endpoint serves what comes without DTLS. Fixed from `listen` on."""
-    dtls: bool = False
-    """Whether it serves DTLS, told apart by the first byte (RFC 7983). Fixed from `listen` on."""
-    proxies: tuple[IPv4Network | IPv6Network, ...] = ()
-    """Networks whose datagrams begin with a PROXY header of version 2, all of them. Its client is
-    the leg's, and the sender is `Leg.via`. Streams have theirs taken off before they are adopted.
-    """
-
-
-@dataclass(frozen=True, slots=True)
-class NonceKeys:
-    """What it takes to know a nonce of ours; `turnd/auth/nonce.py` says how one is made."""
-
-    tick: float
-    """Seconds: a nonce of monotonic time t is of tick int(t / tick), and 32 ticks are an epoch."""
-    mac_length: int
-    """Characters of a nonce's HMAC."""
-    keys: Mapping[int, bytes] = field(repr=False)
-    """Of the HMAC, by epoch."""
-
-
-@dataclass(frozen=True, slots=True)
-class Challenge:
-    """What every 401 of a first request says, whoever it is for (RFC 8489 section 9.2.4)."""
-
-    realm: bytes
-    """The value of REALM."""
-    cookie: bytes
-    """The 13 characters that a nonce begins with."""
-    flags: int
-    """What is offered, as a nonce's HMAC covers it."""
-    password_algorithms: bytes
-    """The value of PASSWORD-ALGORITHMS; empty: there is none."""
-    unless_named: bool = False
-    """Whether requests are handed up all the same that may be another realm's: with ORIGIN or
-    MOBILITY-TICKET, by TLS or DTLS, or from a leg with a relay."""
-    third_party_authorization: bytes = b""
-    """The value of THIRD-PARTY-AUTHORIZATION (RFC 7635 section 6.1); empty: there is none. By UDP
-    it is left out where the answer would be over twice the request at the IP level with it."""
-
-
-class ClientMessage(NamedTuple):
-    """A STUN message (by its first two bits) for Python to decide on. Untrusted."""
-
-    leg: Leg
-    data: bytes
-
-
-@dataclass(frozen=True, slots=True)
-class LegOpened:
-    """A connection is ready: at once for TCP, after the handshake for TLS and DTLS."""
-
-    leg: Leg
-    server_name: str | None = None
-    """Whom the client asked for (SNI, RFC 6066 section 3): lower case, without a final dot. None:
-    nobody, or no TLS."""
-
-
-@dataclass(frozen=True, slots=True)
-class LegClosed:
-    """A connection has ended. Comes also for a failed handshake.
-
-    Its relays are there and serve nobody: they are to be closed, or given to another leg.
-    """
-
-    leg: Leg
-    reason: CloseReason
-
-
-@dataclass(frozen=True, slots=True)
-class MediaWaiting:
-    """A leg that is held back has sent its first ChannelData or Send indication."""
-
-    leg: Leg
-
-
-Event = ClientMessage | LegOpened | LegClosed | MediaWaiting
-
-
-@dataclass(slots=True)
-class RelayCounters:
-    """Relayed packets and payload bytes by direction: of one relay, or sums over many."""
-
-    packets_from_client: int = 0
-    bytes_from_client: int = 0
-    packets_to_client: int = 0
-    bytes_to_client: int = 0
-
-
-@dataclass(frozen=True, slots=True)
-class RelayReport:
-    """One relay by itself."""
-
-    counters: RelayCounters
-    last_from_client: float
-    """When the last packet of this direction was relayed, in monotonic seconds; 0.0: never."""
-    last_to_client: float
-    drops: Mapping[Drop, int]
-    """Packets that met this relay's rules or its sockets' and went no further; reasons that never
-    came up may be missing."""
-
-
-@dataclass(frozen=True, slots=True)
-class LatencyHistogram:
-    """How long relayed packets spend inside, of those that were measured."""
-
-    bounds: tuple[float, ...]
-    """Seconds, ascending."""
-    counts: tuple[int, ...]
-    """Packets that took at most so long and longer than the bound before; one count more than
-    there are bounds, for what took longer than all."""
-    total: float
-    """The sum of all times in seconds."""
-
-
-@dataclass(slots=True)
-class EngineCounters:
-    """A snapshot; sums never go down, also when relays close and listeners do."""
-
-    totals: RelayCounters = field(default_factory=RelayCounters)
-    by_transport: dict[Transport, RelayCounters] = field(default_factory=dict)
-    """By the transport of the client's leg."""
-    by_listener: dict[ListenerId, RelayCounters] = field(default_factory=dict)
-    """By the listener of the client's leg; one that has relayed nothing may be missing."""
-    drops: dict[Drop, int] = field(default_factory=dict)
-    relays: int = 0
-    streams: int = 0
-    """Connections: streams and DTLS sessions, those in their handshake included."""
-    bindings_answered: int = 0
-    """Plain Binding requests that the engine answered itself."""
-    challenges: int = 0
-    """First requests that the engine challenged itself."""
-    icmp_errors: int = 0
-    """ICMP errors for packets to peers that clients were told of."""
-    over_budget: int = 0
-    """Requests of either kind, and hellos without a DTLS cookie, that it left without an answer,
-    since the budget was used up."""
-    faults: int = 0
-    """Faults of the engine's own that it survived; each cost what it had just received."""
-    latency: LatencyHistogram | None = None
-    """None: the engine does not measure."""
 
 
 class RelayEngine(Protocol):
@@ -623,6 +373,7 @@ class RelayEngine(Protocol):
 
 __all__ = [
     "ALPN",
+    "ICMP_PER_SECOND",
     "SPLICE_LINGER",
     "TLS12_CIPHERS",
     "BucketId",
@@ -645,7 +396,6 @@ __all__ = [
     "RelayError",
     "RelayId",
     "RelayReport",
-    "RelayedAddress",
     "TlsIdentity",
     "TlsSettings",
     "Transport",
