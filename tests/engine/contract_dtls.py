@@ -658,6 +658,38 @@ class Garbage:
         client.send(REQUEST)
         assert await world.events(2) == [ClientMessage(leg, REQUEST)] * 2, "and no replay"
 
+    @pytest.mark.parametrize(
+        ("place", "value"),
+        [
+            (0, 23),
+            (1, 1),
+            (2, 0),
+            (10, 255),
+            (12, 255),
+            (14, 1),
+            (18, 9),
+            (21, 1),
+            (25, 1),
+            (59, 33),
+        ],
+        ids=lambda number: str(number),
+    )
+    async def test_a_session_survives_broken_hellos_of_strangers(
+        self, world: SocketWorld, place: int, value: int
+    ) -> None:
+        """OpenSSL keeps its errors for whoever asks next, and that was another's session."""
+        dtls = DtlsWorld(world, serving())
+        client, leg = await dtls.connect()
+        hello = bytearray(dtls.client().flight())
+        hello[place] = value
+        stranger = world.client()
+        for datagram in (bytes(hello), bytes(hello[:70]), bytes(hello[:-1])):
+            stranger.send(datagram, dtls.server)
+            await world.until(lambda: world.drops() or stranger.try_receive())
+            client.push(b"\x17\xfe\xfd\0\1" + os.urandom(60))
+            client.send(REQUEST)
+            assert await world.events(1) == [ClientMessage(leg, REQUEST)]
+
     async def test_a_handshake_survives_what_is_not_its_own(self, world: SocketWorld) -> None:
         dtls = DtlsWorld(world, serving())
         client = dtls.client()

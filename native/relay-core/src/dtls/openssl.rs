@@ -199,6 +199,9 @@ impl Door {
         *self.good.lock().unwrap_or_else(PoisonError::into_inner) = cookies;
         lent.feed(hello_untrusted);
         let result = with(&mut self.stream, lent, listen);
+        // OpenSSL keeps its complaints for the thread, where the next session to find nothing to read
+        // would take them for its own.
+        drop(ErrorStack::get());
         match result {
             0 if lent.outgoing.is_empty() => Knock::Nothing,
             0 => Knock::Question,
@@ -211,7 +214,6 @@ impl Door {
                 }
                 // What it says about it, if anything, is not for those who may not be there.
                 lent.sent();
-                drop(ErrorStack::get());
                 Knock::Nothing
             }
         }
