@@ -672,7 +672,7 @@ class Garbage:
             (25, 1),
             (59, 33),
         ],
-        ids=lambda number: str(number),
+        ids=str,
     )
     async def test_a_session_survives_broken_hellos_of_strangers(
         self, world: SocketWorld, place: int, value: int
