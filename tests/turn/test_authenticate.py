@@ -799,6 +799,26 @@ def test_a_client_of_coturns_reading_is_answered_in_kind() -> None:
     assert code_of(client.request(Method.REFRESH)) == 401
 
 
+def test_a_nonce_with_other_offers_is_stale_where_they_were_for_another_realm() -> None:
+    """A man in the middle could have the client sign with MD5, as a weaker realm would have it."""
+    world = World()
+    strong = world.realm.credentials
+    key = long_term_key("bob", REALM, "builder", PasswordAlgorithm.MD5).hex()
+    world.realm.credentials = World(users={"bob": f"md5:{key}"}).realm.credentials
+    client = world.client()
+    weak = client.challenge().get(a.PASSWORD_ALGORITHMS)
+    assert weak == (MD5_ENTRY,)
+    world.realm.credentials = strong
+    answer = allocate_with(
+        client,
+        [*client.credentials(), (a.PASSWORD_ALGORITHMS, weak), (a.PASSWORD_ALGORITHM, MD5_ENTRY)],
+    )
+    assert code_of(answer) == 438
+    assert answer.get(a.PASSWORD_ALGORITHMS) == BOTH_ALGORITHMS
+    client.nonce = answer.get(a.NONCE)
+    assert code_of(client.allocate()) is None
+
+
 def passed(
     client: Client, wall_now: float | None = None, host: str = "", shared: bytes = b""
 ) -> Client:

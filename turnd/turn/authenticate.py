@@ -6,7 +6,8 @@ Rungs, in the RFC's order
     3.  PASSWORD-ALGORITHMS and PASSWORD-ALGORITHM must be those of the nonce's challenge: 400.
     4.  The name must be known: 401.
     5.  The integrity must hold: 401.
-    6.  The nonce must be ours, for this address, and young enough: 438. A first Allocate may come
+    6.  The nonce must be ours, for this address, young enough, and of a challenge that offered no
+        less than the realm does (another realm's may: a bid-down): 438. A first Allocate may come
         with one that another server has passed on with a redirect.
 
 With ACCESS-TOKEN the name is that of a key, which must open the token, and the integrity is that of
@@ -158,9 +159,15 @@ def authenticate(
         raise Refused(
             ErrorCode.UNAUTHENTICATED, "another realm", attempt.challenge(), identity.integrity
         )
-    if not attempt.nonce_is_valid and not _was_sent_here(attempt, identity):
+    if not (_is_fresh(attempt, offers) or _was_sent_here(attempt, identity)):
         raise Refused(ErrorCode.STALE_NONCE, "stale nonce", attempt.challenge(), identity.integrity)
     return identity
+
+
+def _is_fresh(attempt: Attempt, offers: Offers | None) -> bool:
+    """Whether the nonce is valid, and of a challenge that offered no less than the realm does."""
+    wanted = set(attempt.realm.credentials.offers.algorithms)
+    return attempt.nonce_is_valid and offers is not None and wanted.issubset(offers.algorithms)
 
 
 def _was_sent_here(attempt: Attempt, identity: Identity) -> bool:
