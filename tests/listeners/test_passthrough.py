@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import socket
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -49,13 +50,19 @@ class Site:
         with socket.create_server(("127.0.0.1", 0)) as door:
             outside = socket.create_connection(door.getsockname())
             connection, _ = door.accept()
+        self.carry(connection, received, proxy_protocol=proxy_protocol)
+        reader, writer = await asyncio.open_connection(sock=outside)
+        self.writers.append(writer)
+        return reader, writer
+
+    def carry(
+        self, connection: socket.socket, received: bytes = b"", *, proxy_protocol: bool = False
+    ) -> None:
+        """The same for a connection whose other end is the test's."""
         connection.setblocking(False)
         assert self.caps.admit(CLIENT.host) is None
         arrival = Arrival(connection, CLIENT, HERE, CLIENT.host, received)
         self.passthrough.carry(arrival, Backend(self.address, proxy_protocol))
-        reader, writer = await asyncio.open_connection(sock=outside)
-        self.writers.append(writer)
-        return reader, writer
 
     async def close(self) -> None:
         """End what is left."""
@@ -140,6 +147,34 @@ async def test_an_answer_may_go_on_long_after_the_question() -> None:
         release.set()
         assert await reader.read() == b"late"
         writer.close()
+
+
+async def test_who_leaves_when_the_end_is_under_way_is_no_fault() -> None:
+    """The system takes the last bytes and hears by them that nobody is there any more."""
+    size, small, large = 12_000, 2_048, 1 << 20
+    faults: list[dict[str, Any]] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _, fault: faults.append(fault))
+
+    async def answer(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(bytes(size))
+
+    async with site(answer) as behind:
+        with socket.create_server(("127.0.0.1", 0)) as door, socket.socket() as outside:
+            outside.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, small)
+            outside.connect(door.getsockname())
+            connection, _ = door.accept()
+            connection.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, small)
+            behind.carry(connection)
+            await eventually(lambda: behind.passthrough.passed.to_client == size)
+            for _ in range(20):  # turns of the loop, until it has seen the backend's end
+                await asyncio.sleep(0)
+            connection.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, large)
+            outside.setblocking(False)
+            with contextlib.suppress(BlockingIOError):
+                while True:
+                    outside.recv(size)
+        assert await behind.is_empty()
+    assert faults == []
 
 
 async def test_megabytes_both_ways_at_once() -> None:
@@ -274,6 +309,24 @@ async def test_a_backend_that_does_not_answer_is_given_up(monkeypatch: pytest.Mo
         await reader.read()
     assert await behind.is_empty()
     assert behind.events == [("backend_away", {"backend": "127.0.0.1:9", "error": "no answer"})]
+
+
+async def test_closing_in_the_first_moment_leaves_the_backend_nobody() -> None:
+    left = asyncio.Event()
+
+    async def wait(reader: asyncio.StreamReader, _: asyncio.StreamWriter) -> None:
+        try:
+            await reader.read()
+        finally:
+            left.set()
+
+    async with site(wait) as behind:
+        client = asyncio.create_task(behind.client())
+        while not behind.passthrough.passed.open:  # noqa: ASYNC110 - not a turn of the loop later
+            await asyncio.sleep(0)
+        behind.passthrough.close()
+        await eventually(left.is_set)
+        await client
 
 
 async def test_closing_ends_all_at_once() -> None:

@@ -125,8 +125,10 @@ class Passthrough:
 
     async def _join(self, arrival: Arrival, backend: Backend, server: _Stream) -> None:
         """Carry both directions to their ends."""
-        client = await asyncio.open_connection(sock=arrival.connection, limit=CHUNK)
+        streams = [server]
         try:
+            client = await asyncio.open_connection(sock=arrival.connection, limit=CHUNK)
+            streams.append(client)
             for option in _WATCHED:
                 arrival.connection.setsockopt(*option)
             if backend.proxy_protocol:
@@ -137,12 +139,12 @@ class Passthrough:
             client[1].close()
             await client[1].wait_closed()
         except* OSError:  # one of the two is gone: let the other know that something is missing
-            for _, writer in (client, server):
+            for _, writer in streams:
                 if not writer.is_closing():
                     writer.get_extra_info("socket").setsockopt(*NO_LINGER)
         finally:
-            client[1].transport.abort()
-            server[1].transport.abort()
+            for _, writer in streams:
+                writer.transport.abort()
 
     async def _carry_both(self, client: _Stream, server: _Stream) -> None:
         async with asyncio.TaskGroup() as group:
@@ -166,4 +168,8 @@ async def _pump(
         count(len(data))
         target.write(data)
         await target.drain()
+    # Once nothing waits any more: asyncio would pass the end on behind the last byte by itself, and
+    # log a fault when the target is gone by then.
+    target.transport.set_write_buffer_limits(0)
+    await target.drain()
     target.write_eof()
