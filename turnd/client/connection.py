@@ -43,12 +43,16 @@ class Connection(Protocol):
 
     @property
     def local(self) -> TransportAddress:
-        """Our side's transport address."""
+        """Our side's transport address.
+
+        Raises:
+            UnreachableError: a stream that was reset at once has none.
+        """
         ...
 
     @property
     def remote(self) -> TransportAddress:
-        """The server's transport address."""
+        """The server's transport address; raises as `local` does."""
         ...
 
     async def send(self, data: bytes) -> None:

@@ -44,6 +44,7 @@ async def close_stream(writer: asyncio.StreamWriter) -> None:
     writer.close()
     try:
         async with asyncio.timeout(CLOSE_LIMIT):
-            await writer.wait_closed()
+            # Who gives up waiting would end the wait of everybody to come.
+            await asyncio.shield(writer.wait_closed())
     except (OSError, TimeoutError):
         writer.transport.abort()

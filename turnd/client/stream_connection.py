@@ -42,12 +42,18 @@ class StreamConnection:
     @property
     def local(self) -> TransportAddress:
         """Our side's transport address."""
-        return shown_address(self._writer.get_extra_info("sockname"))
+        return self._address("sockname")
 
     @property
     def remote(self) -> TransportAddress:
         """The server's transport address."""
-        return shown_address(self._writer.get_extra_info("peername"))
+        return self._address("peername")
+
+    def _address(self, whose: str) -> TransportAddress:
+        name = self._writer.get_extra_info(whose)
+        if name is None:  # it was reset before asyncio could ask
+            raise UnreachableError("the connection broke at once")
+        return shown_address(name)
 
     async def send(self, data: bytes) -> None:
         """Send a frame; waits while the server does not read."""
