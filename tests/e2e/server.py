@@ -173,7 +173,9 @@ class Server:
 
     def metric(self, sample: str) -> float:
         """The value of one sample, spelled with its labels; 0 when it is not there."""
-        found = re.search(rf"^{re.escape(sample)} (\S+)$", self.get("/metrics")[1], re.MULTILINE)
+        status, page = self.get("/metrics")
+        assert status == 200, f"no metrics: {status}"
+        found = re.search(rf"^{re.escape(sample)} (\S+)$", page, re.MULTILINE)
         return float(found[1]) if found else 0.0
 
     def memory_kib(self) -> int:

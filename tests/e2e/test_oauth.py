@@ -68,7 +68,7 @@ async def test_coturns_client_with_tokens(folder: Path, authority: Authority) ->
     pair = authority.issue("localhost")
     with serve(folder, tls=pair.section(), auth={"oauth": oauth}) as server:
         await side_by_side(*(uclient(server, leg, "127.0.0.1", *BY_TOKEN) for leg in LEGS))
-        assert not server.logged("authentication_failed")
+        assert not server.logged("auth_failed")
 
 
 async def test_users_and_tokens_side_by_side(folder: Path) -> None:
