@@ -40,7 +40,7 @@ from turnd.engine.base import (
     TlsSettings,
     Transport,
 )
-from turnd.engine.dtls_records import APPLICATION_DATA, cut_at_records
+from turnd.stun.dtls_records import APPLICATION_DATA, cut_at_records
 from turnd.engine.fields import Fields
 from turnd.stun.addresses import TransportAddress
 

@@ -29,7 +29,8 @@ from turnd.engine.base import (
     Transport,
 )
 from turnd.engine.dtls import Contexts, Cookies, Door, DtlsSession
-from turnd.engine.dtls_records import (
+from turnd.engine.fields import SYSTEM, Fields
+from turnd.stun.dtls_records import (
     APPLICATION_DATA,
     FIRST_BYTES,
     LARGEST_HELLO,
@@ -37,7 +38,6 @@ from turnd.engine.dtls_records import (
     hello_random,
     is_message,
 )
-from turnd.engine.fields import SYSTEM, Fields
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -25,8 +25,8 @@ from cryptography.hazmat.primitives.serialization import load_pem_private_key
 from OpenSSL import SSL
 
 from turnd.engine.base import ALPN, TLS12_CIPHERS
-from turnd.engine.dtls_records import MTU, cut_at_records
-from turnd.engine.server_names import fitting_names
+from turnd.stun.dtls_records import MTU, cut_at_records
+from turnd.stun.server_names import fitting_names
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -178,8 +178,7 @@ class DtlsSession:
 
     def outgoing(self) -> list[bytes]:
         """Datagrams to be sent by now."""
-        records = _outgoing(self._connection)
-        return cut_at_records(records) if len(records) > MTU else [records] if records else []
+        return cut_at_records(_outgoing(self._connection))
 
     def handshake(self) -> bool:
         """Go on with the handshake. Returns whether it is complete.

@@ -29,8 +29,8 @@ from cryptography.hazmat.primitives.serialization import (
 )
 
 from turnd.engine.base import ALPN, TLS12_CIPHERS, TlsIdentity, TlsSettings
-from turnd.engine.server_names import fitting_names
 from turnd.engine.tls import remember_server_name
+from turnd.stun.server_names import fitting_names
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

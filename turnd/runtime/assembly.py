@@ -19,11 +19,11 @@ from turnd.allocations.relay_ports import RelayPorts
 from turnd.auth.redis_schema import RealmOptions
 from turnd.engine.base import ListenerSettings, Transport
 from turnd.engine.choose import EngineOptions
-from turnd.engine.server_names import fitting_names
 from turnd.listeners.certificates import Certificates
 from turnd.listeners.gate import FrontRules
 from turnd.listeners.passthrough import Backend
 from turnd.stun.addresses import AddressFamily, TransportAddress
+from turnd.stun.server_names import fitting_names
 from turnd.system import host_addresses
 from turnd.turn.bandwidth import BandwidthLimits
 from turnd.turn.behavior_discovery import Host, Quartet

@@ -18,9 +18,9 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from turnd.engine.server_names import fitting_names
 from turnd.stun import attributes as a
 from turnd.stun.errors import DecodeError
+from turnd.stun.server_names import fitting_names
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from turnd.engine.server_names import fitting_names
+from turnd.stun.server_names import fitting_names
 
 
 @pytest.mark.parametrize(

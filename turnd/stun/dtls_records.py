@@ -87,5 +87,4 @@ def cut_at_records(records: bytes, mtu: int = MTU) -> list[bytes]:
             datagrams.append(records[begin:at])
             begin = at
         at = end
-    datagrams.append(records[begin:])
-    return datagrams
+    return [*datagrams, records[begin:]] if records else []
