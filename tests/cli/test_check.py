@@ -12,7 +12,7 @@ import pytest
 from tests.e2e.server import PASSWORD, SECRET, USER, Server
 from turnd.auth.rest import rest_password
 from turnd.cli import check as check_module
-from turnd.client.check import CheckSettings
+from turnd.client.check_settings import CheckSettings
 from turnd.client.report import Report, Status, Step
 from turnd.client.uri import Server as ServerUri
 from turnd.client.uri import Transport
@@ -73,6 +73,13 @@ class TestServers:
                 [ServerUri("h", 80, Transport.TCP), ServerUri("h", 80, Transport.UDP)],
             ),
             (["turns:h:443"], [ServerUri("h", 443, Transport.TLS)]),
+            (["turns:h?transport=udp"], [ServerUri("h", 5349, Transport.DTLS)]),
+            (["turns:h:443?transport=udp"], [ServerUri("h", 443, Transport.DTLS)]),
+            (["h:80", "--transport", "dtls"], [ServerUri("h", 5349, Transport.DTLS)]),
+            (
+                ["h", "--tls-port", "443", "--transport", "tls", "--transport", "dtls"],
+                [ServerUri("h", 443, Transport.TLS), ServerUri("h", 443, Transport.DTLS)],
+            ),
             (["turn:h?transport=tcp"], [ServerUri("h", 3478, Transport.TCP)]),
             (["h:80", "--transport", "tls"], [ServerUri("h", 5349, Transport.TLS)]),
         ],
@@ -90,6 +97,7 @@ class TestServers:
             (["h", "--local"], "either HOST or --local"),
             (["h:x"], "no port"),
             (["turns:h", "--transport", "udp"], "--transport is not"),
+            (["turns:h", "--transport", "dtls"], "--transport is not"),
             (["h", "--count", "1"], "--count"),
             (["h", "--secret-file", "f", "--password-stdin"], "either"),
         ],

@@ -7,15 +7,18 @@ from turnd.client.errors import (
     BidDownError,
     ClientError,
     IntegrityError,
+    NotInstalledError,
     StunError,
     TransactionTimeoutError,
     UnreachableError,
+    UntrustedError,
 )
 from turnd.client.uri import Server, Transport
 from turnd.stun.errors import ErrorCode
 
 UDP = Server("turn.example.org", 3478, Transport.UDP)
 TLS = Server("turn.example.org", 5349, Transport.TLS)
+DTLS = Server("turn.example.org", 5349, Transport.DTLS)
 
 
 @pytest.mark.parametrize(
@@ -33,6 +36,10 @@ TLS = Server("turn.example.org", 5349, Transport.TLS)
         (IntegrityError(""), UDP, "Redis is away"),
         (UnreachableError(""), TLS, "by TLS"),
         (UnreachableError(""), TLS, "without TLS: --transport udp --transport tcp"),
+        (UntrustedError(""), DTLS, "by DTLS"),
+        (UnreachableError(""), DTLS, "Few servers have DTLS"),
+        (TransactionTimeoutError(""), DTLS, "turn.example.org port 5349 by UDP"),
+        (NotInstalledError(""), DTLS, "pip install pyopenssl"),
         (ClientError(""), UDP, "log"),
     ],
 )

@@ -8,12 +8,14 @@ import pytest
 
 from tests.e2e.server import PASSWORD, SECRET, SECRET_SHA256, USER, Server
 from turnd.auth.rest import rest_password
-from turnd.client.check import CheckSettings, check
+from turnd.client.check import check
+from turnd.client.check_settings import CheckSettings
 from turnd.client.client import TurnClient
-from turnd.client.connection import ConnectOptions, client_tls
+from turnd.client.connection import ConnectOptions
 from turnd.client.credentials import LongTermCredentials
 from turnd.client.errors import StunError
 from turnd.client.session import ClientOptions
+from turnd.client.tls import Trust
 from turnd.client.uri import Server as ServerUri
 from turnd.client.uri import Transport
 from turnd.stun.addresses import AddressFamily
@@ -24,7 +26,7 @@ if TYPE_CHECKING:
 
 
 def by(server: Server, transport: Transport, host: str = "127.0.0.1") -> ServerUri:
-    port = server.tls_port if transport is Transport.TLS else server.port
+    port = server.tls_port if transport.is_secured else server.port
     return ServerUri(host, port, transport)
 
 
@@ -119,7 +121,7 @@ async def test_another_user_has_no_say(server: Server) -> None:
 
 
 async def test_tls_by_name(server: Server, authority: Authority) -> None:
-    connect = ConnectOptions(tls=client_tls(str(authority.file)), server_name="localhost")
+    connect = ConnectOptions(trust=Trust(str(authority.file)), server_name="localhost")
     tls = by(server, Transport.TLS)
     async with TurnClient(tls, options=ClientOptions(connect=connect)) as client:
         assert await client.binding() == client.connection.local

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.listeners.pems import make_pair
-from turnd.client.certificate import CertificateFacts, certificate_facts, today
+from turnd.client.certificate import CertificateFacts, certificate_facts, is_for, today
 
 if TYPE_CHECKING:
     from tests.e2e.certificates import Authority
@@ -30,6 +30,29 @@ def test_without_alternative_names_the_common_name_counts(tmp_path: Path) -> Non
     facts = certificate_facts(der(make_pair(tmp_path)[0]))
 
     assert facts.names == ("turnd test",)
+
+
+@pytest.mark.parametrize(
+    ("host", "fits"),
+    [
+        ("localhost", True),
+        ("TURN.example.org.", True),
+        ("a.wild.example", True),
+        ("127.0.0.1", True),
+        ("::1", True),
+        ("0::1", True),
+        ("example.org", False),
+        ("a.b.wild.example", False),
+        ("127.0.0.2", False),
+    ],
+)
+def test_whose_it_is(authority: Authority, host: str, fits: bool) -> None:
+    pair = authority.issue("whose", 30, "turn.example.org", "*.Wild.example")
+    assert is_for(der(pair.certificate), host) is fits
+
+
+def test_what_is_no_certificate_is_nobodys() -> None:
+    assert not is_for(b"no certificate", "localhost")
 
 
 @pytest.mark.parametrize(("hours", "days"), [(47, 1), (24, 1), (23, 0), (0, 0), (-1, -1)])

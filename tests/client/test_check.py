@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import socket
+import sys
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -9,10 +10,12 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from tests.client.conftest import context_of
-from tests.client.relaying import Relaying
+from tests.client.relaying import KEY, Relaying
 from tests.client.scripted import FAST, PATIENT, Exchange, Script, mapped, scripted
+from tests.client.scripted_dtls import scripted_dtls
 from tests.ports import closed_port
-from turnd.client.check import CheckSettings, check
+from turnd.client.check import check
+from turnd.client.check_settings import CheckSettings
 from turnd.client.echo import Probes
 from turnd.client.report import Report, Status, Step
 from turnd.client.uri import Server, Transport
@@ -24,7 +27,7 @@ if TYPE_CHECKING:
     import ssl
     from collections.abc import AsyncIterator, Callable
 
-    from tests.e2e.certificates import Authority
+    from tests.e2e.certificates import Authority, CertificatePair
 
 PROBES = Probes(count=10, interval=0, patience=30)
 LOSSY = replace(PROBES, patience=0.2)
@@ -122,7 +125,6 @@ async def test_without_credentials_the_rest_is_skipped() -> None:
     ("refuse", "failed", "fix"),
     [
         ({Method.BINDING: 500}, "binding", "log"),
-        ({Method.ALLOCATE: 300}, "challenge", "elsewhere"),
         ({Method.CREATE_PERMISSION: 508}, "permission", "relay.ports"),
         ({Method.CHANNEL_BIND: 403}, "echo", "peers.allow"),
     ],
@@ -235,10 +237,13 @@ class TestOtherPeer:
         assert step_of(report, "permission").values["peer_is"] == "reflexive"
         assert step_of(report, "echo").values["received"] == 10
 
-    async def test_a_user_with_one_allocation(self) -> None:
+    @pytest.mark.parametrize("code", [486, 300])
+    async def test_a_user_with_one_allocation(self, code: int) -> None:
+        """And a server that has no room for another one, and names another server."""
+
         class One(Relaying):
             def __call__(self, exchange: Exchange) -> None:
-                self.refuse = {Method.ALLOCATE: 486} if self.allocations else {}
+                self.refuse = {Method.ALLOCATE: code} if self.allocations else {}
                 super().__call__(exchange)
 
         report = await checked(One())
@@ -367,7 +372,8 @@ class TestTls:
 
         assert report.ok
         values = step_of(report, "certificate").values
-        assert values["tls_version"] == "TLSv1.3"
+        assert step_of(report, "connect").values["tls_version"] == "TLSv1.3"
+        assert step_of(report, "connect").values["cipher"].startswith("TLS_")
         assert values["days_left"] in {29, 30}
         assert values["names"] == ["localhost", "127.0.0.1", "::1"]
         assert values["issuer"] == "CN=turnd test authority"
@@ -423,3 +429,202 @@ class TestTls:
 
         assert step_of(report, "certificate").status is Status.FAILED
         assert "turn.example.org" in step_of(report, "certificate").text
+
+
+class TestDtls:
+    async def by_dtls(
+        self, pair: CertificatePair, authority: Authority | None, **changes: Any
+    ) -> Report:
+        given = {"authorities": None if authority is None else str(authority.file)} | changes
+        with Relaying() as relaying:
+            async with scripted_dtls(relaying, pair) as server:
+                return (await check([server.server], settings(**given)))[0]
+
+    async def test_all_is_well(self, authority: Authority) -> None:
+        report = await self.by_dtls(authority.issue("check-dtls", 30), authority)
+
+        assert report.ok
+        assert [step.name for step in report.steps] == [
+            *("connect", "certificate", "binding", "challenge", "allocate", "permission", "echo")
+        ]
+        connect = step_of(report, "connect")
+        assert connect.values["time_ms"] > 0
+        assert connect.values["tls_version"] == "DTLSv1.2"
+        assert connect.values["cipher"] in connect.text
+        assert step_of(report, "certificate").values["names"] == ["localhost", "127.0.0.1", "::1"]
+        assert step_of(report, "echo").values["received"] == 10
+
+    @pytest.mark.parametrize(
+        ("days", "trusts", "name", "why"),
+        [
+            (-3, True, None, "certificate has expired"),
+            (30, False, None, "unable to get issuer certificate locally"),
+            (30, True, "turn.example.org", "turn.example.org"),
+        ],
+    )
+    async def test_a_certificate_that_is_not_trusted_fails_and_the_rest_is_looked_at(
+        self, authority: Authority, days: int, trusts: bool, name: str | None, why: str
+    ) -> None:
+        pair = authority.issue(f"check-dtls-{days}", days)
+
+        report = await self.by_dtls(pair, authority if trusts else None, server_name=name)
+
+        certificate = step_of(report, "certificate")
+        assert certificate.status is Status.FAILED
+        assert why in certificate.text
+        assert step_of(report, "connect").status is Status.OK
+        assert step_of(report, "echo").status is Status.OK
+        assert not report.ok
+
+    async def test_nobody_there(self) -> None:
+        with closed_port(socket.SOCK_DGRAM) as port:
+            report = (await check([Server("127.0.0.1", port, Transport.DTLS)], settings()))[0]
+
+        assert statuses(report) == {"connect": "failed"}
+        assert "connection refused" in report.steps[0].text
+        assert "dtls://" in report.steps[0].fix
+
+    async def test_without_pyopenssl(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setitem(sys.modules, "OpenSSL", None)
+        monkeypatch.delitem(sys.modules, "turnd.client.dtls_connection", raising=False)
+        monkeypatch.delattr("turnd.client.dtls_connection", raising=False)
+
+        report = (await check([Server("127.0.0.1", 1, Transport.DTLS)], settings()))[0]
+
+        assert statuses(report) == {"connect": "failed"}
+        assert "pyOpenSSL" in report.steps[0].text
+        assert "pip install" in report.steps[0].fix
+
+
+class Sending(Relaying):
+    """Sends new allocations elsewhere, strangers' already or users' alone."""
+
+    def __init__(self, *servers: TransportAddress, strangers: bool, domain: str = "") -> None:
+        super().__init__()
+        self.alternate: list[tuple[a.Attribute[Any], Any]] = [
+            *((a.ALTERNATE_SERVER, server) for server in servers),
+            *([(a.ALTERNATE_DOMAIN, domain)] if domain else []),
+        ]
+        self.strangers = strangers
+
+    def __call__(self, exchange: Exchange) -> None:
+        message = exchange.message
+        signed = message.has_integrity_sha256
+        if message.method == Method.ALLOCATE and (signed or self.strangers):
+            exchange.fail(300, *self.alternate, integrity=KEY if signed else None)
+        else:
+            super().__call__(exchange)
+
+
+def address_of(server: Server) -> TransportAddress:
+    return TransportAddress(server.host, server.port)
+
+
+class TestRedirect:
+    @pytest.mark.parametrize("strangers", [False, True])
+    @pytest.mark.parametrize("transport", [Transport.UDP, Transport.TCP])
+    async def test_it_goes_on_at_the_other_server(
+        self, transport: Transport, strangers: bool
+    ) -> None:
+        async with relaying_server(Relaying(), transport) as second:
+            sending = Sending(address_of(second), strangers=strangers)
+            async with relaying_server(sending, transport) as first:
+                there, here = reversed(await check([first], settings()))
+
+        redirect = here.steps[-1]
+        assert (redirect.name, redirect.status) == ("redirect", Status.OK)
+        assert redirect.text == f"300, to {address_of(second)}"
+        assert redirect.values == {
+            "code": 300, "alternate": str(address_of(second)), "domain": None,
+        }  # fmt: skip
+        assert ("challenge" in statuses(here)) is not strangers
+        assert there.server == second
+        assert there.ok
+        assert there.steps[-1].name == "echo"
+
+    async def test_its_certificate_has_the_name_that_is_said(self, authority: Authority) -> None:
+        pairs = [authority.issue(f"check-{name}", 30, name) for name in ("a.test", "b.test")]
+        given = settings(authorities=str(authority.file), server_name="a.test")
+        for domain, ok in (("b.test", True), ("c.test", False)):
+            with Relaying() as relaying:
+                async with scripted_dtls(relaying, pairs[1]) as second:
+                    sending = Sending(address_of(second.server), strangers=False, domain=domain)
+                    async with scripted_dtls(sending, pairs[0]) as first:
+                        here, there = await check([first.server], given)
+
+            assert here.ok
+            assert here.steps[-1].values["domain"] == domain
+            assert domain in here.steps[-1].text
+            assert there.ok is ok
+            assert (step_of(there, "certificate").status is Status.OK) is ok
+
+    async def test_without_a_name_it_is_that_of_the_first(self, authority: Authority) -> None:
+        pair = authority.issue("check-a", 30, "a.test")
+        given = settings(authorities=str(authority.file), server_name="a.test")
+        with Relaying() as relaying:
+            async with scripted_dtls(relaying, pair) as second:
+                sending = Sending(address_of(second.server), strangers=False)
+                async with scripted_dtls(sending, pair) as first:
+                    reports = await check([first.server], given)
+
+        assert [report.ok for report in reports] == [True, True]
+
+    async def test_two_servers_that_send_to_each_other_fail(self) -> None:
+        first = Sending(strangers=False)
+        async with (
+            relaying_server(first) as here,
+            relaying_server(Sending(address_of(here), strangers=False)) as there,
+        ):
+            first.alternate = [(a.ALTERNATE_SERVER, address_of(there))]
+            reports = await check([here], settings())
+
+        assert [report.ok for report in reports] == [True, False]
+        assert "in a circle" in reports[1].steps[-1].text
+
+    async def test_a_server_that_sends_to_itself_fails(self) -> None:
+        sending = Sending(strangers=False)
+        async with relaying_server(sending) as here:
+            sending.alternate = [(a.ALTERNATE_SERVER, address_of(here))]
+            reports = await check([here], settings())
+
+        assert [report.ok for report in reports] == [False]
+        assert "in a circle" in reports[0].steps[-1].text
+
+    async def test_it_is_sent_once(self) -> None:
+        third = TransportAddress("127.0.0.1", 9)
+        async with relaying_server(Sending(third, strangers=False)) as second:
+            sending = Sending(address_of(second), strangers=False)
+            async with relaying_server(sending) as first:
+                reports = await check([first], settings())
+
+        assert [report.ok for report in reports] == [True, False]
+        last = reports[1].steps[-1]
+        assert last.name == "redirect"
+        assert last.values["alternate"] == "127.0.0.1:9"
+        assert "the last" in last.fix
+
+    async def test_nowhere_fails(self) -> None:
+        for servers in ((), (TransportAddress("2001:db8::1", 3478),)):
+            async with relaying_server(Sending(*servers, strangers=False)) as first:
+                report = (await check([first], settings()))[0]
+
+            assert report.steps[-1].status is Status.FAILED
+            assert "no server of our address family" in report.steps[-1].text
+
+    async def test_a_malformed_alternate_fails(self) -> None:
+        sending = Sending(strangers=False)
+        sending.alternate = [(a.raw(a.ALTERNATE_SERVER.number), b"\0\x09\0\0")]
+        async with relaying_server(sending) as first:
+            report = (await check([first], settings()))[0]
+
+        assert (report.steps[-1].name, report.steps[-1].status) == ("redirect", Status.FAILED)
+        assert "ALTERNATE-SERVER is malformed" in report.steps[-1].text
+
+    async def test_our_own_address_is_asked_of_the_other_server(self) -> None:
+        async with relaying_server(Relaying(refuse_relayed=True)) as second:
+            sending = Sending(address_of(second), strangers=False)
+            async with relaying_server(sending) as first:
+                reports = await check([first], settings())
+
+        assert step_of(reports[1], "permission").values["peer_is"] == "reflexive"
+        assert reports[1].ok

@@ -19,10 +19,11 @@ from tests.client.scripted import (
     scripted,
 )
 from turnd.client.client import TurnClient
-from turnd.client.connection import ConnectOptions, client_tls
+from turnd.client.connection import ConnectOptions
 from turnd.client.errors import ClientError, IntegrityError, StunError, UnreachableError
 from turnd.client.redirect import Elsewhere, elsewhere
 from turnd.client.session import ClientOptions
+from turnd.client.tls import Trust
 from turnd.client.uri import Server, Transport
 from turnd.stun import attributes as a
 from turnd.stun.addresses import AddressFamily, TransportAddress
@@ -170,8 +171,8 @@ async def test_the_certificate_is_that_of_the_other_server(authority: Authority)
             first = await stack.enter_async_context(
                 scripted(script, Transport.TLS, contexts["a.example"])
             )
-            trusts = client_tls(str(authority.file))
-            connect = ConnectOptions(tls=trusts, server_name="a.example")
+            trust = Trust(str(authority.file))
+            connect = ConnectOptions(trust=trust, server_name="a.example")
             client = TurnClient(first.server, options=replace(FOLLOWING, connect=connect))
             await stack.enter_async_context(client)
             if ok:

@@ -19,6 +19,8 @@ from turnd.client.uri import Server, Target, Transport, parse_target, server_of
         ("TURN:h?transport=tcp", Target("h", None, Transport.TCP)),
         ("turns:h:443", Target("h", 443, Transport.TLS)),
         ("turns:h?transport=tcp", Target("h", None, Transport.TLS)),
+        ("turns:h?transport=udp", Target("h", None, Transport.DTLS)),
+        ("stuns:h:443?transport=udp", Target("h", 443, Transport.DTLS)),
         ("stun:h:1", Target("h", 1, None)),
         ("stuns:h", Target("h", None, Transport.TLS)),
     ],
@@ -42,7 +44,7 @@ def test_targets(text: str, target: Target) -> None:
         ("1:2:3", "no IPv6 address"),
         ("turn:h?transport=sctp", "unknown"),
         ("turn:h?port=1", "unknown"),
-        ("turns:h?transport=udp", "DTLS"),
+        ("turns:h?transport=sctp", "unknown"),
     ],
 )
 def test_what_is_no_target(text: str, complaint: str) -> None:
@@ -53,6 +55,7 @@ def test_what_is_no_target(text: str, complaint: str) -> None:
 def test_a_server_has_the_usual_port_unless_told() -> None:
     assert parse_target("h").by(Transport.UDP) == Server("h", 3478, Transport.UDP)
     assert parse_target("h").by(Transport.TLS) == Server("h", 5349, Transport.TLS)
+    assert parse_target("h").by(Transport.DTLS) == Server("h", 5349, Transport.DTLS)
     assert parse_target("h:80").by(Transport.TCP) == Server("h", 80, Transport.TCP)
     assert parse_target("h:80").by(Transport.TCP, 81) == Server("h", 81, Transport.TCP)
 
@@ -63,6 +66,7 @@ def test_a_server_has_the_usual_port_unless_told() -> None:
         (Server("h", 3478, Transport.UDP), "turn:h:3478?transport=udp"),
         (Server("::1", 3478, Transport.TCP), "turn:[::1]:3478?transport=tcp"),
         (Server("h", 443, Transport.TLS), "turns:h:443?transport=tcp"),
+        (Server("h", 443, Transport.DTLS), "turns:h:443?transport=udp"),
     ],
 )
 def test_a_server_is_written_as_its_uri(server: Server, text: str) -> None:
@@ -71,8 +75,10 @@ def test_a_server_is_written_as_its_uri(server: Server, text: str) -> None:
     assert target.by(server.transport) == server
 
 
-def test_all_but_udp_are_streams() -> None:
+def test_what_they_are_carried_by_and_which_have_certificates() -> None:
     assert [each for each in Transport if each.is_stream] == [Transport.TCP, Transport.TLS]
+    assert [each for each in Transport if each.is_secured] == [Transport.TLS, Transport.DTLS]
+    assert [each.carrier for each in Transport] == ["udp", "tcp", "tcp", "udp"]
 
 
 def test_servers_are_named_by_uri_too() -> None:

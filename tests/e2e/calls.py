@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import ssl
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
@@ -11,6 +10,7 @@ from tests.e2e.server import PASSWORD, USER, Server
 from turnd.client.client import TurnClient
 from turnd.client.connection import ConnectOptions
 from turnd.client.session import ClientOptions
+from turnd.client.tls import Trust
 from turnd.client.uri import Server as Target
 from turnd.client.uri import Transport
 
@@ -29,10 +29,10 @@ def client_of(
     user: tuple[str, str] = (USER, PASSWORD),
     authority: Authority | None = None,
 ) -> TurnClient:
-    """A client that is not connected yet; TLS needs the authority."""
-    trusts = ssl.create_default_context(cafile=authority.file) if authority else None
-    port = server.tls_port if transport is Transport.TLS else server.port
-    options = ClientOptions(connect=ConnectOptions(tls=trusts))
+    """A client that is not connected yet; TLS and DTLS need the authority."""
+    trust = Trust(str(authority.file)) if authority else Trust()
+    port = server.tls_port if transport.is_secured else server.port
+    options = ClientOptions(connect=ConnectOptions(trust=trust))
     return TurnClient(Target("127.0.0.1", port, transport), *user, options)
 
 

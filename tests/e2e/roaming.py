@@ -15,8 +15,9 @@ from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from turnd.client.client import TurnClient
-from turnd.client.connection import ConnectOptions, client_tls
+from turnd.client.connection import ConnectOptions
 from turnd.client.session import ClientOptions
+from turnd.client.tls import Trust
 from turnd.stun.addresses import TransportAddress
 
 if TYPE_CHECKING:
@@ -171,7 +172,7 @@ class Traveller:
 
 
 def options(local: str | None) -> ClientOptions:
-    return ClientOptions(ConnectOptions(tls=client_tls(verify=False), local_host=local))
+    return ClientOptions(ConnectOptions(Trust(verify=False), local_host=local))
 
 
 async def main(journey: Journey) -> Diary:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.e2e.checking import checked, steps
 from tests.e2e.server import LIMIT, Server, free_port, serve
 from tests.e2e.test_turnutils import BY_USER, HOSTS, echoing, side_by_side, uclient
 from tests.engine.dtls_client import HELLO_VERIFY_REQUEST, a_hello
@@ -109,6 +110,43 @@ async def test_openssl_gets_the_certificate_and_an_answer(
     assert answer[:2] == b"\x01\x01", answer
     success = decode_untrusted(answer[: 20 + int.from_bytes(answer[2:4], "big")])
     assert success.message_class is MessageClass.SUCCESS
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "[::1]"])
+async def test_our_own_check(shared: Server, authority: Authority, host: str) -> None:
+    uri = f"turns:{host}:{shared.port}?transport=udp"
+    status, (report,) = await checked(shared, uri, authority)
+    assert status == 0, report
+    assert (report["transport"], report["server"]) == ("dtls", uri)
+    found = steps(report)
+    assert found["connect"]["tls_version"] == "DTLSv1.2"
+    assert found["connect"]["cipher"].startswith("ECDHE-ECDSA-")
+    assert found["certificate"]["days_left"] in {29, 30}
+    assert found["binding"]["mapped"] == found["binding"]["local"]
+    assert found["permission"]["peer_is"] == "relayed"
+    assert (found["echo"]["received"], found["echo"]["loss"]) == (20, 0)
+
+
+async def test_our_own_check_of_a_certificate_for_another(
+    shared: Server, authority: Authority
+) -> None:
+    uri = f"turns:127.0.0.1:{shared.port}?transport=udp"
+    status, (report,) = await checked(shared, uri, authority, "--server-name", "turn.example")
+    found = steps(report)
+    assert status == 1
+    assert found["certificate"]["status"] == "failed"
+    assert "turn.example" in found["certificate"]["text"]
+    assert found["echo"]["status"] == "ok"
+
+
+async def test_our_own_check_where_there_is_none(folder: Path, authority: Authority) -> None:
+    with serve(folder) as server:
+        uri = f"turns:127.0.0.1:{free_port()}?transport=udp"
+        status, (report,) = await checked(server, uri, authority)
+    assert status == 1
+    assert [step["name"] for step in report["steps"]] == ["connect"]
+    assert "connection refused" in report["steps"][0]["text"]
+    assert "dtls://" in report["steps"][0]["fix"]
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import socket
-import ssl
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -18,6 +17,7 @@ from turnd.client.client import TurnClient
 from turnd.client.connection import ConnectOptions
 from turnd.client.errors import ClientError, StunError
 from turnd.client.session import ClientOptions
+from turnd.client.tls import Trust
 from turnd.client.uri import Server as Target
 from turnd.client.uri import Transport
 from turnd.stun import attributes as a
@@ -41,10 +41,8 @@ def other(**more: Any) -> dict[str, Any]:
 
 def by_tls(server: Server, name: str, password: str) -> TurnClient:
     """Asks for a name; whose the certificate is, is none of these tests' business."""
-    trusting = ssl.create_default_context()
-    trusting.check_hostname = False
-    trusting.verify_mode = ssl.CERT_NONE
-    options = ClientOptions(connect=ConnectOptions(tls=trusting, server_name=name))
+    connect = ConnectOptions(trust=Trust(verify=False), server_name=name)
+    options = ClientOptions(connect=connect)
     return TurnClient(Target("127.0.0.1", server.tls_port, Transport.TLS), USER, password, options)
 
 

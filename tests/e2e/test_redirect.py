@@ -8,12 +8,14 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from tests.e2e.calls import Call, allocated, client_of
+from tests.e2e.checking import checked, steps
 from tests.e2e.server import PASSWORD, USER, Server, serve, wait_until
 from tests.waiting import eventually
 from turnd.client.client import TurnClient
-from turnd.client.connection import ConnectOptions, client_tls
+from turnd.client.connection import ConnectOptions
 from turnd.client.errors import StunError
 from turnd.client.session import ClientOptions
+from turnd.client.tls import Trust
 from turnd.client.uri import Server as Target
 from turnd.client.uri import Transport
 
@@ -66,7 +68,7 @@ def clients_sent_away(server: Server) -> set[str]:
 
 
 def following(server: Server, transport: Transport = Transport.UDP) -> TurnClient:
-    port = server.tls_port if transport is Transport.TLS else server.port
+    port = server.tls_port if transport.is_secured else server.port
     options = ClientOptions(follow_redirects=True)
     return TurnClient(Target("127.0.0.1", port, transport), USER, PASSWORD, options)
 
@@ -123,7 +125,7 @@ async def test_by_tls_the_certificate_is_that_of_the_second(
         ) as first,
     ):
         wait_until(lambda: bool(first.logged("alternate_up")), "the second lives")
-        connect = ConnectOptions(tls=client_tls(str(authority.file)), server_name="one.example")
+        connect = ConnectOptions(trust=Trust(str(authority.file)), server_name="one.example")
         options = ClientOptions(connect=connect, follow_redirects=True)
         target = Target("127.0.0.1", first.tls_port, Transport.TLS)
         async with allocated(first), TurnClient(target, USER, PASSWORD, options) as client:
@@ -176,3 +178,52 @@ async def test_who_comes_while_a_server_ends_goes_elsewhere(
             async with follows(first) as there:
                 assert there.relayed.port in SECOND_PORTS
             await here.client.refresh()
+
+
+@pytest.mark.parametrize("transport", list(Transport))
+async def test_our_own_check_goes_along(
+    folder: Path, authority: Authority, transport: Transport
+) -> None:
+    """And `two.example` is what it looks for in the second certificate, where there is one."""
+    pairs = {name: authority.issue(name, 30, name) for name in ("one.example", "two.example")}
+    with serve(
+        place(folder, "second"), tls=pairs["two.example"].section(), relay=relay(SECOND_PORTS)
+    ) as second:
+        port = second.tls_port if transport.is_secured else second.port
+        with serve(
+            place(folder, "first"),
+            tls=pairs["one.example"].section(),
+            relay=relay(FIRST_PORTS),
+            redirect=redirect(f"two.example=127.0.0.1:{port}", allocations=1),
+        ) as first:
+            wait_until(lambda: bool(first.logged("alternate_up")), "the second lives")
+            own = first.tls_port if transport.is_secured else first.port
+            target = str(Target("127.0.0.1", own, transport))
+            name = ("--server-name", "one.example")
+            async with allocated(first):
+                status, (here, there) = await checked(first, target, authority, *name)
+    assert status == 0, (here, there)
+    sent = steps(here)["redirect"]
+    assert sent["alternate"] == f"127.0.0.1:{port}"
+    assert sent["domain"] == ("two.example" if transport.is_secured else None)
+    assert there["server"] == str(Target("127.0.0.1", port, transport))
+    found = steps(there)
+    assert int(found["allocate"]["relayed"].rpartition(":")[2]) in SECOND_PORTS
+    assert found["echo"]["loss"] == 0
+    if transport.is_secured:
+        assert "two.example" in found["certificate"]["names"]
+
+
+async def test_our_own_check_of_a_server_with_room_for_one(
+    folder: Path, authority: Authority
+) -> None:
+    """Its second allocation is sent elsewhere; then the peer is the one who checks."""
+    with serve(place(folder, "second")) as second:
+        to = redirect(f"127.0.0.1:{second.port}", allocations=1)
+        with serve(place(folder, "first"), redirect=to) as first:
+            wait_until(lambda: bool(first.logged("alternate_up")), "the second lives")
+            status, (report,) = await checked(
+                first, f"turn:127.0.0.1:{first.port}?transport=udp", authority
+            )
+    assert status == 0, report
+    assert steps(report)["permission"]["peer_is"] == "reflexive"

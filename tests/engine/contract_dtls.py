@@ -40,9 +40,9 @@ from turnd.engine.base import (
     TlsSettings,
     Transport,
 )
-from turnd.stun.dtls_records import APPLICATION_DATA, cut_at_records
 from turnd.engine.fields import Fields
 from turnd.stun.addresses import TransportAddress
+from turnd.stun.dtls_records import APPLICATION_DATA, cut_at_records
 
 if TYPE_CHECKING:
     from tests.engine.socket_worlds import SocketParty, SocketWorld

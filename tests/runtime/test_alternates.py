@@ -5,11 +5,14 @@ from __future__ import annotations
 import ssl
 import time
 from contextlib import AsyncExitStack
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from tests.client.scripted import FAST, Exchange, Scripted, mapped, scripted
+from tests.client.scripted_dtls import scripted_dtls
+from tests.e2e.certificates import CertificatePair
 from tests.listeners.pems import make_pair
 from tests.runtime.servers import BOB, Running, running
 from tests.waiting import LIMIT, eventually
@@ -22,7 +25,6 @@ from turnd.stun.addresses import TransportAddress
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
-    from pathlib import Path
 
 
 @pytest.fixture
@@ -70,8 +72,9 @@ async def sent_to(run: Running) -> list[TransportAddress]:
 
 
 async def test_clients_are_sent_to_those_that_live_in_turn(
-    stack: AsyncExitStack, tmp_path: Path
+    stack: AsyncExitStack, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(alternates, "CONNECT_LIMIT", 1.0)  # who is silent is so by DTLS, too
     one, other = await alive(stack), await alive(stack)
     dead = await stack.enter_async_context(scripted(lambda _: None))
     run = await started(stack, tmp_path, at(one, dead, other))
@@ -88,8 +91,9 @@ async def test_clients_are_sent_to_those_that_live_in_turn(
 
 
 async def test_one_that_dies_and_comes_back_is_told_of_once_each_time(
-    stack: AsyncExitStack, tmp_path: Path
+    stack: AsyncExitStack, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(alternates, "CONNECT_LIMIT", 1.0)  # who is silent is so by DTLS, too
     answers = {"on": True}
 
     def script(exchange: Exchange) -> None:
@@ -122,9 +126,22 @@ async def test_a_server_without_udp_lives_too(
     assert len(await sent_to(run)) == 1
 
 
+async def test_a_server_with_dtls_alone_lives_too(stack: AsyncExitStack, tmp_path: Path) -> None:
+    pair = CertificatePair(*map(Path, make_pair(tmp_path, "b.example")))
+    server = await stack.enter_async_context(scripted_dtls(mapped, pair))
+    run = await started(stack, tmp_path, at(server))
+    await sent_to(run)
+    assert len(await sent_to(run)) == 1
+
+
 @pytest.mark.parametrize(
     ("listen", "transport"),
-    [(["tls", "tcp", "udp"], "udp"), (["tls", "tcp"], "tcp"), (["dtls", "tls"], "tls")],
+    [
+        (["tls", "tcp", "udp"], "udp"),
+        (["tls", "tcp"], "tcp"),
+        (["dtls", "tls"], "tls"),
+        (["dtls"], "dtls"),
+    ],
 )
 async def test_without_a_port_a_server_like_this_one_is_asked(
     stack: AsyncExitStack,

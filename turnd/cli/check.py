@@ -18,7 +18,8 @@ from turnd.cli.output import json_option, print_json, printable
 from turnd.cli.realms import find_realm
 from turnd.cli.secrets_at_hand import first_secret, read_password, read_secret_file
 from turnd.cli.settings import FILE, load_config
-from turnd.client.check import CheckSettings, check
+from turnd.client.check import check
+from turnd.client.check_settings import CheckSettings
 from turnd.client.echo import Probes
 from turnd.client.report import Report, Status, Step
 from turnd.client.uri import Server, Target, Transport, parse_target
@@ -28,6 +29,8 @@ if TYPE_CHECKING:
 
 LIFE = 3600
 """Seconds that credentials made for a check are good for."""
+USUAL = (Transport.UDP, Transport.TCP, Transport.TLS)
+"""What is checked where nobody asks for less or more: few servers have DTLS."""
 MARKS = {
     Status.OK: ("ok", "green"),
     Status.WARNING: ("warn", "yellow"),
@@ -62,12 +65,12 @@ class Options:
 @click.option(
     "--transport",
     "transports",
-    type=click.Choice(["udp", "tcp", "tls"]),
+    type=click.Choice([str(each) for each in Transport]),
     multiple=True,
-    help="Only by this one; may be repeated. [default: all three]",
+    help="Only by this one; may be repeated. [default: all but dtls]",
 )
 @click.option("--port", type=click.IntRange(1, 65535), help="For UDP and TCP. [default: 3478]")
-@click.option("--tls-port", type=click.IntRange(1, 65535), help="For TLS. [default: 5349]")
+@click.option("--tls-port", type=click.IntRange(1, 65535), help="For TLS and DTLS. [default: 5349]")
 @click.option("--user", help="The user; with --secret-file or --config, a label only.")
 @click.option("--password-stdin", is_flag=True, help="Read the password from standard input.")
 @click.option("--secret-file", metavar="FILE", type=FILE, help="Make credentials from this secret.")
@@ -78,7 +81,7 @@ class Options:
     help="Make credentials from this config file; with --local, the file to check.",
 )
 @click.option("--ca", metavar="FILE", type=FILE, help="PEM file of the authority to trust.")
-@click.option("--server-name", help="The name that TLS asks for. [default: HOST]")
+@click.option("--server-name", help="The name that TLS and DTLS ask for. [default: HOST]")
 @click.option("--count", type=click.IntRange(2, 10000), default=20, help="Echoes. [default: 20]")
 @click.option(
     "--size", type=click.IntRange(12, 1200), default=160, help="Bytes of each. [default: 160]"
@@ -89,7 +92,9 @@ def command(**options: object) -> int:
 
     HOST is a name, an address, host:port, or a URI such as turns:turn.example.org:443. By each
     transport: Binding, an Allocate without credentials (must be 401), Allocate, a permission, and
-    echoes through the relay with loss and round-trip time; with TLS the certificate and its days.
+    echoes through the relay with loss and round-trip time; with TLS and DTLS the certificate and
+    its days. DTLS only where it is asked for: turns:turn.example.org?transport=udp. Where the
+    server sends clients to another one (300), that one is checked as well.
 
     Credentials come from --user with its password, from a secret (--secret-file), or from the
     first secret of a config file (--config). Without any, only what needs none is checked.
@@ -123,12 +128,12 @@ def servers_of(given: Options) -> list[Server]:
         if wanted and wanted != [target.transport]:
             raise usage(f"turnd check: {given.host} is {target.transport}, --transport is not")
         wanted = [target.transport]
-    return [_server(target, each, given) for each in wanted or list(Transport)]
+    return [_server(target, each, given) for each in wanted or USUAL]
 
 
 def _server(target: Target, transport: Transport, given: Options) -> Server:
-    if transport is Transport.TLS:
-        named = target.port if target.transport is Transport.TLS else None
+    if transport.is_secured:
+        named = target.port if target.transport is transport else None
         port = given.tls_port or named or transport.default_port
         return target.by(transport, port)
     return target.by(transport, given.port)

@@ -8,6 +8,7 @@ from turnd.client.errors import (
     BidDownError,
     ClientError,
     IntegrityError,
+    NotInstalledError,
     StunError,
     TransactionTimeoutError,
     UnreachableError,
@@ -42,34 +43,37 @@ _BY_CODE = {
 }
 
 
+_BY_KIND: dict[type[ClientError], str] = {
+    NotInstalledError: "Install it beside turnd: pip install pyopenssl.",
+    BidDownError: "Something between here and the server changes its answers: use TLS.",
+    IntegrityError: (
+        "An unsigned error 500 comes from a server that cannot look the user up, for instance "
+        "because Redis is away: read its log. Otherwise something answers in the server's "
+        "place or changes its answers: use TLS."
+    ),
+}
+_WITHOUT = {
+    Transport.TLS: " A server without TLS: --transport udp --transport tcp.",
+    Transport.DTLS: " Few servers have DTLS; turnd has it at dtls:// and auto:// endpoints.",
+}
+
+
 def advice(error: ClientError, server: Server) -> str:
     """What to do about an error, in a sentence or two."""
     if isinstance(error, StunError):
         return _BY_CODE.get(error.code, "Read the server's log.")
-    if isinstance(error, BidDownError):
-        return "Something between here and the server changes its answers: use TLS."
-    if isinstance(error, IntegrityError):
-        return (
-            "An unsigned error 500 comes from a server that cannot look the user up, for instance "
-            "because Redis is away: read its log. Otherwise something answers in the server's "
-            "place or changes its answers: use TLS."
-        )
     where = f"{server.host} port {server.port}"
-    kind = "UDP" if server.transport is Transport.UDP else "TCP"
     if isinstance(error, TransactionTimeoutError):
         return (
-            f"Nothing came back from {where} by {kind}: is the server running, is the address "
-            "right, does a firewall drop it?"
+            f"Nothing came back from {where} by {server.transport.carrier.upper()}: is the server "
+            "running, is the address right, does a firewall drop it?"
         )
     if isinstance(error, UnreachableError):
-        text = (
+        return (
             f"Is the server running and does it listen at {where} by "
             f"{server.transport.upper()} (listen in its config)? Does a firewall refuse it?"
-        )
-        if server.transport is Transport.TLS:
-            text += " A server without TLS: --transport udp --transport tcp."
-        return text
-    return "Read the server's log."
+        ) + _WITHOUT.get(server.transport, "")
+    return _BY_KIND.get(type(error), "Read the server's log.")
 
 
 NO_ECHO = (
@@ -78,6 +82,12 @@ NO_ECHO = (
     "server's (relay.addresses)?"
 )
 SOME_LOST = "Packets get lost: look for a full link, a slow path or dropped packets in /metrics."
+NO_ALTERNATE = "Name one under redirect.to in the server's config, for clients of this family."
+CIRCLE = (
+    "Clients that come back are refused or go round for ever: let the servers name others, or one "
+    "of them none."
+)
+SENT_ON = "Clients follow from server to server at best: let the first one name the last."
 OPEN_RELAY = "Anybody may relay through this server: set up users or secrets (auth in its config)."
 PRIVATE_RELAY = (
     "Peers elsewhere cannot reach this address: announce the public one in the server's config, "

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from ipaddress import ip_address
 
 from cryptography import x509
 from cryptography.x509.oid import NameOID
+
+from turnd.stun.server_names import fitting_names
 
 SOON = 14
 """Days before a certificate's end from which on it is worth a warning."""
@@ -37,6 +40,26 @@ def certificate_facts(der_untrusted: bytes) -> CertificateFacts:
         issuer=certificate.issuer.rfc4514_string(),
         not_after=certificate.not_valid_after_utc,
     )
+
+
+def is_for(der_untrusted: bytes, host: str) -> bool:
+    """Whether a host, by name or address, is in a certificate that may be none (RFC 6125)."""
+    try:
+        names = {name.lower() for name in certificate_facts(der_untrusted).names}
+    except ValueError:
+        return False
+    if is_address(host):
+        return str(ip_address(host)) in names
+    return not names.isdisjoint(fitting_names(host.lower().removesuffix(".")))
+
+
+def is_address(host: str) -> bool:
+    """Whether it is an IP address and no name."""
+    try:
+        ip_address(host)
+    except ValueError:
+        return False
+    return True
 
 
 def today() -> datetime:

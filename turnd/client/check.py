@@ -1,37 +1,46 @@
 """The end-to-end check behind `turnd check`: what a client would go through, step by step.
 
-For each transport: connect, certificate (TLS), Binding, an Allocate without credentials that must
-be answered with 401, Allocate, a permission, and echoes through the relay. The peer that echoes is
-a second allocation on the same server; where the server refuses that (403, or 486 for a user with
-one allocation), a UDP socket of this machine. A step that fails ends its transport, since those
-after it need it.
+For each transport: connect, certificate (TLS, DTLS), Binding, an Allocate without credentials that
+must be answered with 401, Allocate, a permission, and echoes through the relay. The peer that
+echoes is a second allocation on the same server; where the server refuses that (403, or 486 for a
+user with one allocation, or 300), a UDP socket of this machine. A step that fails ends its
+transport, since those after it need it.
+
+A server that answers an Allocate with 300 (Try Alternate) is done with that step, and the one that
+it names is checked in its place; that one may send us nowhere else.
 """
 
 from __future__ import annotations
 
 import asyncio
-import ssl
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass, field
-from ipaddress import ip_address
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from turnd.client import advice
-from turnd.client.certificate import today
+from turnd.client.allocating import UDP, Allocated
 from turnd.client.client import TurnClient
-from turnd.client.connection import ConnectOptions, client_tls
+from turnd.client.connection import ConnectOptions
 from turnd.client.echo import (
     EchoPeer,
-    Probes,
     ReflexivePeer,
     RelayedPeer,
     measure,
 )
-from turnd.client.errors import ClientError, StunError, UnreachableError
+from turnd.client.errors import ClientError, StunError, UntrustedError
+from turnd.client.redirect import Elsewhere, elsewhere
 from turnd.client.report import Report, Status, Step
 from turnd.client.session import ClientOptions
-from turnd.client.steps import certificate_step, echo_step, milliseconds
-from turnd.client.transactions import Timing
+from turnd.client.steps import (
+    allocate_step,
+    certificate_step,
+    challenge_step,
+    connect_step,
+    echo_step,
+    milliseconds,
+    redirect_step,
+)
+from turnd.client.tls import Trust
 from turnd.client.uri import STUN_PORT, Server, Transport
 from turnd.stun import attributes as a
 from turnd.stun.addresses import AddressFamily, RelayedAddress, TransportAddress
@@ -39,67 +48,64 @@ from turnd.stun.errors import ErrorCode
 from turnd.stun.message import Method
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Sequence
-    from datetime import datetime
+    from collections.abc import AsyncIterator, Sequence
 
-    from turnd.client.allocating import Allocated
-
-PATIENT = Timing(max_requests=4, last_wait=4, stream_timeout=5.5)
-"""A check should end: 5.5 s without an answer are enough."""
-
-
-@dataclass(frozen=True, slots=True)
-class CheckSettings:
-    """How to check.
-
-    Attributes:
-        username: None: only what needs no credentials.
-        password: plain.
-        authorities: a PEM file to trust in place of the system's; None: the system's.
-        server_name: for SNI and verification; None: the server's host.
-        probes: what is sent through the relay.
-        timing: how long an answer is waited for.
-        wall_clock: for the certificate's days.
-    """
-
-    username: str | None = None
-    password: str = field(default="", repr=False)
-    authorities: str | None = None
-    server_name: str | None = None
-    probes: Probes = field(default_factory=Probes)
-    timing: Timing = PATIENT
-    wall_clock: Callable[[], datetime] = today
+    from turnd.client.check_settings import CheckSettings
 
 
 async def check(servers: Sequence[Server], settings: CheckSettings) -> list[Report]:
-    """Check a server by each of its transports, one after the other so that times are clean."""
-    udp = next((each for each in servers if each.transport is Transport.UDP), None)
-    return [await _Check(server, settings, udp).run() for server in servers]
+    """Check a server by each of its transports, one after the other so that times are clean.
+
+    Returns:
+        One report a transport; where it sends us to another server, that one's behind it.
+    """
+    udp = next((each.port for each in servers if each.transport is Transport.UDP), STUN_PORT)
+    reports = []
+    for server in servers:
+        checking: _Check | None = _Check(server, settings, udp)
+        while checking is not None:
+            reports.append(await checking.run())
+            checking = checking.sent_to
+    return reports
 
 
-_NO_RELAY_TO_RELAY = (ErrorCode.FORBIDDEN, ErrorCode.ALLOCATION_QUOTA_REACHED)
+_NO_SECOND_HERE = (
+    ErrorCode.FORBIDDEN,
+    ErrorCode.ALLOCATION_QUOTA_REACHED,
+    ErrorCode.TRY_ALTERNATE,
+)
 
 
-class _Failed(Exception):  # noqa: N818 - ends a transport's check, its step is written already
+class _Over(Exception):  # noqa: N818 - ends a transport's check, its last step is written already
     pass
 
 
 class _Check:
-    """The check of one transport."""
+    """The check of one transport of one server."""
 
-    def __init__(self, server: Server, settings: CheckSettings, udp: Server | None) -> None:
+    def __init__(
+        self,
+        server: Server,
+        settings: CheckSettings,
+        udp_port: int,
+        former: TransportAddress | None = None,
+    ) -> None:
+        """`udp_port`: where it tells our own address; `former`: who has sent us here."""
         self._server = server
         self._settings = settings
-        self._udp_port = STUN_PORT if udp is None else udp.port
+        self._udp_port = udp_port
+        self._former = former
         self._report = Report(server)
         self._distrust: str | None = None
+        self.sent_to: _Check | None = None
+        """The check of where it sends us, once it has."""
 
     async def run(self) -> Report:
         """All steps; never raises for what server or network did."""
         try:
             async with AsyncExitStack() as stack:
                 await self._steps(stack)
-        except _Failed:
+        except _Over:
             pass
         return self._report
 
@@ -134,13 +140,11 @@ class _Check:
             values = {"code": error.code} if isinstance(error, StunError) else {}
             fix = advice.advice(error, self._server)
             self._note(name, Status.FAILED, str(error), fix, values)
-            raise _Failed from error
+            raise _Over from error
 
     def _client(self) -> TurnClient:
-        tls = None
-        if self._server.transport is Transport.TLS:
-            tls = client_tls(self._settings.authorities, verify=self._distrust is None)
-        connect = ConnectOptions(tls=tls, server_name=self._settings.server_name)
+        trust = Trust(self._settings.authorities, verify=self._distrust is None)
+        connect = ConnectOptions(trust=trust, server_name=self._settings.server_name)
         options = ClientOptions(connect=connect, timing=self._settings.timing)
         settings = self._settings
         return TurnClient(self._server, settings.username, settings.password, options)
@@ -150,17 +154,15 @@ class _Check:
         async with self._failing("connect"):
             try:
                 client = await stack.enter_async_context(self._client())
-            except UnreachableError as error:
-                if not isinstance(error.__cause__, ssl.SSLCertVerificationError):
-                    raise
+            except UntrustedError as error:
                 self._distrust = str(error)
                 client = await stack.enter_async_context(self._client())
-        if self._server.transport.is_stream:
-            time = milliseconds(_now() - start)
-            self._note("connect", Status.OK, f"{time} ms", values={"time_ms": time})
-        if client.connection.tls is not None:
+        tls = client.connection.tls
+        if self._server.transport is not Transport.UDP:
+            self._report.steps.append(connect_step(_now() - start, tls))
+        if tls is not None:
             now = self._settings.wall_clock()
-            self._report.steps.append(certificate_step(client.connection.tls, now, self._distrust))
+            self._report.steps.append(certificate_step(tls, now, self._distrust))
         return client
 
     async def _binding(self, client: TurnClient) -> None:
@@ -171,52 +173,49 @@ class _Check:
         values = {"time_ms": time, "mapped": str(mapped), "local": str(client.connection.local)}
         self._note("binding", Status.OK, f"{time} ms, we are {mapped}", values=values)
 
-    async def _challenge(self, client: TurnClient) -> None:
+    @asynccontextmanager
+    async def _redirecting(self, client: TurnClient) -> AsyncIterator[None]:
+        """An error 300 inside ends the check of this server; it goes on at the one named."""
         try:
-            await client.request(Method.ALLOCATE, [(a.REQUESTED_TRANSPORT, 17)], authenticate=False)
+            yield
         except StunError as error:
-            await self._judge_challenge(error)
-            return
-        except ClientError:
-            async with self._failing("challenge"):
+            if error.code != ErrorCode.TRY_ALTERNATE:
                 raise
-        self._note("challenge", Status.FAILED, "allocates without credentials", advice.OPEN_RELAY)
-        raise _Failed
+            here = client.connection.remote
+            async with self._failing("redirect"):
+                there = elsewhere(error, here.family)
+            step = redirect_step(there, here, self._former)
+            self._report.steps.append(step)
+            if there is not None and step.status is Status.OK:
+                self.sent_to = self._check_of(there, here)
+            raise _Over from error
 
-    async def _judge_challenge(self, error: StunError) -> None:
-        response = error.response
-        has_both = response is not None and response.has(a.REALM) and response.has(a.NONCE)
-        if error.code != ErrorCode.UNAUTHENTICATED or response is None or not has_both:
-            text = str(error) if has_both else f"{error} without realm and nonce"
-            fix = advice.advice(error, self._server)
-            self._note("challenge", Status.FAILED, text, fix, {"code": error.code})
-            raise _Failed from error
-        realm = response.get(a.REALM)
-        self._note("challenge", Status.OK, f"401, realm {realm}", values={"realm": realm})
+    def _check_of(self, there: Elsewhere, here: TransportAddress) -> _Check:
+        server = there.by_transport_of(self._server)
+        name = there.name(self._server, self._settings.server_name)
+        udp_port = server.port if server.transport is Transport.UDP else self._udp_port
+        return _Check(server, replace(self._settings, server_name=name), udp_port, here)
+
+    async def _challenge(self, client: TurnClient) -> None:
+        async with self._failing("challenge"), self._redirecting(client):
+            refusal = await _refusal_of_strangers(client)
+        if refusal is None:
+            text = "allocates without credentials"
+            self._note("challenge", Status.FAILED, text, advice.OPEN_RELAY)
+            raise _Over
+        step = challenge_step(refusal, self._server)
+        self._report.steps.append(step)
+        if step.status is Status.FAILED:
+            raise _Over from refusal
 
     async def _allocate(self, client: TurnClient) -> RelayedAddress:
         start = _now()
-        async with self._failing("allocate"):
+        async with self._failing("allocate"), self._redirecting(client):
             allocated, family = await _allocate_any(client)
-        time = milliseconds(_now() - start)
-        relayed = _only(allocated, family)
+        time, relayed = _now() - start, _only(allocated, family)
         algorithm = client.credentials.algorithm if client.credentials else None
-        values = {
-            "time_ms": time,
-            "relayed": str(relayed),
-            "lifetime": allocated.lifetime,
-            "algorithm": algorithm.name if algorithm else None,
-        }
-        text = f"{relayed}, {allocated.lifetime} s, in {time} ms"
-        server = client.connection.remote
-        public = ip_address(server.host).is_global
-        if public and not ip_address(relayed.host).is_global:
-            self._note("allocate", Status.WARNING, text, advice.PRIVATE_RELAY, values)
-        elif public and relayed.family is server.family and relayed.host != server.host:
-            text = f"{text}; the server itself is at {server.host}"
-            self._note("allocate", Status.WARNING, text, advice.ANOTHER_RELAY, values)
-        else:
-            self._note("allocate", Status.OK, text, values=values)
+        step = allocate_step(allocated, relayed, client.connection.remote, algorithm, time)
+        self._report.steps.append(step)
         return relayed
 
     async def _permission(
@@ -239,7 +238,7 @@ class _Check:
             await client.create_permission(address)
             await other.create_permission(relayed)
         except StunError as error:
-            if error.code not in _NO_RELAY_TO_RELAY:
+            if error.code not in _NO_SECOND_HERE:
                 raise
             return None
         values = {"peer": str(address), "peer_is": "relayed"}
@@ -253,7 +252,7 @@ class _Check:
         except ClientError as error:
             text = f"no peer at hand: no second allocation, and no answer by UDP port {server.port}"
             self._note("permission", Status.FAILED, text, advice.NO_PEER)
-            raise _Failed from error
+            raise _Over from error
         try:
             await client.create_permission(peer.address)
         except StunError as error:
@@ -262,7 +261,7 @@ class _Check:
             text = f"{error}, for its own relayed address and for ours, {peer.address.host}"
             fix = advice.EVERY_PEER_REFUSED
             self._note("permission", Status.FAILED, text, fix, {"code": error.code})
-            raise _Failed from error
+            raise _Over from error
         values = {"peer": str(peer.address), "peer_is": "reflexive"}
         text = f"for {peer.address}, our own address: relay to relay is refused"
         self._note("permission", Status.OK, text, values=values)
@@ -272,6 +271,17 @@ class _Check:
         async with self._failing("echo"):
             result = await measure(client, peer, relayed, self._settings.probes)
         self._report.steps.append(echo_step(result))
+
+
+async def _refusal_of_strangers(client: TurnClient) -> StunError | None:
+    """What an Allocate without credentials is refused with; None: it is granted."""
+    try:
+        await client.request(Method.ALLOCATE, [(a.REQUESTED_TRANSPORT, UDP)], authenticate=False)
+    except StunError as error:
+        if error.code == ErrorCode.TRY_ALTERNATE:
+            raise
+        return error
+    return None
 
 
 async def _allocate_any(client: TurnClient) -> tuple[Allocated, AddressFamily]:

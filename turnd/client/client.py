@@ -1,4 +1,4 @@
-"""A TURN client (RFC 8656) over UDP, TCP or TLS: for `turnd check`, health probes and tests.
+"""A TURN client (RFC 8656) over UDP, DTLS, TCP or TLS: for `turnd check`, probes and tests.
 
 It does what it is told and little by itself: refreshing in time is the caller's business, a
 redirect is followed where the options say so, and a port that a client before us has left an

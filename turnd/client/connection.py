@@ -1,4 +1,4 @@
-"""Connecting to a server: by UDP, TCP or TLS.
+"""Connecting to a server: by UDP, DTLS, TCP or TLS.
 
 A connection sends and receives whole frames: a datagram, or what is cut out of a stream. What the
 network does is one of two things: a lost packet (UDP, counted) or `UnreachableError`.
@@ -9,21 +9,33 @@ from __future__ import annotations
 import asyncio
 import socket
 import ssl
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING, Protocol, cast
 
 import asyncio_dgram
 
-from turnd.client.errors import UnreachableError, system_words
-from turnd.client.stream_connection import StreamConnection, TlsDetails
+from turnd.client.errors import (
+    NotInstalledError,
+    UnreachableError,
+    UntrustedError,
+    system_words,
+)
+from turnd.client.stream_connection import StreamConnection
+from turnd.client.tls import TlsDetails, Trust, client_tls
 from turnd.client.udp_connection import UdpConnection
 from turnd.client.uri import Server, Transport
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Coroutine
+    from typing import Any
+
     from turnd.stun.addresses import TransportAddress
 
+    _Opening = Callable[[], Coroutine[Any, Any, "Connection"]]
+
 CONNECT_LIMIT = 10.0
-"""Seconds for name look-up, TCP and TLS handshake together."""
+"""Seconds for name look-up, TCP and handshake together."""
 
 
 class Connection(Protocol):
@@ -33,12 +45,12 @@ class Connection(Protocol):
 
     @property
     def tls(self) -> TlsDetails | None:
-        """What the TLS handshake has agreed on; None without TLS."""
+        """What the handshake has agreed on; None without TLS and DTLS."""
         ...
 
     @property
     def refusals(self) -> int:
-        """Hard ICMP errors so far (RFC 8489 section 6.2.1): nobody listens there. UDP only."""
+        """Hard ICMP errors so far (RFC 8489 section 6.2.1): nobody listens. Not of streams."""
         ...
 
     @property
@@ -56,7 +68,7 @@ class Connection(Protocol):
         ...
 
     async def send(self, data: bytes) -> None:
-        """Send a frame. Over UDP a packet that the system refuses is a lost one.
+        """Send a frame. Over UDP and DTLS a packet that the system refuses is a lost one.
 
         Raises:
             UnreachableError: reset or closed.
@@ -85,13 +97,13 @@ class ConnectOptions:
     """How to connect.
 
     Attributes:
-        tls: what to verify the server's certificate with; None: the system's authorities.
+        trust: whose certificates are taken, by TLS and DTLS.
         server_name: SNI and the name to verify; None: the server's host.
         local_host: an address of this machine to send from; None: the system chooses.
         limit: seconds until the connection must stand.
     """
 
-    tls: ssl.SSLContext | None = None
+    trust: Trust = field(default_factory=Trust)
     server_name: str | None = None
     local_host: str | None = None
     limit: float = CONNECT_LIMIT
@@ -101,20 +113,53 @@ async def connect(server: Server, options: ConnectOptions | None = None) -> Conn
     """Connect to a server.
 
     Raises:
-        UnreachableError: no such name, refused, no route, a failed TLS handshake or too slow.
+        UntrustedError: its certificate is not to be trusted.
+        UnreachableError: no such name, refused, no route, a failed handshake or too slow.
+        NotInstalledError: pyOpenSSL is not there, which DTLS needs.
+        OSError: the authorities to trust cannot be read.
     """
     options = options or ConnectOptions()
+    opened = _opening(server, options)
     try:
         async with asyncio.timeout(options.limit):
-            if server.transport is Transport.UDP:
-                return await _open_udp(server, options)
-            return await _open_stream(server, options)
+            return await opened()
     except TimeoutError:
         raise UnreachableError(f"no connection to {server} in {options.limit:g} s") from None
     except ssl.SSLCertVerificationError as error:
-        raise UnreachableError(f"the certificate of {server}: {error.verify_message}") from error
+        raise UntrustedError(f"the certificate of {server}: {error.verify_message}") from error
     except OSError as error:
         raise UnreachableError(f"{server}: {system_words(error)}") from error
+
+
+def _opening(server: Server, options: ConnectOptions) -> _Opening:
+    """What opens it; what can go wrong on our side does so here, before anybody is asked."""
+    match server.transport:
+        case Transport.UDP:
+            return partial(_open_udp, server, options)
+        case Transport.DTLS:
+            return _opening_dtls(server, options)
+        case Transport.TCP:
+            return partial(_open_stream, server, options, None)
+        case Transport.TLS:
+            return partial(_open_stream, server, options, client_tls(options.trust))
+
+
+def _opening_dtls(server: Server, options: ConnectOptions) -> _Opening:
+    try:
+        from turnd.client import dtls_connection as dtls  # noqa: PLC0415 - pyOpenSSL for few
+    except ImportError as error:
+        raise NotInstalledError("DTLS needs pyOpenSSL, which is not installed here") from error
+    context = dtls.client_dtls(options.trust)
+
+    async def opened() -> Connection:
+        udp = await _open_udp(server, options)
+        try:
+            return await dtls.connect_dtls(udp, context, server, options.server_name)
+        except BaseException:
+            await udp.close()
+            raise
+
+    return opened
 
 
 async def _open_udp(server: Server, options: ConnectOptions) -> UdpConnection:
@@ -139,35 +184,12 @@ async def _from_socket(connected: socket.socket) -> asyncio_dgram.DatagramClient
     return cast("asyncio_dgram.DatagramClient", await asyncio_dgram.from_socket(connected))
 
 
-async def _open_stream(server: Server, options: ConnectOptions) -> StreamConnection:
+async def _open_stream(
+    server: Server, options: ConnectOptions, tls: ssl.SSLContext | None
+) -> StreamConnection:
     local = None if options.local_host is None else (options.local_host, 0)
-    tls, name = None, None
-    if server.transport is Transport.TLS:
-        tls = options.tls or client_tls()
-        name = options.server_name or server.host
+    name = None if tls is None else options.server_name or server.host
     reader, writer = await asyncio.open_connection(
         server.host, server.port, ssl=tls, server_hostname=name, local_addr=local
     )
     return StreamConnection(reader, writer)
-
-
-def client_tls(authorities: str | None = None, *, verify: bool = True) -> ssl.SSLContext:
-    """A context that asks for `stun.turn` (RFC 7443).
-
-    Args:
-        authorities: a PEM file to trust in place of the system's authorities.
-        verify: off only to look at a server whose certificate is known to be wrong.
-
-    Raises:
-        OSError: the authorities cannot be read; with the file's name.
-    """
-    try:
-        context = ssl.create_default_context(cafile=authorities)
-    except OSError as error:
-        error.filename = authorities
-        raise
-    context.set_alpn_protocols(["stun.turn"])
-    if not verify:
-        context.check_hostname = False
-        context.verify_mode = ssl.CERT_NONE
-    return context

@@ -4,6 +4,8 @@ ClientError
 ├── StunError               the server answered with an error code
 ├── TransactionTimeoutError nobody answered in time
 ├── UnreachableError        the connection could not be made, or ended
+│   └── UntrustedError      because of the server's certificate
+├── NotInstalledError       a library is missing on our side
 └── IntegrityError          an answer was not the server's, or was tampered with
     └── BidDownError        somebody tried to make us use a weaker algorithm
 """
@@ -44,6 +46,14 @@ class TransactionTimeoutError(ClientError):
 
 class UnreachableError(ClientError):
     """The connection was refused, reset or closed, or the network cannot reach the server."""
+
+
+class UntrustedError(UnreachableError):
+    """The server's certificate is expired, another's, or of nobody whom we trust."""
+
+
+class NotInstalledError(ClientError):
+    """A library that only this needs is not there."""
 
 
 class IntegrityError(ClientError):

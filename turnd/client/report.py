@@ -27,7 +27,7 @@ class Step:
 
     Attributes:
         name: stable, for machines: `connect`, `certificate`, `binding`, `challenge`, `allocate`,
-            `permission`, `echo`.
+            `redirect`, `permission`, `echo`.
         status: how it went.
         text: what was found, for people.
         fix: what to do about it; empty when there is nothing to do.

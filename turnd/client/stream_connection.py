@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from turnd.client.data_connection import READ_SIZE, DataConnection, close_stream
 from turnd.client.errors import UnreachableError, system_words
 from turnd.client.sockaddr import shown_address
+from turnd.client.tls import TlsDetails
 from turnd.stun.addresses import ChannelNumber, TransportAddress
 from turnd.stun.channel_data import encode_channel_data
 from turnd.stun.errors import DecodeError
@@ -16,15 +16,6 @@ from turnd.stun.framing import StreamFramer
 if TYPE_CHECKING:
     import asyncio
     import ssl
-
-
-@dataclass(frozen=True, slots=True)
-class TlsDetails:
-    """A TLS connection: the version's name, the certificate in DER, the ALPN protocol."""
-
-    version: str
-    certificate: bytes
-    alpn: str | None
 
 
 class StreamConnection:
@@ -100,6 +91,7 @@ def _tls_details(writer: asyncio.StreamWriter) -> TlsDetails | None:
         return None
     return TlsDetails(
         version=session.version() or "",
+        cipher=(session.cipher() or ("",))[0],
         certificate=session.getpeercert(binary_form=True) or b"",
         alpn=session.selected_alpn_protocol(),
     )

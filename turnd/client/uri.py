@@ -11,21 +11,32 @@ TLS_PORT = 5349
 
 
 class Transport(StrEnum):
-    """What a client talks to the server by."""
+    """What a client talks to the server by; what is usual before what is rare."""
 
     UDP = "udp"
     TCP = "tcp"
     TLS = "tls"
+    DTLS = "dtls"
 
     @property
     def is_stream(self) -> bool:
         """Whether messages arrive framed in a byte stream."""
-        return self is not Transport.UDP
+        return self in {Transport.TCP, Transport.TLS}
+
+    @property
+    def is_secured(self) -> bool:
+        """Whether the server shows a certificate."""
+        return self in {Transport.DTLS, Transport.TLS}
+
+    @property
+    def carrier(self) -> str:
+        """What carries it: `udp` or `tcp`, as URIs have it (RFC 7065 section 3.1)."""
+        return "tcp" if self.is_stream else "udp"
 
     @property
     def default_port(self) -> int:
-        """3478, with TLS 5349."""
-        return TLS_PORT if self is Transport.TLS else STUN_PORT
+        """3478, with TLS and DTLS 5349."""
+        return TLS_PORT if self.is_secured else STUN_PORT
 
 
 class Server(NamedTuple):
@@ -37,9 +48,8 @@ class Server(NamedTuple):
 
     def __str__(self) -> str:
         host = f"[{self.host}]" if ":" in self.host else self.host
-        scheme = "turns" if self.transport is Transport.TLS else "turn"
-        carried = "udp" if self.transport is Transport.UDP else "tcp"
-        return f"{scheme}:{host}:{self.port}?transport={carried}"
+        scheme = "turns" if self.transport.is_secured else "turn"
+        return f"{scheme}:{host}:{self.port}?transport={self.transport.carrier}"
 
 
 class Target(NamedTuple):
@@ -89,14 +99,11 @@ _SCHEMES = ("turn", "turns", "stun", "stuns")
 
 
 def _transport(query: str, *, secure: bool) -> Transport:
-    key, _, value = query.partition("=")
-    if key != "transport" or value not in {"udp", "tcp"}:
-        raise ValueError(f"'?{query}' is unknown: ?transport=udp or ?transport=tcp")
-    if not secure:
-        return Transport(value)
-    if value == "udp":
-        raise ValueError("TURN over DTLS (turns with transport=udp) cannot be checked yet")
-    return Transport.TLS
+    key, _, carrier = query.partition("=")
+    for transport in Transport:
+        if (key, carrier, secure) == ("transport", transport.carrier, transport.is_secured):
+            return transport
+    raise ValueError(f"'?{query}' is unknown: ?transport=udp or ?transport=tcp")
 
 
 def _host_and_port(text: str) -> tuple[str, int | None]:

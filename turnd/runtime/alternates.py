@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import ssl
 import time
-from functools import cache
 from typing import TYPE_CHECKING, NamedTuple
 
 from turnd import logs
@@ -13,6 +11,7 @@ from turnd.client.client import TurnClient
 from turnd.client.connection import ConnectOptions
 from turnd.client.errors import ClientError
 from turnd.client.session import ClientOptions
+from turnd.client.tls import Trust
 from turnd.client.transactions import Timing
 from turnd.client.uri import STUN_PORT, Transport
 from turnd.client.uri import Server as Target
@@ -126,7 +125,7 @@ class Alternates:
         return address.host in ours
 
     def _own_port(self) -> int:
-        """Where a server like this one is asked: at our first port of UDP, else TCP, else TLS."""
+        """Where a server like this one is asked: at our first port of UDP, else TCP, TLS, DTLS."""
         bound = self._server.endpoints.bound()
         ports = (at.port for asked in Transport for each, at in bound if each.transport == asked)
         return next(ports, STUN_PORT)
@@ -156,11 +155,10 @@ async def _problem_of(host: str, port: int) -> str:
 
     Whether it is the right server is for the clients to see: they have its certificate's name.
     """
+    connect = ConnectOptions(trust=Trust(verify=False), limit=CONNECT_LIMIT)
+    options = ClientOptions(connect=connect, timing=TIMING)
     problems: list[str] = []
     for transport in Transport:
-        tls = _unverified_tls() if transport is Transport.TLS else None
-        connect = ConnectOptions(tls=tls, limit=CONNECT_LIMIT)
-        options = ClientOptions(connect=connect, timing=TIMING)
         try:
             async with TurnClient(Target(host, port, transport), options=options) as client:
                 await client.binding()
@@ -169,13 +167,3 @@ async def _problem_of(host: str, port: int) -> str:
         else:
             return ""
     return "; ".join(problems)
-
-
-@cache
-def _unverified_tls() -> ssl.SSLContext:
-    """Made once, and without the system's authorities: reading them takes longer than a probe."""
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-    context.check_hostname = False
-    context.verify_mode = ssl.CERT_NONE
-    context.set_alpn_protocols(["stun.turn"])
-    return context
