@@ -11,6 +11,7 @@ import json
 import subprocess
 import sys
 from collections import Counter
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -28,6 +29,8 @@ EVERY = 0.005
 ENOUGH = 40
 """Packets that come back by each path before the client moves on."""
 LIMIT = 40.0
+LATE = 5.0
+"""Seconds after the last packet for what took a slower path."""
 
 
 @dataclass
@@ -96,6 +99,13 @@ class Flow:
             while not condition():  # noqa: ASYNC110 - what is counted comes every few ms
                 await asyncio.sleep(EVERY)
 
+    async def stragglers(self) -> None:
+        """Until all have come back that can, or for a while."""
+        missing = set(range(self.sent)) - self.excused
+        with suppress(TimeoutError):
+            async with asyncio.timeout(LATE):
+                await self.until(lambda: missing <= self.back.keys())
+
     async def more(self) -> None:
         """Until so many packets that are sent from now on have come back."""
         begin = self.sent
@@ -127,6 +137,7 @@ class Traveller:
         await self._end(tasks[:1])
         last = self.flow.sent - 1
         await self.flow.until(lambda: last in self.flow.back)
+        await self.flow.stragglers()
         await self._end(tasks[1:])
         numbers = range(self.flow.sent)
         self.diary.sent = self.flow.sent

@@ -37,6 +37,8 @@ UDP = f"turn:{SERVER}:3478"
 TCP = f"turn:{SERVER}:3478?transport=tcp"
 TLS = f"turns:{SERVER}:5349"
 UDP6, TLS6 = f"turn:[{SERVER6}]:3478", f"turns:[{SERVER6}]:5349"
+ON_WLAN = ("dev", "wlan", "root")
+SLOWLY = ("tbf", "rate", "12kbit", "burst", "1600b", "latency", "9s")
 WLAN_BREAKS = ("ip", "link", "set", "dev", "wlan", "down")
 
 
@@ -164,6 +166,23 @@ async def test_nothing_is_lost_while_both_networks_are_there(
     assert hosts_of(diary) == [WLAN, MOBILE, WLAN]
     assert (diary.lost, diary.twice) == ([], [])
     count.check(transports, back)
+
+
+@pytest.mark.parametrize(
+    ("start", "to"),
+    [pytest.param(UDP, UDP, id="UDP to UDP"), pytest.param(TCP, TLS, id="TCP to TLS")],
+)
+async def test_what_the_slower_network_still_carries_arrives(
+    hosts: Hosts, server: Server, start: str, to: str
+) -> None:
+    """Packets queue up on the wireless LAN, and those by the mobile network overtake them."""
+    hosts.client.run("tc", "qdisc", "replace", *ON_WLAN, *SLOWLY)
+    try:
+        diary = await travel(hosts, start, Step(to, MOBILE), local=WLAN)
+    finally:
+        hosts.client.run("tc", "qdisc", "delete", *ON_WLAN)
+    assert hosts_of(diary) == [WLAN, MOBILE]
+    assert (diary.lost, diary.twice) == ([], [])
 
 
 @pytest.mark.parametrize("to", [UDP6, TLS6])

@@ -17,6 +17,7 @@ from tests.engine.contract import (
 from tests.engine.contract_streams import padded, with_channel
 from tests.engine.worlds import CHANNEL
 from turnd.engine.base import (
+    FORMER_LEG_GRACE,
     ClientMessage,
     CloseReason,
     LegClosed,
@@ -142,9 +143,74 @@ class Mobility:
         assert await call.peer.receive() == (b"second", call.relayed)
         await call.up(path, b"new up")
         await call.down(path, b"new down")
-        call.path.send(b"late")
-        await world.dropped(no_allocation=1)
         assert not world.engine.poll()
+
+    @PAIRS
+    async def test_what_is_late_by_the_old_path_follows(
+        self, world: World, old: Transport, new: Transport
+    ) -> None:
+        call = await call_by(world, old)
+        path = await path_by(world, new)
+        await call.announces(path, b"fast")
+        world.engine.hand_over([call.relay], path.leg)
+        assert await call.peer.receive() == (b"fast", call.relayed)
+        await call.up(call.path, b"late")
+        call.path.send_plain(send_indication(call.peer.address, b"late, too"))
+        assert await call.peer.receive() == (b"late, too", call.relayed)
+        call.path.send_plain(REQUEST)
+        assert await world.events(1) == [ClientMessage(call.path.leg, REQUEST)]
+        await call.down(path, b"by the new one")
+        world.clock.now += FORMER_LEG_GRACE - 0.1
+        world.engine.tick()
+        await call.up(call.path, b"very late")
+        world.clock.now += 0.1
+        call.path.send(b"too late")
+        await world.dropped(no_allocation=1)
+        world.engine.tick()
+        call.path.send(b"even more so")
+        await world.dropped(no_allocation=2)
+        await call.up(path, b"new up")
+        assert not world.engine.poll()
+
+    @PAIRS
+    async def test_what_is_late_follows_one_move(
+        self, world: World, old: Transport, new: Transport
+    ) -> None:
+        """Three at once, the last one back to the first path."""
+        call = await call_by(world, old)
+        second, third = await path_by(world, new), await path_by(world, old)
+        await call.announces(second, b"1")
+        world.engine.hand_over([call.relay], second.leg)
+        await call.announces(third, b"2")
+        world.engine.hand_over([call.relay], third.leg)
+        await call.announces(call.path, b"3")
+        world.engine.hand_over([call.relay], call.path.leg)
+        assert [(await call.peer.receive())[0] for _ in range(3)] == [b"1", b"2", b"3"]
+        await call.up(third, b"still")
+        await call.up(call.path, b"as ever")
+        second.send(b"overtaken twice")
+        await world.dropped(no_allocation=1)
+        world.engine.close_relay(call.relay)
+        for count, path in enumerate((second, third, call.path), 2):
+            path.send(b"gone")
+            await world.dropped(no_allocation=count)
+
+    @ANY
+    async def test_a_leg_with_relays_of_its_own_follows_nobody(
+        self, world: World, transport: Transport
+    ) -> None:
+        call = await call_by(world, transport)
+        path = await path_by(world, UDP)
+        await call.announces(path, b"gone")
+        world.engine.hand_over([call.relay], path.leg)
+        assert await call.peer.receive() == (b"gone", call.relayed)
+        world.open_relay(call.path.leg)
+        call.path.send(b"of the new allocation")
+        await world.dropped(no_channel=1)
+        world.clock.now += FORMER_LEG_GRACE
+        world.engine.tick()
+        call.path.send(b"whose client is not forgotten")
+        await world.dropped(no_channel=2)
 
     @PAIRS
     async def test_nothing_is_lost_or_comes_twice(

@@ -79,6 +79,9 @@ if TYPE_CHECKING:
 ICMP_PER_SECOND = 10
 """ICMP errors that a client is told of each relay."""
 
+FORMER_LEG_GRACE = 2.0
+"""Seconds for which media of a leg that was left by its relays is taken for theirs."""
+
 SPLICE_LINGER = 30.0
 """Seconds of silence after which a pipe ends one side of which has ended."""
 
@@ -226,7 +229,9 @@ class RelayEngine(Protocol):
         """Give relays to another leg as they are, all at once; nothing under way is lost.
 
         What was held back of the leg is handled next, before all that it sends from now on;
-        without relays it is dropped. The leg is held back no longer.
+        without relays it is dropped. The leg is held back no longer. What the former leg has sent
+        may be slower: for `FORMER_LEG_GRACE` seconds its media goes the relays' way as well, unless
+        it gets relays of its own or is held back.
         """
         ...
 
@@ -373,6 +378,7 @@ class RelayEngine(Protocol):
 
 __all__ = [
     "ALPN",
+    "FORMER_LEG_GRACE",
     "ICMP_PER_SECOND",
     "SPLICE_LINGER",
     "TLS12_CIPHERS",

@@ -219,7 +219,10 @@ class FakeEngine(FakeNetwork):
             return
         for relay in map(self._rules.relays.get, relays):
             if relay is not None:
+                former = relay.client
                 self._assign(relay, client)
+                if not (former is None or former.relays):
+                    self._rules.follow(former, client, self._clock())
         for message, onward in self._rules.let_in(client):
             self._from_client(leg, message, onward)
 
@@ -323,6 +326,7 @@ class FakeEngine(FakeNetwork):
             if pipe.ended is not None and now >= pipe.moved_at + SPLICE_LINGER:
                 self._end_pipe(pipe, pipe.ended)
         self._rules.tidy(now)
+        self._rules.forget_former(now)
         self._wake_up()
 
     def counters(self) -> EngineCounters:

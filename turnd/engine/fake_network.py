@@ -298,7 +298,7 @@ class FakeNetwork:
         self.sent_to_client.append(SentToClient(leg, data, fields))
 
     def _from_client(self, leg: Leg, data: bytes, onward: Fields | None) -> None:
-        client = self._rules.clients.get(leg)
+        client = self._rules.clients.get(leg) or self._rules.former.get(leg)
         settings = self._settings.get(leg.listener)
         forward: FromClient = self._forwarder.from_client
         if settings is not None and settings.classic_bindings and leg.transport is Transport.UDP:

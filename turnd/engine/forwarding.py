@@ -126,6 +126,8 @@ class Forwarder:
             self.tally.drop(Drop.NO_ALLOCATION)
         elif client.held is not None:
             self._hold(client.held, data, onward)
+        elif not client.relays:
+            self._follow(client, data, now, onward)
         else:
             self._send_indication(client, data, now, onward)
         return True
@@ -133,6 +135,13 @@ class Forwarder:
     def _hold(self, held: HeldBack, data: bytes, onward: Fields | None) -> None:
         if not held.add(data, onward):
             self.tally.drop(Drop.QUEUE_FULL)
+
+    def _follow(self, former: Client, data: bytes, now: float, onward: Fields | None) -> None:
+        """Media that has been overtaken by its client, who has moved on (RFC 8016), once."""
+        client = former.successor
+        if client is None or not client.relays or now >= former.until:
+            client = None
+        self.from_client(client, data, now, onward)
 
     def _send_indication(
         self, client: Client, data: bytes, now: float, onward: Fields | None
@@ -270,6 +279,8 @@ class Forwarder:
             self._drop(relay, Drop.NO_ALLOCATION)
         elif client.held is not None:
             self._hold(client.held, data, onward)
+        elif not client.relays:
+            self._follow(client, data, now, onward)
         elif channel is None or now >= channel.deadline:
             self._drop(relay, Drop.NO_CHANNEL)
         elif now >= channel.relay.deadline:

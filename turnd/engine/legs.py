@@ -126,13 +126,13 @@ class Legs:
             listener.clients[listener.key_of(leg)] = client
 
     def forget(self, client: Client) -> None:
-        """The client has lost its last relay: its leg's packets find none."""
+        """The client has lost its last relay: its leg's packets find none, unless another's."""
         leg = client.leg
         if leg.transport.is_connection:
             connection = self.connections.get(leg)
-            if connection is not None:
+            if connection is not None and connection.client is client:
                 connection.client = None
         else:
             listener = self.udp_listeners.get(leg.listener)
-            if listener is not None:
-                listener.clients.pop(listener.key_of(leg), None)
+            if listener is not None and listener.clients.get(listener.key_of(leg)) is client:
+                del listener.clients[listener.key_of(leg)]

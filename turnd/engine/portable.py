@@ -305,13 +305,17 @@ class PortableEngine:
         client = self._legs.client(leg)
         if client is None:
             return
+        now = self._clock()
         for relay in map(self._rules.relays.get, relays):
             if isinstance(relay, udp.UdpRelay):
+                former = relay.client
                 self._assign(relay, client)
+                if not (former is None or former.relays):
+                    self._rules.follow(former, client, now)
+                    self._legs.remember(former)
         waiting = self._rules.let_in(client)
         if not client.relays:
             self._legs.forget(client)
-        now = self._clock()
         for message, onward in waiting:
             self._forwarder.from_client(client if client.relays else None, message, now, onward)
         self._flush()
@@ -385,6 +389,8 @@ class PortableEngine:
             if reason is not None:
                 self._end(connection, reason)
         self._splicer.tick(now)
+        for former in self._rules.forget_former(now):
+            self._legs.forget(former)
         for listener in self._legs.udp_listeners.values():
             if listener.associations is not None:
                 listener.associations.repeat_flights()

@@ -19,6 +19,7 @@ from math import inf
 from typing import TYPE_CHECKING, Any, Protocol
 
 from turnd.engine.base import (
+    FORMER_LEG_GRACE,
     BucketId,
     Drop,
     EngineCounters,
@@ -75,9 +76,9 @@ class Channel:
 
 
 class Client:
-    """One five-tuple that has relays, or that is held back until it has."""
+    """One five-tuple that has relays, had them a moment ago, or is held back until it has."""
 
-    __slots__ = ("address", "channels", "held", "leg", "relays", "transmit")
+    __slots__ = ("address", "channels", "held", "leg", "relays", "successor", "transmit", "until")
 
     def __init__(self, leg: Leg, transmit: Transmit, address: Any) -> None:
         self.leg = leg
@@ -86,6 +87,9 @@ class Client:
         self.channels: dict[int, Channel] = {}
         self.relays: tuple[Relay, ...] = ()
         self.held: HeldBack | None = None
+        self.successor: Client | None = None
+        """Whom its relays were handed over to: its media is for them while `now < until`."""
+        self.until = -inf
 
     def relay_for(self, family: AddressFamily) -> Relay | None:
         """The relayed transport address of a family."""
@@ -163,6 +167,8 @@ class Rules:
         self.tally = Tally()
         self.buckets = Buckets()
         self.clients: dict[Leg, Client] = {}
+        self.former: dict[Leg, Client] = {}
+        """Those whose relays were handed over a moment ago."""
         self.relays: dict[RelayId, Relay] = {}
         self._relayed: dict[TransportAddress, Relay] = {}
         self._is_local = is_local
@@ -190,6 +196,7 @@ class Rules:
         if former is not None:
             former = self._leave(relay, former)
         self.tally.resume(client.leg, relay.counters)
+        self.former.pop(client.leg, None)
         relay.client = client
         self.clients[client.leg] = client
         client.relays = (*client.relays, relay)
@@ -214,14 +221,28 @@ class Rules:
         for relay in client.relays:
             self._leave(relay, client)
         self.clients.pop(client.leg, None)
+        self.former.pop(client.leg, None)
         for _ in self.let_in(client):
             self.tally.drop(Drop.NO_ALLOCATION)
+
+    def follow(self, former: Client, client: Client, now: float) -> None:
+        """A client's relays were handed over to another: what it has under way follows them."""
+        former.successor, former.until = client, now + FORMER_LEG_GRACE
+        self.former[former.leg] = former
+
+    def forget_former(self, now: float) -> list[Client]:
+        """Nothing more is expected of these clients, whose relays were handed over."""
+        gone = [former for former in self.former.values() if now >= former.until]
+        for former in gone:
+            del self.former[former.leg]
+        return gone
 
     def hold_back(self, client: Client, tell: Callable[[], object]) -> None:
         """Keep what a client without relays sends; `tell` is called for the first of it."""
         if not client.relays and client.held is None:
             client.held = HeldBack(tell)
             self.clients[client.leg] = client
+            self.former.pop(client.leg, None)
 
     def let_in(self, client: Client) -> Sequence[tuple[bytes, Fields | None]]:
         """Hold a client back no longer. Returns what waits; forgets who has no relays."""

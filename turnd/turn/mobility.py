@@ -6,7 +6,8 @@ How it goes
         From then on requests and media of both five-tuples are the allocation's; what peers send
         goes to the old one.
     3.  The first ChannelData or Send indication from the new one moves the allocation for good. So
-        does the end of the old one's connection.
+        does the end of the old one's connection. Media that is still under way by the old one is
+        taken for `FORMER_LEG_GRACE` seconds by the engine, requests are not.
     4.  An allocation with a ticket outlives its connection: it waits for its client until its
         lifetime ends.
 

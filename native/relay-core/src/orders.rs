@@ -91,6 +91,17 @@ pub enum Coming {
     From(Receiver<Option<Box<Handover>>>),
 }
 
+/// A leg whose relays go to another.
+#[derive(Debug)]
+pub struct Departure {
+    /// The leg.
+    pub leg: Leg,
+    /// Whose they are from now on.
+    pub to: Address,
+    /// At which worker.
+    pub worker: u32,
+}
+
 /// One order.
 #[derive(Debug)]
 pub enum Order {
@@ -125,6 +136,8 @@ pub enum Order {
     HoldBack(Leg),
     /// Relays come to a client of yours, and what it was held back with follows.
     HandOver(Vec<Coming>, Address),
+    /// Relays of a client of yours go to another: for a while his media goes after them.
+    Depart(Box<Departure>),
     /// Install, extend or remove a permission.
     Permit(u64, Host, Nanos),
     /// Install, extend or remove a channel binding.

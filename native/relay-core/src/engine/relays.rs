@@ -8,7 +8,7 @@ use std::sync::mpsc::sync_channel;
 
 use super::{Endpoint, Engine, OBEYING, Placed, RelayError, STAMPED, worker_of};
 use crate::leg::{Host, Leg, Transport};
-use crate::orders::{Address, Coming, Order};
+use crate::orders::{Address, Coming, Departure, Order};
 use crate::rules::relay::RelayShared;
 use crate::rules::table::NewRelay;
 use crate::sys;
@@ -179,23 +179,34 @@ impl Engine {
     pub fn hand_over(&mut self, ids: &[u64], leg: &Leg) {
         let Some(address) = self.address_of(leg) else { return };
         let to = self.worker_of_leg(leg);
-        let mut relays = Vec::with_capacity(ids.len());
+        let (mut relays, mut releases) = (Vec::with_capacity(ids.len()), Vec::new());
+        let mut former = None;
         for id in ids {
             let Some(relay) = self.relays.get_mut(id) else { continue };
             let from = std::mem::replace(&mut relay.worker, to);
-            if let Some(former) = relay.leg.replace(*leg) {
-                self.forget_relay_of(&former, *id);
+            if let Some(other) = relay.leg.replace(*leg) {
+                self.forget_relay_of(&other, *id);
+                former = Some(other);
             }
             self.legs.entry(*leg).or_default().push(*id);
             relays.push(if from == to {
                 Coming::Here(*id)
             } else {
                 let (give, take) = sync_channel(1);
-                self.order_at_once(from, Order::Release(*id, give));
+                releases.push((from, Order::Release(*id, give)));
                 Coming::From(take)
             });
         }
+        // What the former leg still sends has its way before its relays are gone, and they are
+        // expected before it comes.
+        if let Some(leg) = former.filter(|former| !self.legs.contains_key(former)) {
+            let departure = Departure { leg, to: address, worker: to };
+            self.order(self.worker_of_leg(&leg), Order::Depart(Box::new(departure)));
+        }
         self.order_now(to, Order::HandOver(relays, address));
+        for (from, release) in releases {
+            self.order_at_once(from, release);
+        }
         self.await_offload(to..to + 1);
     }
 

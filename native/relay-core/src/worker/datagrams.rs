@@ -2,9 +2,10 @@
 
 use std::sync::PoisonError;
 
-use super::Worker;
-use super::held::Kept;
+use super::held::{Kept, is_media};
+use super::{Passed, Worker};
 use crate::counters::Drop;
+use crate::fields::Fields;
 use crate::forward::{HandedUp, Inbound, Verdict};
 use crate::handup::Standing;
 use crate::io::{Carried, Datagram, Driver, Kind};
@@ -72,7 +73,7 @@ impl<D: Driver> Worker<D> {
                 return self.pass_on(owner, datagram);
             }
         }
-        let held = if client.is_none() { self.held_leg(datagram) } else { None };
+        let moving = if client.is_none() { self.moving_leg(datagram) } else { None };
         let Datagram { slot, fields, received, .. } = *datagram;
         for segment in datagram.segments() {
             let (start, len) = (segment.start as usize, segment.len());
@@ -80,7 +81,7 @@ impl<D: Driver> Worker<D> {
             if has_dtls && self.takes_record(datagram, inbound, now) {
                 continue;
             }
-            if held.as_ref().is_some_and(|leg| self.keep_back(leg, inbound)) {
+            if moving.as_ref().is_some_and(|leg| self.moves(leg, inbound, now)) {
                 continue;
             }
             match self.forwarder.from_client(&self.arena, client, inbound, now) {
@@ -124,16 +125,45 @@ impl<D: Driver> Worker<D> {
         is_over
     }
 
-    /// The leg of a datagram, if it is held back.
-    fn held_leg(&self, datagram: &Datagram) -> Option<Leg> {
-        if self.held.is_empty() {
+    /// The leg of a datagram, if its client moves there or from there.
+    fn moving_leg(&self, datagram: &Datagram) -> Option<Leg> {
+        if self.held.is_empty() && self.former.is_empty() {
             return None;
         }
-        self.forwarder.leg_of(datagram).filter(|leg| self.held.has(leg))
+        let leg = self.forwarder.leg_of(datagram)?;
+        (self.held.has(&leg) || self.former.has(&leg)).then_some(leg)
+    }
+
+    /// Sees to media of a leg without relays whose client moves; false: it is something else.
+    pub(super) fn moves(&mut self, leg: &Leg, inbound: Inbound, now: Nanos) -> bool {
+        if self.held.has(leg) {
+            return self.keep_back(leg, inbound);
+        }
+        self.former.has(leg) && self.follow(leg, inbound, now)
+    }
+
+    /// Has media go after the relays that its leg has had.
+    fn follow(&mut self, leg: &Leg, inbound: Inbound, now: Nanos) -> bool {
+        let bytes_untrusted = inbound.bytes(&self.arena);
+        let Some((to, worker)) =
+            self.former.successor(leg, now).filter(|_| is_media(bytes_untrusted))
+        else {
+            return false;
+        };
+        if worker == self.index {
+            let (client, _) = self.newcomer(to);
+            self.forwarder.from_client(&self.arena, client, inbound, now);
+        } else if let Some(station) = self.shared.stations.get(worker as usize) {
+            let media = Passed::Media(Box::new(*to), inbound.fields, bytes_untrusted.into());
+            if !station.pass(media) {
+                self.station.counters.drops.add(Drop::QueueFull, 1);
+            }
+        }
+        true
     }
 
     /// Keeps media of a leg that is held back; false: it is something else.
-    pub(super) fn keep_back(&mut self, leg: &Leg, inbound: Inbound) -> bool {
+    fn keep_back(&mut self, leg: &Leg, inbound: Inbound) -> bool {
         match self.held.keep(leg, inbound.fields, inbound.bytes(&self.arena)) {
             Kept::First => {
                 self.shared.hand_up.media_waiting(*leg);
@@ -189,7 +219,7 @@ impl<D: Driver> Worker<D> {
     fn pass_on(&self, owner: u32, datagram: &Datagram) {
         let Some(station) = self.shared.stations.get(owner as usize) else { return };
         for carried in datagram.carried(&self.arena) {
-            if !station.pass(carried) {
+            if !station.pass(Passed::Datagram(carried)) {
                 self.station.counters.drops.add(Drop::QueueFull, 1);
             }
         }
@@ -202,9 +232,33 @@ impl<D: Driver> Worker<D> {
         let mut queue = self.station.passed.lock().unwrap_or_else(PoisonError::into_inner);
         let passed = std::mem::take(&mut *queue);
         drop(queue);
-        for carried in passed {
-            self.datagram_from_elsewhere(&carried, now);
+        for each in passed {
+            match each {
+                Passed::Datagram(carried) => self.datagram_from_elsewhere(&carried, now),
+                Passed::Media(address, fields, data) => {
+                    let (client, _) = self.newcomer(&address);
+                    self.media_from_elsewhere(client, fields, &data, now);
+                }
+            }
         }
+    }
+
+    /// Handles media of a client that lies in no slot.
+    pub(super) fn media_from_elsewhere(
+        &mut self,
+        client: Option<u32>,
+        fields: Fields,
+        data: &[u8],
+        now: Nanos,
+    ) {
+        if self.forwarder.outbox.is_full() {
+            self.send(now);
+        }
+        let slot = self.spare_slot(now);
+        self.arena.bytes_mut(slot)[..data.len()].copy_from_slice(data);
+        let inbound = Inbound { slot, start: 0, len: data.len(), fields, received: 0 };
+        let verdict = self.forwarder.from_client(&self.arena, client, inbound, now);
+        debug_assert_eq!(verdict, Verdict::Done, "it is media");
     }
 
     /// Handles what another worker has received.

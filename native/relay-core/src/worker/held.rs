@@ -48,12 +48,9 @@ impl HeldLegs {
 
     /// Keeps ChannelData and Send indications.
     pub(super) fn keep(&mut self, leg: &Leg, fields: Fields, bytes_untrusted: &[u8]) -> Kept {
-        let is_media = match classify_untrusted(bytes_untrusted) {
-            Datagram::ChannelData { .. } => true,
-            Datagram::Stun(stun) => stun.is_send_indication(),
-            Datagram::Junk => false,
+        let Some(held) = self.0.get_mut(leg).filter(|_| is_media(bytes_untrusted)) else {
+            return Kept::Not;
         };
-        let Some(held) = self.0.get_mut(leg).filter(|_| is_media) else { return Kept::Not };
         let Some(room) = held.room.checked_sub(bytes_untrusted.len()) else { return Kept::Full };
         held.room = room;
         held.messages.push((fields, bytes_untrusted.into()));
@@ -69,6 +66,15 @@ impl HeldLegs {
     pub(super) fn close_listener(&mut self, listener: u64) -> u64 {
         let gone = self.0.extract_if(|leg, _| leg.listener == listener);
         gone.map(|(_, held)| held.messages.len() as u64).sum()
+    }
+}
+
+/// Whether it is ChannelData or a Send indication.
+pub(super) fn is_media(bytes_untrusted: &[u8]) -> bool {
+    match classify_untrusted(bytes_untrusted) {
+        Datagram::ChannelData { .. } => true,
+        Datagram::Stun(stun) => stun.is_send_indication(),
+        Datagram::Junk => false,
     }
 }
 

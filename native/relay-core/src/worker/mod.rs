@@ -12,15 +12,17 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use crate::engine::Shared;
+use crate::fields::Fields;
 use crate::forward::{Forwarder, WorkerCounters};
 use crate::io::arena::Arena;
 use crate::io::{Arrivals, Carried, Driver, Token};
-use crate::orders::{Order, Orders};
+use crate::orders::{Address, Order, Orders};
 use crate::stream::Scratch;
 use crate::sys;
 use crate::time::Nanos;
 
 use self::challenges::Challenges;
+use self::former::FormerLegs;
 use self::gathering::Gathering;
 use self::held::HeldLegs;
 use self::lingering::{Lingering, MOMENT};
@@ -30,6 +32,7 @@ pub use self::pipes::Spliced;
 mod associations;
 mod challenges;
 mod datagrams;
+mod former;
 mod gathering;
 mod held;
 mod lingering;
@@ -58,8 +61,17 @@ pub struct Station {
     pub counters: Arc<WorkerCounters>,
     /// Where it waits for Python.
     pub(crate) gathering: Gathering,
-    /// Datagrams that reached another worker than their client's.
-    passed: Mutex<VecDeque<Carried>>,
+    /// What reached another worker than its client's.
+    passed: Mutex<VecDeque<Passed>>,
+}
+
+/// What a worker has received that is another's to handle.
+#[derive(Debug)]
+enum Passed {
+    /// A datagram.
+    Datagram(Carried),
+    /// Media of a leg whose relays have gone.
+    Media(Box<Address>, Fields, Box<[u8]>),
 }
 
 impl Station {
@@ -76,7 +88,7 @@ impl Station {
         })
     }
 
-    fn pass(&self, passed: Carried) -> bool {
+    fn pass(&self, passed: Passed) -> bool {
         let mut queue = self.passed.lock().unwrap_or_else(PoisonError::into_inner);
         let (is_first, has_room) = (queue.is_empty(), queue.len() < PASSED);
         if has_room {
@@ -107,6 +119,7 @@ pub struct Worker<D> {
     orders: VecDeque<Order>,
     challenges: Challenges,
     held: HeldLegs,
+    former: FormerLegs,
     frames: Vec<Range<usize>>,
     scratch: Scratch,
     /// Closed when the turn's packets have been sent.
@@ -147,6 +160,7 @@ impl<D: Driver> Worker<D> {
             orders: VecDeque::new(),
             challenges: Challenges::default(),
             held: HeldLegs::default(),
+            former: FormerLegs::default(),
             frames: Vec::new(),
             scratch: Scratch::default(),
             buried: Vec::new(),

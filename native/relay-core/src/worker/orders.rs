@@ -9,7 +9,7 @@ use crate::connection::Connection;
 use crate::counters::Drop;
 use crate::dtls::association::Terms;
 use crate::fields::Fields;
-use crate::forward::{Inbound, Listener, Verdict};
+use crate::forward::Listener;
 use crate::io::{Carried, Driver, Token};
 use crate::leg::{CloseReason, Leg, Transport};
 use crate::network::Networks;
@@ -60,6 +60,7 @@ impl<D: Driver> Worker<D> {
             }
             Order::HoldBack(leg) => self.hold_back(leg),
             Order::HandOver(relays, address) => self.hand_over(relays, &address, now),
+            Order::Depart(departure) => self.former.begin(*departure, now),
             Order::Permit(id, host, deadline) => {
                 table.permit(id, host, deadline, now);
                 self.forwarder.review(id, now);
@@ -181,6 +182,7 @@ impl<D: Driver> Worker<D> {
     /// Lets a relay serve a client; only now is it read, so that nothing arrived is lost.
     fn assign(&mut self, place: u32, address: &Address, purses: Option<Vec<Purse>>) {
         let (client, newcomer) = self.newcomer(address);
+        self.former.end(&address.leg);
         let (client, idle) = self.forwarder.table.assign(place, client, newcomer);
         self.settle_in(place, client, newcomer.way, purses);
         self.forget_client(idle);
@@ -188,7 +190,7 @@ impl<D: Driver> Worker<D> {
 
     /// Who relays are given to, and his place if he has one. A stream may have ended meanwhile:
     /// Python will hear of it, and decides what becomes of them.
-    fn newcomer(&self, address: &Address) -> (Option<u32>, Newcomer) {
+    pub(super) fn newcomer(&self, address: &Address) -> (Option<u32>, Newcomer) {
         let Address { leg, listener, wildcard, ledger } = *address;
         if leg.transport == Transport::Udp {
             let local = wildcard.then(|| leg.local.ip());
@@ -272,6 +274,7 @@ impl<D: Driver> Worker<D> {
     ) {
         let Handover { moving, received } = handover;
         let (client, newcomer) = self.newcomer(address);
+        self.former.end(&address.leg);
         let (place, client) = self.forwarder.table.put(moving, client, newcomer);
         self.settle_in(place, client, newcomer.way, purses);
         let Some(relay) = self.forwarder.table.relays.get(place) else { return };
@@ -295,6 +298,7 @@ impl<D: Driver> Worker<D> {
                 Way::Datagrams { .. } | Way::Gone => return,
             }
         }
+        self.former.end(&leg);
         self.held.begin(leg);
     }
 
@@ -316,14 +320,7 @@ impl<D: Driver> Worker<D> {
         }
         let (client, _) = self.newcomer(address);
         for (fields, data) in self.held.end(&address.leg) {
-            let slot = self.spare_slot(now);
-            self.arena.bytes_mut(slot)[..data.len()].copy_from_slice(&data);
-            let inbound = Inbound { slot, start: 0, len: data.len(), fields, received: 0 };
-            let verdict = self.forwarder.from_client(&self.arena, client, inbound, now);
-            debug_assert_eq!(verdict, Verdict::Done, "nothing but media is held back");
-            if self.forwarder.outbox.is_full() {
-                self.send(now);
-            }
+            self.media_from_elsewhere(client, fields, &data, now);
         }
     }
 
@@ -346,6 +343,7 @@ impl<D: Driver> Worker<D> {
     fn tick(&mut self, now: Nanos) {
         self.forwarder.review_all(now);
         self.forwarder.table.tidy(now);
+        self.former.tidy(now);
         let overdue: Vec<(u32, CloseReason)> = self
             .forwarder
             .connections

@@ -198,7 +198,7 @@ impl<D: Driver> Worker<D> {
         inbound: Inbound,
         now: Nanos,
     ) {
-        if client.is_none() && self.held.has(&leg) && self.keep_back(&leg, inbound) {
+        if client.is_none() && self.moves(&leg, inbound, now) {
             return;
         }
         match self.forwarder.from_client(&self.arena, client, inbound, now) {
