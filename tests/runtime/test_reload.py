@@ -324,6 +324,21 @@ async def test_realms_change_one_by_one_and_their_endpoints_at_a_restart(tmp_pat
         assert await is_let_in_at(run, bs, ("dora", "d"))
 
 
+async def test_a_name_of_a_realm_that_is_to_go_may_be_anothers_at_once(tmp_path: Path) -> None:
+    def realm(*origins: str) -> dict[str, Any]:
+        return {"origins": [f"https://{each}" for each in origins], "auth": {"users": dict([BOB])}}
+
+    async with running(tmp_path, realms={"a": realm("a"), "b": realm("b", "c")}) as run:
+        result = await run.reload(realms={"a": realm("a", "b")})
+        assert (result["live"], result["restart"]) == (["realms.a.origins"], ["realms.b"])
+        by_origin = run.server.turn.realms.by_origin
+        assert {origin: each.name for origin, each in by_origin.items()} == {
+            "https://a": "a",
+            "https://b": "a",
+            "https://c": "b",
+        }
+
+
 async def is_let_in_at(run: Running, where: TransportAddress, user: tuple[str, str]) -> bool:
     client = await run.clients.enter_async_context(TurnClient(f"turn:{where}", *user))
     return await allocates(client)

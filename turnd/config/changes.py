@@ -76,9 +76,10 @@ def _until_restart(old: _S, new: _S) -> _S:
         if isinstance(before, Section) and isinstance(after, Section):
             kept[name] = _until_restart(before, after)
         elif name == "realms" and isinstance(before, Mapping):
+            # Those that are to go come first: what others claim of their names is theirs at once.
             kept[name] = {
                 realm: _until_restart(values, after[realm]) if realm in after else values
-                for realm, values in before.items()
+                for realm, values in sorted(before.items(), key=lambda each: each[0] in after)
             }
         elif Key((name,), info).reload is Reload.RESTART:
             kept[name] = before
