@@ -105,6 +105,9 @@ def test_auto_of_a_realm_is_all_its_transports() -> None:
         ("udp://127.0.0.1", "127.0.0.1:8443", "nobody could come there"),
         ("tls://127.0.0.1", "127.0.0.1:0", "has no port"),
         ("tls://127.0.0.1", "127.0.0.1:9641", "not for everybody"),
+        ("tls://127.0.0.1:443", "0.0.0.0:443", "0.0.0.0 is no web server's address"),
+        ("'tls://[::1]:443'", "'[::]:443'", ":: is no web server's address"),
+        ("tls://127.0.0.1:443", "'[::ffff:127.0.0.1]:443'", "say 127.0.0.1: write that"),
     ],
 )
 def test_passthrough_leads_somewhere(listen: str, to: str, why: str) -> None:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from base64 import b64decode
 from dataclasses import dataclass
+from ipaddress import IPv6Address, ip_address
 from itertools import islice
 from typing import TYPE_CHECKING
 
@@ -105,8 +106,14 @@ def _passthrough(config: Config) -> Iterator[Finding]:
         return
     path: Path = ("passthrough",)
     to = config.passthrough.to
+    address = ip_address(to.host)
     if not to.port:
         yield path, f"{to} has no port that anybody could connect to"
+    # The system takes these for addresses of its own, and so they might lead back to us unseen.
+    if address.is_unspecified:
+        yield path, f"{to.host} is no web server's address: name it, as 127.0.0.1 or ::1"
+    elif isinstance(address, IPv6Address) and address.ipv4_mapped:
+        yield path, f"{to.host} is another way to say {address.ipv4_mapped}: write that"
     streams = [part for _, each in _listed(config) for part in each.parts if not part.is_udp]
     if all(each.transport == "tcp" for each in streams):
         yield path, "nobody could come there: listen names neither a tls:// nor an auto:// endpoint"
