@@ -292,9 +292,9 @@ async def test_a_backend_that_is_away_is_said_once_until_it_is_back() -> None:
         assert behind.events[1:] == [("backend_back", {"level": "info", "backend": str(there)})]
 
 
-async def test_a_backend_that_does_not_answer_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(passthrough, "CONNECT_TIMEOUT", 0.01)
-
+@pytest.fixture
+def silent_backend(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Connections to it are never made."""
     connect = asyncio.open_connection
 
     async def hang(*address: object, **how: Any) -> Any:
@@ -303,6 +303,11 @@ async def test_a_backend_that_does_not_answer_is_given_up(monkeypatch: pytest.Mo
         return await connect(**how)
 
     monkeypatch.setattr(asyncio, "open_connection", hang)
+
+
+@pytest.mark.usefixtures("silent_backend")
+async def test_a_backend_that_does_not_answer_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(passthrough, "CONNECT_TIMEOUT", 0.01)
     behind = Site()
     reader, _ = await behind.client()
     with pytest.raises(ConnectionResetError):
@@ -327,6 +332,18 @@ async def test_closing_in_the_first_moment_leaves_the_backend_nobody() -> None:
         behind.passthrough.close()
         await eventually(left.is_set)
         await client
+
+
+@pytest.mark.usefixtures("silent_backend")
+async def test_closing_ends_those_too_that_wait_for_the_backend() -> None:
+    behind = Site()
+    reader, _ = await behind.client(b"x")
+    await asyncio.sleep(0)
+    behind.passthrough.close()
+    with pytest.raises(ConnectionResetError):
+        await reader.read()
+    assert await behind.is_empty()
+    assert behind.caps.refused[StreamRefusal.BACKEND] == 0, "it was not the backend"
 
 
 async def test_closing_ends_all_at_once() -> None:

@@ -92,11 +92,11 @@ class Passthrough:
             task.cancel()
 
     async def _carry(self, arrival: Arrival, backend: Backend) -> None:
+        server: _Stream | None = None
         try:
             server = await self._connect(backend)
             if server is None:
                 self._caps.refuse(StreamRefusal.BACKEND)
-                reset(arrival.connection)
                 return
             self.passed.connections += 1
             self.passed.open += 1
@@ -105,6 +105,8 @@ class Passthrough:
             finally:
                 self.passed.open -= 1
         finally:
+            if server is None:
+                reset(arrival.connection)
             self._caps.release(arrival.counted)
 
     async def _connect(self, backend: Backend) -> _Stream | None:
