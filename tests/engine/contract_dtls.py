@@ -386,9 +386,13 @@ class Fragments:
 
     async def test_a_hello_may_come_in_several_datagrams(self, world: SocketWorld) -> None:
         dtls = DtlsWorld(world, serving())
-        client, both = await self._hellos(dtls)
-        for datagram in both:
-            client.push(datagram)
+        client, (first, second) = await self._hellos(dtls)
+        client.push(first)
+        await world.until(lambda: world.engine.counters().streams)
+        other = dtls.client()
+        other.push(other.flight())
+        await other.pull()
+        client.push(second)
         await world.until(client._is_done)
         (opened,) = await world.events(1)
         assert isinstance(opened, LegOpened)
@@ -422,6 +426,19 @@ class Handshakes:
         assert isinstance(closed, LegClosed)
         assert closed.reason is CloseReason.HANDSHAKE_TIMEOUT
         assert world.engine.counters().streams == 0
+
+    async def test_many_may_begin_at_once(self, world: SocketWorld) -> None:
+        dtls = DtlsWorld(world, serving())
+        clients = [dtls.client() for _ in range(30)]
+        for client in clients:
+            client.push(client.flight())
+            await client.pull()
+        for client, hello in [(client, client.flight()) for client in clients]:
+            client.push(hello)
+        for client in clients:
+            assert await client.pull()
+        assert world.engine.counters().streams == len(clients)
+        assert not world.drops()
 
     async def test_a_network_has_so_many_at_the_same_time(self, world: SocketWorld) -> None:
         dtls = DtlsWorld(world, serving())

@@ -47,6 +47,8 @@ pub struct Association {
     pub heard: Nanos,
     /// Until when the handshake is to be complete; None: it is.
     pub deadline: Option<Nanos>,
+    /// Whether it has not begun, since a turn begins so many.
+    pub waits: bool,
     /// Of its hello.
     pub random: Random,
 }

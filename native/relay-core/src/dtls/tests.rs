@@ -13,16 +13,20 @@ const FIRST: (&[u8], &[u8]) = (
     include_bytes!("../stream/tests/pem/first.key"),
 );
 
+pub(crate) fn config() -> Arc<DtlsConfig> {
+    DtlsConfig::new(&[identity(&["first.example"], FIRST)]).unwrap()
+}
+
 fn identity(names: &[&str], (certificate, key): (&[u8], &[u8])) -> Identity {
     let names = names.iter().map(ToString::to_string).collect();
     Identity { names, certificate_pem: certificate.to_vec(), key_pem: key.to_vec() }
 }
 
 /// The other end.
-struct Client(SslStream<Lent>);
+pub(crate) struct Client(SslStream<Lent>);
 
 impl Client {
-    fn new(server_name: &str, ciphers: &str) -> Self {
+    pub(crate) fn new(server_name: &str, ciphers: &str) -> Self {
         let mut context = SslConnector::builder(SslMethod::dtls_client()).unwrap();
         context.set_verify(SslVerifyMode::NONE);
         context.set_cipher_list(ciphers).unwrap();
@@ -35,7 +39,7 @@ impl Client {
     }
 
     /// Goes on with the handshake, with these datagrams. What it says, and whether it is done.
-    fn step(&mut self, datagrams: &[Vec<u8>]) -> (Vec<Vec<u8>>, bool) {
+    pub(crate) fn step(&mut self, datagrams: &[Vec<u8>]) -> (Vec<Vec<u8>>, bool) {
         let mut done = self.0.connect().is_ok();
         for datagram in datagrams {
             self.0.get_mut().feed(datagram);
@@ -59,8 +63,7 @@ struct Server {
 
 impl Server {
     fn new() -> Self {
-        let config = DtlsConfig::new(&[identity(&["first.example"], FIRST)]).unwrap();
-        let door = Door::new(&config).unwrap();
+        let door = Door::new(&config()).unwrap();
         Self { door, cookies: Cookies::new().unwrap(), lent: Lent::default() }
     }
 
@@ -172,8 +175,7 @@ fn no_room_is_made_for_certificates_of_clients() {
 
 #[test]
 fn certificates_that_come_and_go_take_no_more_places() {
-    let make = || DtlsConfig::new(&[identity(&["first.example"], FIRST)]).unwrap();
-    let (one, other) = (make(), make());
+    let (one, other) = (config(), config());
     assert_eq!(one.good.as_raw(), other.good.as_raw());
 }
 

@@ -1,6 +1,7 @@
 //! Clients by DTLS: hellos, handshakes, messages, and their ends.
 
 use super::Worker;
+use super::streams::HANDSHAKES;
 use crate::counters::Drop;
 use crate::dtls::association::{Association, Terms};
 use crate::dtls::provider::Session;
@@ -120,10 +121,25 @@ impl<D: Driver> Worker<D> {
             run: RunMark::default(),
             heard: now,
             deadline: Some(now.saturating_add(handshake_timeout)),
+            waits: true,
             random,
         });
         self.count_sessions();
-        self.go_on(place);
+        self.beginning.push_back(place);
+        self.begin_handshakes();
+    }
+
+    /// Begins those that wait, as many as a turn has time for.
+    pub(super) fn begin_handshakes(&mut self) {
+        while self.begun < HANDSHAKES
+            && let Some(place) = self.beginning.pop_front()
+        {
+            self.begun += 1;
+            if let Some(association) = self.forwarder.associations.places.get_mut(place) {
+                association.waits = false;
+                self.go_on(place);
+            }
+        }
     }
 
     /// Goes on with a handshake; says whether the session is open now.
@@ -161,6 +177,9 @@ impl<D: Driver> Worker<D> {
         let single = is_single(bytes_untrusted);
         let associations = &mut self.forwarder.associations;
         let Some(association) = associations.places.get_mut(place) else { return };
+        if association.waits {
+            return self.station.counters.drops.add(Drop::DtlsHandshake, 1);
+        }
         associations.lent.feed(bytes_untrusted);
         let (leg, listener) = (association.leg, association.key.listener);
         let was_open = association.deadline.is_none();
@@ -238,6 +257,9 @@ impl<D: Driver> Worker<D> {
     pub(super) fn end_session(&mut self, place: u32, reason: CloseReason) {
         let associations = &mut self.forwarder.associations;
         let Some(mut ended) = associations.remove(place, &self.shared.handshakes) else { return };
+        if ended.waits {
+            self.beginning.retain(|each| *each != place);
+        }
         self.count_sessions();
         let clients = &mut self.forwarder.table.clients;
         if let Some(client) = ended.client.and_then(|client| clients.get_mut(client)) {

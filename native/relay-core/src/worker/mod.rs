@@ -128,6 +128,10 @@ pub struct Worker<D> {
     sampled: u32,
     turns: usize,
     handshakes: u32,
+    /// DTLS handshakes that have begun in this turn.
+    begun: u32,
+    /// Places of those whose turn has not come.
+    beginning: VecDeque<u32>,
     /// Handles that were given here: those of DTLS sessions.
     given: u64,
     handed_up: bool,
@@ -168,6 +172,8 @@ impl<D: Driver> Worker<D> {
             sampled: 0,
             turns: 0,
             handshakes: 0,
+            begun: 0,
+            beginning: VecDeque::new(),
             given: 0,
             handed_up: false,
             has_proxies: false,
@@ -206,11 +212,12 @@ impl<D: Driver> Worker<D> {
     fn turn(&mut self) -> io::Result<()> {
         let mut arrivals = std::mem::take(&mut self.arrivals);
         arrivals.clear();
-        if !self.unread.is_empty() || !self.linger(&mut arrivals)? {
+        if self.has_more() || !self.linger(&mut arrivals)? {
             let patience = self.patience();
             self.driver.receive(&mut self.arena, &mut arrivals, patience)?;
         }
-        self.handshakes = 0;
+        (self.handshakes, self.begun) = (0, 0);
+        self.begin_handshakes();
         self.lingering.saw(arrivals.packets());
         let now = self.shared.clock.now();
         if arrivals.ready.iter().any(|ready| ready.socket == Token::WAKE) {

@@ -101,11 +101,16 @@ impl<D: Driver> Worker<D> {
 
     /// How long a turn may wait; None: as long as it takes.
     pub(super) fn patience(&self) -> Option<Duration> {
-        match (self.unread.is_empty(), self.held_up.is_empty()) {
-            (false, _) => Some(Duration::ZERO),
-            (true, false) => Some(LOOK_AGAIN),
-            (true, true) => None,
+        match (self.has_more(), self.held_up.is_empty()) {
+            (true, _) => Some(Duration::ZERO),
+            (false, false) => Some(LOOK_AGAIN),
+            (false, true) => None,
         }
+    }
+
+    /// Whether there is work that nobody tells of.
+    pub(super) fn has_more(&self) -> bool {
+        !(self.unread.is_empty() && self.beginning.is_empty())
     }
 
     pub(super) fn end_spliced(&mut self, mut spliced: Spliced) {

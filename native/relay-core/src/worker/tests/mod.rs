@@ -16,6 +16,8 @@ use crate::rules::relay::RelayShared;
 use crate::rules::table::NewRelay;
 use crate::time::{Clock, SECOND};
 
+#[cfg(feature = "dtls")]
+mod associations;
 mod faults;
 mod passing;
 mod pipes;
