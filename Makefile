@@ -24,7 +24,7 @@ CARGO := cd native && cargo
 OPENSSL_DEV := openssl/ssl.h=libssl-dev pkg-config=pkg-config
 FUZZ_SECONDS ?= 600
 
-.PHONY: help run install engine test lint lint-native test-native format bench soak fuzz sanitize lock clean packages
+.PHONY: help run install engine test lint lint-native test-native format bench soak fuzz sanitize lock clean packages openssl
 
 help:  ## show this list
 	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' Makefile | expand -t 12
@@ -34,14 +34,18 @@ run: install  ## set up, then serve in the foreground (options: make run ARGS="-
 
 install: $(VENV)/installed engine  ## set up alone; leaves .venv/bin/turnd
 
-engine:  ## build the native engine, where that can be done
-	@$(if $(HAS_CARGO),.ci/packages $(OPENSSL_DEV) $(if $(CI),,|| true))
+engine: openssl  ## build the native engine, where that can be done
 	@native/install
 
+openssl:
+	@$(if $(HAS_CARGO),.ci/packages $(OPENSSL_DEV) $(if $(CI),,|| true))
+
 # What has cargo has a native engine, or the tests would not show that they passed without.
-# Most tests wait for other programs: more of them at once than there are processors.
+# Linking the engine takes one processor: another one checks meanwhile. Most tests wait for other
+# programs: more of them at once than there are processors.
 test: export TURND_REQUIRE_NATIVE := $(if $(HAS_CARGO),1,0)
-test: $(VENV)/installed-dev packages engine lint test-native  ## set up, lint, types, every test, coverage
+test: $(VENV)/installed-dev packages openssl  ## set up, lint, types, every test, coverage
+	@$(MAKE) --no-print-directory --jobs 2 --output-sync=line lint test-native
 	rm -f .coverage
 	$(BIN)/pytest -n 4 --dist loadfile --no-loadscope-reorder --cov --cov-context=test --cov-report= $(PYTEST)
 	$(BIN)/python tests/own_coverage.py
@@ -54,13 +58,13 @@ lint: $(VENV)/installed-dev engine lint-native  ## style, types and the directio
 	$(BIN)/lint-imports
 
 ifdef HAS_CARGO
-lint-native:
+lint-native: openssl
 	$(CARGO) fmt --check
 	$(CARGO) fmt --check --manifest-path fuzz/Cargo.toml
 	$(CARGO) clippy --locked --workspace --all-targets $$(./features) -- -D warnings
 	$(CARGO) clippy --locked --package relay-core --no-default-features -- -D warnings
 
-test-native: $(VENV)/installed-dev
+test-native: $(VENV)/installed-dev openssl
 	$(CARGO) test --locked --quiet --workspace $$(./features)
 	$(if $(CI),$(MAKE) --no-print-directory fuzz FUZZ_SECONDS=5)
 else
