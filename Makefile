@@ -19,7 +19,8 @@ CODE := turnd tests bench
 
 # The native engine is built and checked where cargo is, in its own folder for its own settings.
 HAS_CARGO := $(shell command -v cargo)
-CARGO := cd native && cargo
+# It would take make's jobs for its own.
+CARGO := cd native && MAKEFLAGS= cargo
 # OpenSSL for DTLS in the native engine. Without it everything else is built.
 OPENSSL_DEV := openssl/ssl.h=libssl-dev pkg-config=pkg-config
 FUZZ_SECONDS ?= 600
