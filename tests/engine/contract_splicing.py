@@ -46,7 +46,7 @@ async def spliced(
     world: World, transport: Transport = Transport.TCP, buckets: tuple[BucketId, ...] = ()
 ) -> tuple[StreamClient, PeerConnection]:
     stream, peer = await bound(world, transport)
-    world.engine.splice(stream.leg, peer.descriptor, BOUND, buckets)
+    assert world.engine.splice(stream.leg, peer.descriptor, BOUND, buckets)
     assert await stream.read(len(BOUND)) == BOUND
     return stream, peer
 
@@ -174,9 +174,13 @@ class Splicing:
     async def test_a_stream_that_has_ended_takes_the_connection_along(self, world: World) -> None:
         stream, peer = await bound(world)
         world.engine.close_leg(stream.leg, CloseReason.SERVER)
-        world.engine.splice(stream.leg, peer.descriptor, BOUND)
+        assert not world.engine.splice(stream.leg, peer.descriptor, BOUND)
         await the_end(world, stream, CloseReason.SERVER)
         assert await peer.ended()
+        again = world.peer_connection()
+        assert not world.engine.splice(stream.leg, again.descriptor, BOUND)
+        assert await again.ended()
+        assert not world.engine.poll()
 
 
 class SplicedSockets:

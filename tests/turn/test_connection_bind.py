@@ -27,6 +27,7 @@ from turnd.stun.message import (
     encode_message,
 )
 from turnd.turn.connection_bind import allocation_to_bind
+from turnd.turn.events import ConnectionEnd, ConnectionEnded
 
 
 def test_both_ends_become_one_and_the_answer_is_signed() -> None:
@@ -145,6 +146,19 @@ def test_whose_connection_it_is_is_known_for_a_bind_alone() -> None:
     assert found(Method.CONNECTION_BIND, (a.raw(a.CONNECTION_ID.number), b"")) is None
     assert found(Method.CONNECTION_BIND) is None
     assert found(Method.CONNECT, (a.CONNECTION_ID, number)) is None
+
+
+def test_a_stream_whose_end_was_told_before_binds_nothing_for_ever() -> None:
+    world = tcp_world()
+    client, _ = tcp_client(world)
+    number = connected(client)
+    data = world.stream_client()
+    request = data.signed(Method.CONNECTION_BIND, ((a.CONNECTION_ID, number),))
+    world.engine.stream_ended(data.leg)
+    assert world.server.receive(data.leg, request, world.now) is None
+    assert len(world.state.connections) == 0
+    assert [each.reason for each in world.reported(ConnectionEnded)] == [ConnectionEnd.CLIENT]
+    assert connected(client) != number, "the peer can be connected to again"
 
 
 def test_what_the_stream_has_asked_for_before_comes_to_nothing() -> None:

@@ -327,7 +327,7 @@ class RelayEngine(Protocol):
         """
         ...
 
-    def splice(self, leg: Leg, fd: int, answer: bytes, buckets: Sequence[BucketId] = ()) -> None:
+    def splice(self, leg: Leg, fd: int, answer: bytes, buckets: Sequence[BucketId] = ()) -> bool:
         """Make a stream and a peer's connected socket one pipe (RFC 6062 section 5.4).
 
         The descriptor is ours from now on. `answer` is sent first; then bytes pass as they are,
@@ -337,8 +337,10 @@ class RelayEngine(Protocol):
         The end of what one side sends is passed on behind its bytes, and the other side may finish
         what it says; once it has, or has been silent for `SPLICE_LINGER` seconds, `LegClosed`
         follows, with `CLIENT` or `PEER` for who ended first. With `SERVER` it follows at once where
-        the socket leads to a protected endpoint. Where the stream has ended meanwhile the socket is
-        closed.
+        the socket leads to a protected endpoint.
+
+        Returns:
+            False where the stream has ended and nothing more follows; the socket is closed then.
         """
         ...
 

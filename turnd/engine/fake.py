@@ -294,22 +294,23 @@ class FakeEngine(FakeNetwork):
         if stream is not None and stream.frames.is_held and refuses_bind(data):
             self._take(stream, stream.frames.resume(self._clock()))
 
-    def splice(self, leg: Leg, fd: int, answer: bytes, buckets: Sequence[BucketId] = ()) -> None:
+    def splice(self, leg: Leg, fd: int, answer: bytes, buckets: Sequence[BucketId] = ()) -> bool:
         """Make a stream and a peer's connection one pipe."""
         self._note("splice", leg, fd, answer, tuple(buckets))
         if leg not in self._streams:
-            return
+            return False
         target = self.leads_to.get(fd)
         if target is not None and self._rules.is_protected(target):
             self._close_stream(leg, CloseReason.SERVER)
             self._wake_up()
-            return
+            return True
         stream = self._streams.pop(leg)
         pipe = self.pipes[leg] = FakePipe(leg, fd, tuple(buckets), self._clock())
         self._deliver_to_client(answer, leg)
         self._to_peer(pipe, stream.frames.rest())
         if fd in self.early:
             self.peer_bytes(fd, self.early.pop(fd))
+        return True
 
     def poll(self) -> Sequence[Event]:
         """All events since the last call, a bounded batch."""

@@ -226,13 +226,14 @@ class PortableEngine:
         if stream.leg in self._connections:
             self._pump.want(stream.sock.fileno(), mask)
 
-    def splice(self, leg: Leg, fd: int, answer: bytes, buckets: Sequence[BucketId] = ()) -> None:
+    def splice(self, leg: Leg, fd: int, answer: bytes, buckets: Sequence[BucketId] = ()) -> bool:
         """Make a stream and a peer's connected socket one pipe."""
         peer = socket.socket(fileno=fd)
         stream = self._connections.get(leg)
         if not isinstance(stream, Stream):
             peer.close()
-        elif not self._splicer.may_lead_to(peer):
+            return False
+        if not self._splicer.may_lead_to(peer):
             peer.close()
             self._end(stream, CloseReason.SERVER)
         else:
@@ -241,6 +242,7 @@ class PortableEngine:
             self._pump.forget(stream.sock.fileno())
             self._splicer.join(leg, stream.become_end(answer), peer, buckets)
         self._pump.plan_wake()
+        return True
 
     def open_relay(
         self,

@@ -5,10 +5,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from turnd.allocations.connections import ConnectionState
+from turnd.engine.base import CloseReason
 from turnd.stun import attributes as a
 from turnd.stun.errors import DecodeError, ErrorCode
 from turnd.stun.message import Method
 from turnd.turn.answers import success_response
+from turnd.turn.connection_ending import data_leg_closed
 from turnd.turn.ownership import check_owner
 from turnd.turn.request import Attributes, Refused, Request
 
@@ -32,7 +34,9 @@ def connection_bind(state: ServerState, request: Request) -> Attributes | None:
     answer = success_response(request, (), state.settings.software)
     state.connections.bind(connection, request.leg)
     descriptor = state.peer_sockets.take(connection.number)
-    state.engine.splice(request.leg, descriptor, answer, connection.allocation.buckets or ())
+    buckets = connection.allocation.buckets or ()
+    if not state.engine.splice(request.leg, descriptor, answer, buckets):
+        data_leg_closed(state, request.leg, CloseReason.CLIENT, request.now)
     return None
 
 

@@ -262,10 +262,9 @@ impl Engine {
         fd: RawFd,
         answer: &[u8],
         buckets: Vec<u64>,
-    ) -> Result<()> {
+    ) -> Result<bool> {
         let peer = owned(fd)?;
-        self.core.splice(&self.legs.read(leg)?, peer, answer, &buckets);
-        Ok(())
+        Ok(self.core.splice(&self.legs.read(leg)?, peer, answer, &buckets))
     }
 
     fn poll<'py>(&mut self, py: Python<'py>) -> Result<Bound<'py, PyList>> {

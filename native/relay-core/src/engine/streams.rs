@@ -48,14 +48,17 @@ impl Engine {
         }
     }
 
-    /// Makes a stream and a peer's connected socket one pipe; the answer is sent first.
-    pub fn splice(&mut self, leg: &Leg, peer: OwnedFd, answer: &[u8], buckets: &[u64]) {
+    /// Makes a stream and a peer's connected socket one pipe; the answer is sent first. False: the
+    /// stream's end has been told already.
+    pub fn splice(&mut self, leg: &Leg, peer: OwnedFd, answer: &[u8], buckets: &[u64]) -> bool {
         let stream = leg.stream;
-        if self.streams.contains_key(&stream) {
-            let purses = self.purses(buckets);
-            let splicing = Splicing { stream, peer, answer: answer.into(), purses };
-            self.order_now(worker_of(stream), Order::Splice(Box::new(splicing)));
+        if !self.streams.contains_key(&stream) {
+            return false;
         }
+        let purses = self.purses(buckets);
+        let splicing = Splicing { stream, peer, answer: answer.into(), purses };
+        self.order_now(worker_of(stream), Order::Splice(Box::new(splicing)));
+        true
     }
 
     /// Sends a STUN message to a client, from the address it came to; by UDP from another endpoint
