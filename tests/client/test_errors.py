@@ -13,6 +13,7 @@ from turnd.client.errors import StunError, system_words
         (OSError(errno.ECONNREFUSED, "Connect call failed ('127.0.0.1', 1)"), "connection refused"),
         (OSError(-2, "Name or service not known"), "name or service not known"),
         (OSError("All is lost"), "all is lost"),
+        (ConnectionResetError(), "the connection was lost"),  # asyncio's, of a TLS handshake
     ],
 )
 def test_the_systems_words(error: OSError, words: str) -> None:

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
+from itertools import count
+from pathlib import Path
+
 import pytest
 
 from tests.client.scripted import (
@@ -103,3 +107,31 @@ async def test_a_refusal_leaves_all_as_it_was() -> None:
         assert ticketing.seen[-1].client == ticketing.seen[0].client
         await client.move()
         assert ticketing.shown[-1] == b"\x01"
+
+
+def descriptors() -> int:
+    """How many this process has open."""
+    return sum(1 for _ in Path("/proc/self/fd").iterdir())
+
+
+@pytest.mark.parametrize("transport", [Transport.UDP, Transport.TCP])
+async def test_who_is_cancelled_leaves_no_socket_open(transport: Transport) -> None:
+    """At whatever turn of the loop it comes: connecting, asking, moving, closing."""
+    async with scripted(Ticketing(), transport) as server:
+
+        async def live() -> None:
+            async with bare(server.server) as client:
+                await client.allocate(mobility=True)
+                for _ in range(2):
+                    await client.move()
+
+        before = descriptors()
+        for turns in count(1):
+            life = asyncio.create_task(live())
+            for _ in range(turns):
+                await asyncio.sleep(0)
+            if not life.cancel():
+                break
+            await asyncio.wait([life])
+            await eventually(lambda: descriptors() <= before)
+        await life

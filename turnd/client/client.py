@@ -106,14 +106,19 @@ class TurnClient:
 
     async def close(self, *, delete: bool = True) -> None:
         """Delete the allocation, if there is one and unless told not to, and disconnect."""
-        if delete and self._allocated:
-            try:
-                async with asyncio.timeout(GOODBYE_LIMIT):
-                    await self.refresh(0)
-            except (ClientError, TimeoutError):
-                pass  # The server ends it by itself when its lifetime is over.
-        self._allocated = False
-        await self._route.close()
+        try:
+            if delete and self._allocated:
+                await self._delete()
+        finally:
+            self._allocated = False
+            await self._route.close()
+
+    async def _delete(self) -> None:
+        try:
+            async with asyncio.timeout(GOODBYE_LIMIT):
+                await self.refresh(0)
+        except (ClientError, TimeoutError):
+            return  # The server ends it by itself when its lifetime is over.
 
     async def binding(self) -> TransportAddress:
         """Our address as the server sees it (RFC 8489 section 2); needs no credentials."""

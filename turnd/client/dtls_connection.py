@@ -210,7 +210,8 @@ class DtlsConnection:
             await _send(self._session, self._udp)
         except (SSL.Error, UnreachableError):
             pass  # after an error, or a second time, there is no farewell
-        await self._udp.close()
+        finally:
+            await self._udp.close()
 
 
 def _words(error: SSL.Error) -> str:

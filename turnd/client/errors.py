@@ -70,4 +70,4 @@ def system_words(error: OSError) -> str:
         return (error.reason or str(error)).lower().replace("_", " ")
     if error.errno is not None and error.errno > 0:
         return os.strerror(error.errno).lower()
-    return (error.strerror or str(error)).lower()
+    return (error.strerror or str(error) or "the connection was lost").lower()

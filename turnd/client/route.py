@@ -88,10 +88,10 @@ class Route:
             await session.open()
             response = await session.request(Method.REFRESH, [(a.MOBILITY_TICKET, ticket)])
             following = read(response, a.MOBILITY_TICKET)
+            await self.leave()
         except BaseException:
             await session.close()
             raise
-        await self.leave()
         session.succeed(self.session)
         self.server, self._options = to, options
         self._former, self.session = self.session, session
@@ -99,18 +99,20 @@ class Route:
 
     async def leave(self) -> None:
         """Close the connection that we have moved from, if there is one."""
-        if self._former is not None:
-            await self._former.close()
-            self._former = None
+        former, self._former = self._former, None
+        if former is not None:
+            await former.close()
 
     def beside(self) -> Session:
         """A further connection, not open yet, that proves itself anew."""
         return Session(self.server, self._stranger(), self._options)
 
     async def close(self) -> None:
-        """Disconnect."""
-        await self.leave()
-        await self.session.close()
+        """Disconnect, cancelled or not."""
+        try:
+            await self.leave()
+        finally:
+            await self.session.close()
 
     def _session(self) -> Session:
         return Session(self.server, self.credentials, self._options)

@@ -125,15 +125,17 @@ class Session:
         self._reader = asyncio.create_task(self._read(self._connection))
 
     async def close(self) -> None:
-        """Disconnect; who waits for anything gets `UnreachableError`."""
-        if self._reader is not None:
-            self._reader.cancel()
-            await asyncio.wait([self._reader])
-            self._reader = None
-        if self._connection is not None:
-            await self._connection.close()
-            self._connection = None
-        self._end(UnreachableError("the client is closed"))
+        """Disconnect, cancelled or not; who waits for anything gets `UnreachableError`."""
+        reader, self._reader = self._reader, None
+        connection, self._connection = self._connection, None
+        try:
+            if reader is not None:
+                reader.cancel()
+                await asyncio.wait([reader])
+        finally:
+            if connection is not None:
+                await connection.close()
+            self._end(UnreachableError("the client is closed"))
 
     def succeed(self, former: Session) -> None:
         """Take the place of another connection: what still comes by it is received here as well."""
