@@ -125,13 +125,16 @@ async def test_who_is_cancelled_leaves_no_socket_open(transport: Transport) -> N
                 for _ in range(2):
                     await client.move()
 
-        before = descriptors()
-        for turns in count(1):
+        async def is_cancelled_after(turns: int) -> bool:
             life = asyncio.create_task(live())
             for _ in range(turns):
                 await asyncio.sleep(0)
-            if not life.cancel():
-                break
+            is_under_way = life.cancel()
             await asyncio.wait([life])
+            if not is_under_way:
+                await life
+            return is_under_way
+
+        before, turns = descriptors(), count(1)
+        while await is_cancelled_after(next(turns)):
             await eventually(lambda: descriptors() <= before)
-        await life
