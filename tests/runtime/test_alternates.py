@@ -206,6 +206,35 @@ async def test_names_and_nobody_is_sent_back_to_us(
     ] * 2
 
 
+async def test_a_name_server_that_is_away_takes_nobody_away_who_answers(
+    stack: AsyncExitStack, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    known = {"b.example": True}
+
+    async def look_up(_: Names, name: str) -> tuple[str, ...]:
+        if not known[name]:
+            raise UnknownNameError(f"{name}: no answer")
+        return ("127.0.0.1",)
+
+    monkeypatch.setattr(Names, "look_up", look_up)
+    server = await alive(stack)
+    run = await started(stack, tmp_path, [f"b.example:{server.server.port}"])
+    await sent_to(run)
+    known["b.example"] = False
+    for _ in range(2):
+        await run.server.alternates.look()
+        assert [str(each) for each in await sent_to(run)] == at(server)
+    assert run.server.alternates.living == {"b.example": False, at(server)[0]: True}
+    assert [each["server"] for each in run.logged("alternate_down")] == ["b.example"]
+    monkeypatch.setattr(alternates, "CONNECT_LIMIT", 1.0)  # who is silent is so by DTLS, too
+    server.script = lambda _: None
+    await run.server.alternates.look()
+    assert await sent_to(run) == []
+    known["b.example"], server.script = True, mapped
+    await run.server.alternates.look()
+    assert run.server.alternates.living == {at(server)[0]: True}
+
+
 async def test_a_reload(stack: AsyncExitStack, tmp_path: Path) -> None:
     one, other = await alive(stack), await alive(stack)
     run = await started(stack, tmp_path, at(one))

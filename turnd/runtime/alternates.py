@@ -101,20 +101,27 @@ class Alternates:
                 self._tell([health for healths in found for health in healths])
 
     async def _of(self, entry: configuration.Alternate, *, ask: bool) -> list[Health]:
+        nameless: list[Health] = []
         try:
             hosts = await self._server.names.look_up(entry.host)
         except UnknownNameError as error:
-            return [Health(entry, None, str(error))]
+            nameless.append(Health(entry, None, str(error)))
+            hosts = self._last_hosts(entry) if ask else ()
         addresses = [TransportAddress(host, entry.port) for host in hosts[:MOST_OF_A_NAME]]
         others = [address for address in addresses if not self._is_ours(address)]
         port = entry.port or self._own_port()
         problems = await asyncio.gather(
             *(_problem_of(address.host, port) if ask else _nothing() for address in others)
         )
-        return [
+        return nameless + [
             Health(entry, Alternate(address, entry.domain), problem)
             for address, problem in zip(others, problems, strict=True)
         ]
+
+    def _last_hosts(self, entry: configuration.Alternate) -> tuple[str, ...]:
+        """Where a name led to: a name server that is away takes nobody away who answers."""
+        last = (health.alternate for health in self._found if health.entry == entry)
+        return tuple(alternate.address.host for alternate in last if alternate is not None)
 
     def _is_ours(self, address: TransportAddress) -> bool:
         """A name may be that of all servers: nobody is sent to where he comes from."""
