@@ -25,7 +25,7 @@ from turnd.engine.base import (
     RelayCounters,
     Transport,
 )
-from turnd.engine.heldback import ROOM
+from turnd.engine.heldback import BESIDE, ROOM
 
 if TYPE_CHECKING:
     from tests.engine.worlds import Party, StreamClient, World
@@ -281,7 +281,7 @@ class Mobility:
         path = await path_by(world, transport)
         size = 1_000
         await call.announces(path, bytes(size))
-        fits = ROOM // (size + 4)
+        fits = ROOM // (size + 4 + BESIDE)
         for _ in range(fits + 2):
             path.send(bytes(size))
             path.send_plain(REQUEST)

@@ -220,8 +220,8 @@ class RelayEngine(Protocol):
         """Keep the media of a leg that has no relays, until `hand_over` gives it some.
 
         Its first ChannelData or Send indication is told of by `MediaWaiting`, and waits with those
-        that follow, 256 KiB of them at most; beyond they are dropped. All else is handed up. So the
-        client itself says when it has changed its path (RFC 8016), and both work until then.
+        that follow, 256 KiB of memory at most; beyond they are dropped. All else is handed up. So
+        the client itself says when it has changed its path (RFC 8016), and both work until then.
         """
         ...
 

@@ -12,6 +12,9 @@ if TYPE_CHECKING:
 ROOM = 256 << 10
 """Bytes that wait of one leg at most: more than what a video call sends in half a second."""
 
+BESIDE = 128
+"""Bytes that a message takes beside its own: nobody is to fill the room with empty ones."""
+
 
 class HeldBack:
     """What one leg has sent, in its order."""
@@ -27,9 +30,10 @@ class HeldBack:
 
     def add(self, message: bytes, onward: Fields | None) -> bool:
         """Keep a message; False where there is no room."""
-        if len(message) > self._room:
+        takes = len(message) + BESIDE
+        if takes > self._room:
             return False
-        self._room -= len(message)
+        self._room -= takes
         self.messages.append((message, onward))
         if len(self.messages) == 1:
             self._tell()
