@@ -71,7 +71,7 @@ def test_a_token_signs_and_ends_by_itself() -> None:
     assert credential.integrity(SHA256, IntegrityAlgorithm.SHA256) == integrity
     assert not credential.expired(1064.0)
     assert credential.expired(1065.0)
-    assert credential.longest_lifetime(1000.0) == 65
+    assert credential.longest_lifetime(1000.0) == 60
     assert "token" not in repr(credential)
 
 

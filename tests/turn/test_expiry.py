@@ -86,8 +86,8 @@ def test_a_retransmission_is_answered_alike_after_the_tokens_end() -> None:
 def test_an_allocation_ends_with_its_token() -> None:
     world = token_world()
     client = token_client(world, lifetime=60)
-    assert client.allocate((a.LIFETIME, 3600)).get(a.LIFETIME) == 65
-    world.pass_time(64)
+    assert client.allocate((a.LIFETIME, 3600)).get(a.LIFETIME) == 60
+    world.pass_time(59)
     assert len(world.state.table) == 1
     world.pass_time(1)
     assert not list(world.state.table)

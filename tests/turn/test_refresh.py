@@ -150,7 +150,7 @@ def test_a_newer_token_takes_the_place_of_the_allocations() -> None:
     world = token_world()
     client = token_client(world, lifetime=300)
     answer = client.allocate()
-    assert answer.get(a.LIFETIME) == 305
+    assert answer.get(a.LIFETIME) == 300
     (allocation,) = world.state.table
     quota_user = allocation.quota_user
     world.pass_time(200)

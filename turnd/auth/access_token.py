@@ -118,8 +118,11 @@ class AccessToken:
         return self, replace(self, integrity=Integrity(key[:_OF_COTURN], algorithm))
 
     def remaining(self, wall_now: float) -> float:
-        """Seconds that an allocation may be granted with it (RFC 7635 section 9); below 0: none."""
-        return self.lifetime + DELTA - abs(wall_now - self.timestamp)
+        """Seconds that an allocation may be granted with it, below 0: none (RFC 7635 section 9).
+
+        What clocks may be apart makes it good for longer, but for no more than its lifetime.
+        """
+        return min(self.lifetime, self.lifetime + DELTA - abs(wall_now - self.timestamp))
 
     def expired(self, wall_now: float) -> bool:
         """Whether less is left of it than the shortest lifetime that can be granted, a second.
