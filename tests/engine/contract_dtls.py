@@ -465,6 +465,27 @@ class Handshakes:
     def _has_counted(world: SocketWorld, clients: int) -> bool:
         return world.engine.counters().streams + sum(world.drops().values()) == clients
 
+    @pytest.mark.parametrize(("many", "size"), [(3, 100), (9, 16_000)])
+    async def test_messages_may_come_before_the_handshakes_last(
+        self, world: SocketWorld, many: int, size: int
+    ) -> None:
+        """However much of them: OpenSSL keeps up to a hundred."""
+        dtls = DtlsWorld(world, serving())
+        client = dtls.client(ciphers=AES_GCM)
+        await client.bring_cookie()
+        await client.pull()
+        exchange, change, finished = cut_at_records(client.flight(), 1)
+        request = REQUEST[:2] + (size - 20).to_bytes(2, "big") + REQUEST[4:] + bytes(size - 20)
+        for datagram in (exchange, change):
+            client.push(datagram)
+        for number in range(1, many + 1):
+            client.push(client.sealed(APPLICATION_DATA, request, number))
+        client.push(finished)
+        opened, *messages = await world.events(1 + many)
+        assert isinstance(opened, LegOpened)
+        assert messages == [ClientMessage(opened.leg, request)] * many
+        await dtls.connect()
+
     @pytest.mark.parametrize(
         "how",
         [

@@ -89,6 +89,9 @@ impl Forwarder {
     /// Sends what sessions have to say by themselves: flights, alerts, questions for a cookie.
     pub fn send_flight(&mut self, listener: u32, leg: &Leg) {
         let lent = &mut self.associations.lent;
+        if lent.outgoing.is_empty() {
+            return;
+        }
         if let Some(Some(found)) = self.listeners.get(listener as usize) {
             let envelope = Envelope {
                 socket: found.socket.as_raw_fd(),

@@ -11,6 +11,7 @@ use crate::dtls::record::{
 use crate::dtls::{Knock, Read};
 use crate::forward::{Forwarder, Inbound};
 use crate::handup::Standing;
+use crate::io::arena::SLOT_SIZE;
 use crate::io::outbox::RunMark;
 use crate::io::{Datagram, Driver};
 use crate::leg::{CloseReason, Leg, Transport};
@@ -186,34 +187,48 @@ impl<D: Driver> Worker<D> {
         if !was_open && !self.go_on(place) {
             return;
         }
-        // Messages are shorter than their records. But behind a handshake's last flight are those
-        // that came too early and were kept.
-        let (slot, mut at, end) = if is_message && was_open {
-            (inbound.slot, inbound.start, inbound.start + inbound.len)
-        } else {
-            (self.spare_slot(now), 0, crate::io::arena::SLOT_SIZE)
-        };
-        let ended = loop {
-            let associations = &mut self.forwarder.associations;
-            let Some(association) = associations.places.get_mut(place) else { return };
-            let room = &mut self.arena.bytes_mut(slot)[at..end];
-            match association.session.read(room, &mut associations.lent) {
-                Ok(Read::Message(len)) => {
-                    association.heard = now;
-                    self.take_from_session(place, Inbound { slot, start: at, len, ..inbound }, now);
-                    at += len;
-                    if is_message && single && was_open {
-                        return;
-                    }
-                }
-                Ok(Read::Nothing) => break false,
-                Ok(Read::Closed) | Err(_) => break true,
-            }
-        };
+        let ended = self.read_messages(place, inbound, is_message && was_open, single, now);
         self.forwarder.send_flight(listener, &leg);
         if ended {
             self.flush(now); // what came before the end is still sent
             self.end_session(place, CloseReason::Client);
+        }
+    }
+
+    /// Handles the messages of the datagram that was fed; says whether the session is at its end.
+    ///
+    /// They are shorter than their records, and may take their place. But behind a handshake's last
+    /// flight are also those that came too early and were kept, up to a hundred.
+    fn read_messages(
+        &mut self,
+        place: u32,
+        inbound: Inbound,
+        in_place: bool,
+        single: bool,
+        now: Nanos,
+    ) -> bool {
+        let mut at = inbound.start;
+        loop {
+            let (slot, start, end) = if in_place {
+                (inbound.slot, at, inbound.start + inbound.len)
+            } else {
+                (self.spare_slot(now), 0, SLOT_SIZE)
+            };
+            let associations = &mut self.forwarder.associations;
+            let Some(association) = associations.places.get_mut(place) else { return false };
+            let room = &mut self.arena.bytes_mut(slot)[start..end];
+            match association.session.read(room, &mut associations.lent) {
+                Ok(Read::Message(len)) => {
+                    association.heard = now;
+                    self.take_from_session(place, Inbound { slot, start, len, ..inbound }, now);
+                    at = start + len;
+                    if in_place && single {
+                        return false;
+                    }
+                }
+                Ok(Read::Nothing) => return false,
+                Ok(Read::Closed) | Err(_) => return true,
+            }
         }
     }
 
