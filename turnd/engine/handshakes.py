@@ -11,7 +11,8 @@ if TYPE_CHECKING:
     from turnd.stun.addresses import ClientAddress
 
 MOST_HANDSHAKES = 512
-"""Under way at the same time, over all listeners; OpenSSL takes some 64 KiB for each."""
+"""Under way at the same time, over all listeners; OpenSSL takes some 64 KiB for each, and beside it
+what a client has sent too early: a hundred records at most."""
 
 MOST_OF_A_NETWORK = 64
 """Of these, of one network (IPv4 /24, IPv6 /56)."""
