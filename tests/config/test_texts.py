@@ -56,6 +56,11 @@ def test_texts_that_are_fine(check: Callable[[str], str], text: str) -> None:
     assert check(text) == text
 
 
+def test_a_realm_is_prepared_as_clients_prepare_it() -> None:
+    """RFC 8489 section 14.9: a client that prepares what it is told says nothing else then."""
+    assert texts.check_realm("Zu\u0308rich\u2003example") == "Z\u00fcrich example"
+
+
 @pytest.mark.parametrize(
     ("check", "attribute"),
     [

@@ -27,7 +27,7 @@ _KEY_DIGITS = {"md5": 32, "sha256": 64}
 
 
 def check_realm(text: str) -> str:
-    """A realm as it is sent and hashed (RFC 8489 section 14.9).
+    """A realm as it is sent and hashed: prepared as an OpaqueString (RFC 8489 section 14.9).
 
     Raises:
         ValueError: empty, too long, quotes, or characters that OpaqueString refuses.
@@ -36,8 +36,7 @@ def check_realm(text: str) -> str:
         raise ValueError(f"a realm has 1 to {LONGEST_REALM} characters")
     if '"' in text or "\\" in text:
         raise ValueError("a realm is sent between quotes and holds neither quotes nor backslashes")
-    _check_opaque(text, "a realm")
-    return text
+    return _opaque(text, "a realm")
 
 
 def check_user(text: str) -> str:
@@ -48,7 +47,7 @@ def check_user(text: str) -> str:
     """
     if not text or len(text.encode()) > LONGEST_USER:
         raise ValueError(f"a user's name has 1 to {LONGEST_USER} bytes")
-    _check_opaque(text, "a user's name")
+    _opaque(text, "a user's name")
     return text
 
 
@@ -63,7 +62,7 @@ def check_password(text: str) -> str:
     if _KEY_LIKE.match(text):
         _check_keys(text.split())
     else:
-        _check_opaque(text, "a password")
+        _opaque(text, "a password")
     return text
 
 
@@ -228,17 +227,17 @@ def check_path(text: str) -> str:
     return text
 
 
-def _check_opaque(text: str, what: str) -> None:
-    """OpaqueString (RFC 8265 section 4.2), which keys are made with."""
+def _opaque(text: str, what: str) -> str:
+    """An OpaqueString (RFC 8265 section 4.2), which keys are made with."""
     if text.isascii():
         if not text.isprintable():
             raise ValueError(f"{what} holds no control characters")
-        return
+        return text
     # Its tables take 20 ms to load, which plain ASCII need not wait for.
     from precis_i18n import get_profile  # noqa: PLC0415 - see above
 
     try:
-        get_profile("OpaqueString").enforce(text)
+        return str(get_profile("OpaqueString").enforce(text))
     except UnicodeError:
         raise ValueError(f"{what} holds characters that RFC 8265 does not allow") from None
 
