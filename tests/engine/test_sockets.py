@@ -4,7 +4,8 @@ import errno
 import os
 import select
 import socket
-from typing import TYPE_CHECKING
+import struct
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -14,6 +15,7 @@ from turnd.engine.ancillary import ANCILLARY_SPACE, ask_for_fields, told_by
 from turnd.engine.base import ListenerSettings, RelayError
 from turnd.engine.fields import Fields
 from turnd.stun.addresses import TransportAddress
+from turnd.stun.attributes import IcmpValue
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -178,3 +180,43 @@ def test_buffers_that_the_system_does_not_grant_are_told() -> None:
         "net.core.rmem_max"
     )
     assert send.endswith("raise net.core.wmem_max")
+
+
+class Told:
+    """A socket whose error queue says one thing."""
+
+    def __init__(self, level: int, kind: int, told: tuple[int, int, int]) -> None:
+        origin, number, code = told
+        error = struct.pack("@IBBBxII", errno.EMSGSIZE, origin, number, code, 1280, 0)
+        self.recvmsg = lambda *_: (b"", [(level, kind, error + bytes(16))], 0, ("192.0.2.1", 9))
+
+
+IP, IPV6 = (socket.IPPROTO_IP, 11), (socket.IPPROTO_IPV6, 25)
+"""IP_RECVERR, IPV6_RECVERR."""
+OUR_SIDE, ICMP, ICMP6 = 1, 2, 3
+
+
+@pytest.mark.parametrize(
+    ("option", "origin", "number", "code", "mtu"),
+    [
+        (IP, ICMP, 3, 3, 0),
+        (IP, ICMP, 3, 4, 1280),
+        (IP, ICMP, 11, 0, 0),
+        (IP, ICMP, 12, 0, None),
+        (IP, ICMP6, 3, 3, None),
+        (IP, OUR_SIDE, 3, 4, None),
+        (IPV6, ICMP6, 1, 4, 0),
+        (IPV6, ICMP6, 2, 0, 1280),
+        (IPV6, ICMP6, 2, 1, 1280),
+        (IPV6, ICMP6, 3, 0, 0),
+        (IPV6, ICMP6, 4, 0, None),
+        (IPV6, ICMP, 3, 3, None),
+        ((socket.SOL_SOCKET, 37), ICMP, 3, 3, None),
+    ],
+)
+def test_only_what_the_rfc_names_is_relayed_and_only_two_errors_have_an_mtu(
+    option: tuple[int, int], origin: int, number: int, code: int, mtu: int | None
+) -> None:
+    told: Any = Told(*option, (origin, number, code))
+    expected = None if mtu is None else (("192.0.2.1", 9), IcmpValue(number, code, mtu))
+    assert sockets.read_icmp(told) == expected

@@ -43,7 +43,9 @@ _MARKS_IPV6 = (socket.IPPROTO_IPV6, socket.IPV6_UNICAST_HOPS, socket.IPV6_TCLASS
 
 _ERROR_SPACE = 192
 _EXTENDED_ERROR = struct.Struct("@IBBBxII")  # sock_extended_err in <linux/errqueue.h>
-_FRAGMENTATION_NEEDED, _PACKET_TOO_BIG = (3, 4), (2, 0)
+_FRAGMENTATION_NEEDED = (3, 4)
+_PACKET_TOO_BIG = 2
+"""With any code: who receives it ignores the code (RFC 4443 section 3.2)."""
 
 _OPEN_ERRORS = {
     errno.EADDRINUSE: RelayError.PORT_TAKEN,
@@ -192,7 +194,10 @@ def read_icmp(sock: socket.socket) -> tuple[SockAddr, IcmpValue] | None:
             continue
         _, origin, number, code, info, _ = _EXTENDED_ERROR.unpack(value[: _EXTENDED_ERROR.size])
         if (origin, number) in _RELAYED_ICMP[version]:
-            has_mtu = (number, code) == (_FRAGMENTATION_NEEDED if version == 4 else _PACKET_TOO_BIG)
+            is_ipv4 = version == 4
+            has_mtu = (
+                (number, code) == _FRAGMENTATION_NEEDED if is_ipv4 else number == _PACKET_TOO_BIG
+            )
             return target, IcmpValue(number, code, info if has_mtu else 0)
     return None
 

@@ -66,8 +66,8 @@ fn relayed(target: SocketAddr, told: &[u8]) -> Option<Icmp> {
         let has_mtu = match (level, kind, origin, icmp_type) {
             // Destination unreachable ("fragmentation needed" is its code 4), time exceeded.
             (libc::IPPROTO_IP, libc::IP_RECVERR, ICMP4, 3 | 11) => (icmp_type, code) == (3, 4),
-            // Destination unreachable, packet too big, time exceeded.
-            (libc::IPPROTO_IPV6, libc::IPV6_RECVERR, ICMP6, 1..=3) => (icmp_type, code) == (2, 0),
+            // Destination unreachable, packet too big (whatever its code), time exceeded.
+            (libc::IPPROTO_IPV6, libc::IPV6_RECVERR, ICMP6, 1..=3) => icmp_type == 2,
             _ => return None,
         };
         Some(Icmp { target, kind: icmp_type, code, mtu: if has_mtu { info } else { 0 } })
@@ -139,6 +139,7 @@ mod tests {
             (ip, libc::SO_EE_ORIGIN_LOCAL, 3, 4, None),
             (ipv6, ICMP6, 1, 4, Some(0)),
             (ipv6, ICMP6, 2, 0, Some(1_280)),
+            (ipv6, ICMP6, 2, 1, Some(1_280)),
             (ipv6, ICMP6, 3, 0, Some(0)),
             (ipv6, ICMP6, 4, 0, None),
             (ipv6, ICMP4, 3, 3, None),
