@@ -57,7 +57,8 @@ def routed_hosts() -> Iterator[Hosts]:
         _join(1, client, "server", server, "client")
         _join(2, router, "server", server, "router")
         _join(3, peer, "router", router, "peer")
-        router.run("ip", "link", "set", "dev", "peer", "mtu", str(NARROW))
+        for host, name in ((router, "peer"), (peer, "router")):
+            host.run("ip", "link", "set", "dev", name, "mtu", str(NARROW))
         for setting in ("ipv4/ip_forward", "ipv6/conf/all/forwarding"):
             _set(router, setting, 1)
         for host in (router, peer):

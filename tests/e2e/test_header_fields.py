@@ -9,8 +9,18 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.e2e.inside import ANSWER_LIMIT, client_by, connected
-from tests.e2e.routed import PEER, RELAY, SERVER, Capture, Hosts, captured, routed_hosts, served
+from tests.e2e.inside import ANSWER_LIMIT, client_by, connected, inside
+from tests.e2e.routed import (
+    NARROW,
+    PEER,
+    RELAY,
+    SERVER,
+    Capture,
+    Hosts,
+    captured,
+    routed_hosts,
+    served,
+)
 from tests.waiting import LIMIT, eventually
 from turnd.client.uri import Transport
 from turnd.stun.addresses import AddressFamily, TransportAddress
@@ -113,7 +123,7 @@ class Call:
 
     def _received(self) -> bytes | None:
         try:
-            return self.peer.recv(2048)
+            return self.peer.recv(65_536)
         except BlockingIOError:
             return None
 
@@ -202,6 +212,33 @@ async def test_by_tcp(hosts: Hosts, folder: Path, leg: int, version: int) -> Non
     # What the peer's packet says ends here.
     sent = Headers(near, leg).of(DOWN)
     assert (sent.ttl, sent.dscp, sent.ecn) == (SYSTEM_TTL, 0, NOT_ECT)
+
+
+@pytest.mark.parametrize("leg", [4, 6])
+@pytest.mark.parametrize("version", [4, 6])
+@pytest.mark.parametrize("transport", [Transport.UDP, Transport.TCP])
+async def test_what_is_longer_than_a_link_takes_passes_in_fragments(
+    hosts: Hosts, leg: int, version: int, transport: Transport
+) -> None:
+    """Put together on the way in, cut on the way out, by the system (section 13: MUST)."""
+    peer = peer_socket(hosts, version)
+    long = bytes(range(250)) * 20
+    with peer:
+        async with inside(hosts.client, SERVER[leg], transport) as client:
+            relayed = (await client.allocate(family=IN_FAMILY[version])).relayed[0]
+            call = Call(client, relayed, peer)
+            await client.create_permission(PEER[version])
+            if version == 6:  # routers do not cut: the first is lost, and says how narrow it is
+                hosts.server.run("ip", "-6", "route", "flush", "cache")
+                await client.send(call.peer_address, long)
+                async with asyncio.timeout(ANSWER_LIMIT):
+                    _, error = await client.receive_icmp_error()
+                assert error == (2, 0, NARROW)
+            await call.up(long)
+            await call.down(long)
+            await client.channel_bind(call.peer_address)
+            await call.up(long)
+            await call.down(long)
 
 
 async def test_what_has_come_too_far_goes_no_further(hosts: Hosts, folder: Path) -> None:

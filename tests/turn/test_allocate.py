@@ -31,7 +31,9 @@ def test_success_has_what_section_7_2_lists_and_is_signed() -> None:
     assert answer.get(a.LIFETIME) == 600
     assert answer.get(a.XOR_MAPPED_ADDRESS) == client.leg.client
     assert answer.get(a.SOFTWARE) == "turnd"
-    assert answer.get(a.RESERVATION_TOKEN) is None
+    listed = (a.XOR_RELAYED_ADDRESS, a.LIFETIME, a.XOR_MAPPED_ADDRESS)
+    beside = (a.SOFTWARE, a.MESSAGE_INTEGRITY)
+    assert [number for number, _ in answer.attributes] == [each.number for each in listed + beside]
     assert answer.verify_integrity(client.key(), IntegrityAlgorithm.SHA1)
     (created,) = world.reported(AllocationCreated)
     assert (created.user, created.relayed) == ("alice", tuple(relayed(answer)))

@@ -198,6 +198,16 @@ def test_what_a_handler_has_come_to_is_signed() -> None:
     assert bare.get(a.SOFTWARE) is None
 
 
+@pytest.mark.parametrize("fingerprint", [True, False])
+def test_a_signed_answer_has_a_fingerprint_for_who_sent_one(fingerprint: bool) -> None:
+    client = World().client()
+    for transport in (17, 99):
+        values = ((a.REQUESTED_TRANSPORT, transport),)
+        answer = client.request(Method.ALLOCATE, values, fingerprint=fingerprint)
+        assert answer.has_integrity
+        assert answer.has_fingerprint is fingerprint
+
+
 def test_a_refusal_is_signed_and_reported() -> None:
     world = World()
     client = world.client()

@@ -209,6 +209,14 @@ def test_every_mismatch_of_the_pair_is_400(listed: Any, chosen: Any) -> None:
     assert failures(world) == [("alice", FailureReason.BAD_ALGORITHM)]
 
 
+def test_an_algorithm_that_was_not_offered_is_400() -> None:
+    store = StoreOfTests(algorithms=frozenset({PasswordAlgorithm.MD5}), username_anonymity=False)
+    client = sha256(World(store=store).client())
+    credentials = client.credentials(without=[a.PASSWORD_ALGORITHMS, a.PASSWORD_ALGORITHM])
+    pair = [(a.PASSWORD_ALGORITHMS, (MD5_ENTRY,)), (a.PASSWORD_ALGORITHM, SHA256_ENTRY)]
+    assert code_of(allocate_with(client, credentials + pair)) == 400
+
+
 @pytest.mark.parametrize("attribute", [a.PASSWORD_ALGORITHMS, a.PASSWORD_ALGORITHM])
 def test_a_malformed_half_of_the_pair_is_400(attribute: a.Attribute[Any]) -> None:
     client = sha256(World().client())
