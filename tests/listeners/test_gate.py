@@ -210,6 +210,24 @@ async def test_a_proxy_without_a_good_header_is_refused(hall: Hall, says: bytes)
     assert fields["proxy"] == str(PROXY)
 
 
+async def test_the_log_names_a_proxy_once_until_its_headers_are_good(
+    hall: Hall, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A trusted network may have anybody in it; connecting is not to fill the log."""
+    monkeypatch.setattr(gate, "MOST_NAMED", 2)
+    entrance = hall.gate(TCP, TRUSTING)
+    hosts = [ClientAddress(TransportAddress(f"10.0.0.{host}", 50_000)) for host in (1, 2, 3)]
+    refused = 0
+    for host, says in [(0, b"x"), (0, b"x"), (1, b"x"), (0, LINE), (0, b"x"), (1, b"x"), (2, b"x")]:
+        hall.come(entrance, hosts[host], says)
+        refused += says == b"x"
+        await eventually(lambda: hall.caps.refused[StreamRefusal.PROXY_HEADER] == refused)  # noqa: B023
+        await eventually(lambda: not entrance._waiting)
+    named = [fields["proxy"] for _, fields in hall.reports]
+    assert named == [str(hosts[host]) for host in (0, 1, 0, 2)]
+    assert entrance._named == {"10.0.0.3"}, "and no more than so many are remembered"
+
+
 async def test_caps_are_the_clients_not_the_proxys(hall: Hall) -> None:
     hall.caps.per_client = 1
     entrance = hall.gate(TCP, TRUSTING)

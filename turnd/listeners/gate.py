@@ -38,6 +38,9 @@ if TYPE_CHECKING:
 NO_LINGER = socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0)
 """On, 0 s: close() sends RST, and leaves no TIME_WAIT."""
 
+MOST_NAMED = 256
+"""Hosts of proxies that are remembered to be in the log already."""
+
 _T = TypeVar("_T")
 
 Network = IPv4Network | IPv6Network
@@ -100,6 +103,8 @@ class Gate:
         self._exits = exits
         self._report = report
         self._waiting: set[asyncio.Task[None]] = set()
+        self._named: set[str] = set()
+        """Proxies whose headers the log has complained of."""
 
     def enter(self, connection: socket.socket, client: ClientAddress, local: ServerAddress) -> None:
         """A connection was accepted: it is ours from now on. It does not block."""
@@ -159,9 +164,9 @@ class Gate:
         try:
             header = await _read(arrival, read_proxy_header)
         except DecodeError as error:
-            # Only who is trusted can provoke this line: it is one side's configuration.
-            self._report("proxy_header_refused", proxy=str(arrival.client), error=str(error))
+            self._complain(arrival.client, error)
             raise _RefusedError(StreamRefusal.PROXY_HEADER) from error
+        self._named.discard(arrival.client.host)
         arrival.received = arrival.received[header.length :]
         if header.addresses is not None:
             arrival.client = ClientAddress(header.addresses.client)
@@ -170,6 +175,15 @@ class Gate:
         if refusal is not None:
             raise _RefusedError(refusal)
         arrival.counted = arrival.client.host
+
+    def _complain(self, proxy: ClientAddress, error: DecodeError) -> None:
+        """One side's configuration: said once a host, until its headers are good."""
+        if proxy.host in self._named:
+            return
+        if len(self._named) >= MOST_NAMED:
+            self._named.clear()
+        self._named.add(proxy.host)
+        self._report("proxy_header_refused", proxy=str(proxy), error=str(error))
 
     async def _sort(self, arrival: Arrival) -> Goal:
         def sorted_by(data_untrusted: bytes) -> Goal | Incomplete:
