@@ -20,6 +20,7 @@ from turnd.stun.message import (
 
 if TYPE_CHECKING:
     import socket
+    from collections.abc import Sequence
 
 TIMEOUT = 30.0
 ALLOCATE: list[tuple[a.Attribute[Any], Any]] = [(a.REQUESTED_TRANSPORT, 17)]
@@ -31,11 +32,17 @@ def request(method: Method, *attributes: tuple[a.Attribute[Any], Any]) -> bytes:
     return encode_message(method, MessageClass.REQUEST, os.urandom(12), parts)
 
 
-def signed_allocate(challenge: Message, user: str = USER, password: str = PASSWORD) -> bytes:
+def signed_allocate(
+    challenge: Message,
+    user: str = USER,
+    password: str = PASSWORD,
+    attributes: Sequence[tuple[a.Attribute[Any], Any]] = (),
+) -> bytes:
     """The answer to a 401, as RFC 5389 clients give it: MD5 and SHA-1."""
     realm, nonce = challenge.get(a.REALM), challenge.get(a.NONCE)
     key = long_term_key(user, REALM, password, PasswordAlgorithm.MD5)
     parts = [(a.USERNAME, user), (a.REALM, realm), (a.NONCE, nonce), *ALLOCATE]
+    parts += attributes
     return encode_message(
         *(Method.ALLOCATE, MessageClass.REQUEST, os.urandom(12), parts),
         integrity=Integrity(key, IntegrityAlgorithm.SHA1),

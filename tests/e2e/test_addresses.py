@@ -74,7 +74,7 @@ async def test_a_name(folder: Path) -> None:
     with serve(folder, relay=relay) as server:
         async with allocated(server) as call:
             assert call.relayed.host == "127.0.0.1"
-        (line,) = server.logged("relay_address_not_here")
+        (line,) = await eventually(lambda: server.logged("relay_address_not_here"))
         assert line["address"] == "interface:none"
 
 

@@ -21,6 +21,7 @@ from tests.e2e.namespaces import Namespace, join, new_namespace
 from tests.e2e.roaming import Diary, Journey, Step
 from tests.e2e.server import PASSWORD, USER, Server, Surroundings, serve
 from tests.e2e.test_turnutils import counts_of, echoing, run
+from tests.waiting import eventually
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -249,6 +250,6 @@ async def test_coturns_client(hosts: Hosts, server: Server, options: tuple[str, 
     assert status == 0, output
     counts = counts_of(output)
     assert counts.sent == counts.received >= 5, output
-    assert len(server.logged("allocation_moved")) > moved
+    await eventually(lambda: len(server.logged("allocation_moved")) > moved)
     refused = [each for each in server.logged("request_refused") if each["method"] == "refresh"]
     assert refused == []

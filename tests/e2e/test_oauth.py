@@ -4,17 +4,23 @@ from __future__ import annotations
 
 import json
 import re
+import socket
 import time
 from base64 import b64decode, b64encode
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from tests.auth.redis_server import RedisServer
-from tests.e2e.server import PASSWORD, USER, serve
+from tests.e2e.bare import ask, request, signed_allocate
+from tests.e2e.server import PASSWORD, USER, Server, serve
 from tests.e2e.test_turnutils import LEGS, run, side_by_side, uclient
 from tests.tokens import KEY, KEY_TEXT, MAC_KEY, SERVER_NAME, seal
+from tests.waiting import eventually
 from turnd.auth.access_token import TokenKey, open_token_untrusted
+from turnd.stun import attributes as a
+from turnd.stun.message import Method
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -93,6 +99,19 @@ async def test_keys_as_coturn_has_them_in_redis(folder: Path) -> None:
         oauth = {"server_name": "blackdow.carleon.gov"}
         auth = {"redis": redis.url, "redis_schema": "coturn", "oauth": oauth}
         with serve(folder, auth=auth) as server:
+            for kid in UCLIENT_KEYS:
+                await eventually(partial(knows, server, kid))
             await uclient(server, "tcp", "127.0.0.1", *BY_TOKEN)
     finally:
         redis.kill()
+
+
+def knows(server: Server, kid: str) -> bool:
+    """Whether it has the key: Redis may take longer on a busy machine than a server may wait."""
+    address, token = ("127.0.0.1", server.port), (a.ACCESS_TOKEN, bytes(64))
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as client:
+        challenge = ask(client, request(Method.ALLOCATE), address)
+        answer = ask(client, signed_allocate(challenge, kid, attributes=[token]), address)
+    error = answer.get(a.ERROR_CODE)
+    assert error is not None
+    return error.code != 500
