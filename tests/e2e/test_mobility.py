@@ -39,7 +39,7 @@ TCP = f"turn:{SERVER}:3478?transport=tcp"
 TLS = f"turns:{SERVER}:5349"
 UDP6, TLS6 = f"turn:[{SERVER6}]:3478", f"turns:[{SERVER6}]:5349"
 ON_WLAN = ("dev", "wlan", "root")
-SLOWLY = ("tbf", "rate", "12kbit", "burst", "1600b", "latency", "9s")
+SLOWLY = ("tbf", "rate", "20kbit", "burst", "1600b", "latency", "9s")
 WLAN_BREAKS = ("ip", "link", "set", "dev", "wlan", "down")
 
 
