@@ -18,7 +18,10 @@ class Arriving:
 
     def leg(self) -> Leg:
         self._port += 1
-        client = TransportAddress("198.51.100.1", self._port)
+        return self.leg_of(self._port)
+
+    def leg_of(self, port: int) -> Leg:
+        client = TransportAddress("198.51.100.1", port)
         return self.engine.dtls_handshake(self.listener, client)
 
 
@@ -46,3 +49,16 @@ def test_the_place_of_one_that_has_ended_is_free() -> None:
     arriving.sessions.leg_closed(first)
     assert arriving.caps.open == 0
     assert arriving.sessions.let_in(arriving.leg())
+
+
+def test_one_that_takes_anothers_place_needs_no_further_one() -> None:
+    """Its opening may be told of before the other's end, and there may be no room for both."""
+    arriving = Arriving(StreamCaps(total=1))
+    former, latter = arriving.leg_of(1), arriving.leg_of(1)
+    assert arriving.sessions.let_in(former)
+    assert arriving.sessions.let_in(latter)
+    arriving.sessions.leg_closed(former)
+    assert arriving.caps.open == 1
+    arriving.sessions.leg_closed(latter)
+    assert arriving.caps.open == 0
+    assert arriving.sessions.opened == 2

@@ -21,21 +21,24 @@ class Sessions:
     def __init__(self, engine: RelayEngine, caps: StreamCaps) -> None:
         self._engine = engine
         self._caps = caps
-        self._legs: set[Leg] = set()
+        self._legs: dict[Leg, Leg] = {}
+        """By their addresses: one that takes another's place may be told of before the other's end."""
         self.opened = 0
         """Sessions let in since the start."""
 
     def let_in(self, leg: Leg) -> bool:
         """Count a session that has opened; over a cap it is ended instead."""
-        if self._caps.admit(leg.client.host) is not None:
+        addresses = leg._replace(stream=0)
+        if addresses not in self._legs and self._caps.admit(leg.client.host) is not None:
             self._engine.close_leg(leg, CloseReason.SERVER)
             return False
-        self._legs.add(leg)
+        self._legs[addresses] = leg
         self.opened += 1
         return True
 
     def leg_closed(self, leg: Leg) -> None:
         """The engine said `LegClosed`: its place is free. Any leg is fine."""
-        if leg in self._legs:
-            self._legs.remove(leg)
+        addresses = leg._replace(stream=0)
+        if self._legs.get(addresses) == leg:
+            del self._legs[addresses]
             self._caps.release(leg.client.host)
