@@ -22,7 +22,7 @@ class Sessions:
         self._engine = engine
         self._caps = caps
         self._legs: dict[Leg, Leg] = {}
-        """By their addresses: one that takes another's place may be told of before the other's end."""
+        """By their addresses: whoever takes another's place is told of before the other's end."""
         self.opened = 0
         """Sessions let in since the start."""
 
