@@ -107,7 +107,8 @@ def test_a_name_without_an_address_of_a_family_of_ours() -> None:
     "bad",
     [
         "127.0.0.1", "0.0.0.0", "10.1.2.3", "172.16.0.1", "192.168.1.5", "100.64.0.1",
-        "169.254.1.1", "224.0.0.1", "2001:db8::7", "home", "",
+        "169.254.1.1", "224.0.0.1", "0.1.2.3", "240.0.0.1", "255.255.255.255", "2001:db8::7",
+        "home", "",
     ],
 )  # fmt: skip
 def test_what_no_client_elsewhere_could_reach_is_refused(bad: str) -> None:
@@ -122,7 +123,7 @@ def test_what_no_client_elsewhere_could_reach_is_refused(bad: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "bad", ["::1", "::", "fd00::1", "fe80::1", "ff02::1", "::ffff:203.0.113.7"]
+    "bad", ["::1", "::", "fd00::1", "fec0::1", "fe80::1", "ff02::1", "::ffff:203.0.113.7"]
 )
 def test_the_same_of_ipv6(bad: str) -> None:
     assert why_unfit(bad, V6)

@@ -29,9 +29,18 @@ RETRY = 5.0
 """Seconds until the next look while an address is wanting."""
 
 _LOCAL = tuple(
-    map(ip_network, ("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "100.64.0.0/10", "fc00::/7"))
-)
-"""RFC 1918, RFC 6598 (shared by the customers of a provider), RFC 4193."""
+    map(
+        ip_network,
+        (
+            "10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "100.64.0.0/10", "fc00::/7",
+            "fec0::/10",
+        ),
+    )
+)  # fmt: skip
+"""RFC 1918, RFC 6598 (shared by the customers of a provider), RFC 4193, RFC 3879."""
+
+_NOWHERE = tuple(map(ip_network, ("0.0.0.0/8", "240.0.0.0/4")))
+"""RFC 1122 section 3.2.1.3 and RFC 1112 section 4: "this network", and what was never given out."""
 
 _NAMES = {AddressFamily.IPV4: "IPv4", AddressFamily.IPV6: "IPv6"}
 
@@ -203,7 +212,8 @@ def why_unfit(announced_untrusted: str, bound: str) -> str | None:
     if address.is_loopback:
         return None if ip_address(bound).is_loopback else "a loopback address"
     is_mapped = address.version == 6 and address.ipv4_mapped is not None
-    if address.is_unspecified or address.is_multicast or is_mapped:
+    is_nowhere = address.is_multicast or any(address in network for network in _NOWHERE)
+    if address.is_unspecified or is_mapped or is_nowhere:
         return "no host's address"
     is_private = address.is_link_local or any(address in network for network in _LOCAL)
     return "a private address" if is_private else None
