@@ -123,8 +123,12 @@ def test_what_no_client_elsewhere_could_reach_is_refused(bad: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "bad", ["::1", "::", "fd00::1", "fec0::1", "fe80::1", "ff02::1", "::ffff:203.0.113.7"]
-)
+    "bad",
+    [
+        "::1", "::", "fd00::1", "fec0::1", "fe80::1", "ff02::1", "::ffff:203.0.113.7",
+        "64:ff9b::cb00:7107", "64:ff9b:1::7",
+    ],
+)  # fmt: skip
 def test_the_same_of_ipv6(bad: str) -> None:
     assert why_unfit(bad, V6)
     assert why_unfit("2001:db8::7", V6) is None

@@ -235,11 +235,17 @@ def test_a_token_is_bound_to_the_user() -> None:
 
 def test_a_token_lasts_30_seconds() -> None:
     world = World()
-    token = world.client(port=1).allocate((a.EVEN_PORT, True)).get(a.RESERVATION_TOKEN)
-    world.pass_time(30)
-    assert code_of(world.client(port=2).allocate((a.RESERVATION_TOKEN, token))) == 508
-    in_use = next(iter(world.relays)).ports.in_use
-    assert in_use == 1
+    one, other = (
+        world.client(port=port).allocate((a.EVEN_PORT, True)).get(a.RESERVATION_TOKEN)
+        for port in (1, 2)
+    )
+    ports = next(iter(world.relays)).ports
+    world.pass_time(29.999)
+    assert code_of(world.client(port=3).allocate((a.RESERVATION_TOKEN, one))) is None
+    assert ports.in_use == 4
+    world.pass_time(0.001)
+    assert code_of(world.client(port=4).allocate((a.RESERVATION_TOKEN, other))) == 508
+    assert ports.in_use == 3
 
 
 def test_too_many_reservations_of_a_user_are_508() -> None:

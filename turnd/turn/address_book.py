@@ -39,8 +39,9 @@ _LOCAL = tuple(
 )  # fmt: skip
 """RFC 1918, RFC 6598 (shared by the customers of a provider), RFC 4193, RFC 3879."""
 
-_NOWHERE = tuple(map(ip_network, ("0.0.0.0/8", "240.0.0.0/4")))
-"""RFC 1122 section 3.2.1.3 and RFC 1112 section 4: "this network", and what was never given out."""
+_NOWHERE = tuple(map(ip_network, ("0.0.0.0/8", "240.0.0.0/4", "64:ff9b::/96", "64:ff9b:1::/48")))
+"""RFC 1122 section 3.2.1.3 and RFC 1112 section 4: "this network", and what was never given out.
+RFC 6052 and RFC 8215: what DNS64 makes of a name that has an IPv4 address alone."""
 
 _NAMES = {AddressFamily.IPV4: "IPv4", AddressFamily.IPV6: "IPv6"}
 
