@@ -69,6 +69,20 @@ async def test_a_name_that_does_not_exist_is_told() -> None:
         await connect(Server("no.such.host.invalid", 3478, Transport.TCP))
 
 
+@pytest.mark.parametrize("transport", list(Transport))
+async def test_a_host_that_nobody_can_have_is_told(transport: Transport) -> None:
+    with pytest.raises(UnreachableError, match="no host can be named"):
+        await connect(Server("turn..example", 3478, transport))
+
+
+@pytest.mark.parametrize("transport", [Transport.TLS, Transport.DTLS])
+@pytest.mark.parametrize("name", ["turn..example", "turn\0.example", "x" * 64])
+async def test_a_name_that_nobody_can_have_is_told(transport: Transport, name: str) -> None:
+    """It may be another server's word: ALTERNATE-DOMAIN."""
+    with pytest.raises(UnreachableError, match="no host can be named"):
+        await connect(Server("127.0.0.1", 9, transport), ConnectOptions(server_name=name))
+
+
 async def test_a_handshake_that_hangs_has_a_limit() -> None:
     with socket.create_server(("127.0.0.1", 0)) as listening:
         server = Server("127.0.0.1", listening.getsockname()[1], Transport.TLS)

@@ -9,6 +9,7 @@ from ipaddress import ip_address
 from cryptography import x509
 from cryptography.x509.oid import NameOID
 
+from turnd.client.tls import is_address
 from turnd.stun.server_names import fitting_names
 
 SOON = 14
@@ -43,23 +44,14 @@ def certificate_facts(der_untrusted: bytes) -> CertificateFacts:
 
 
 def is_for(der_untrusted: bytes, host: str) -> bool:
-    """Whether a host, by name or address, is in a certificate that may be none (RFC 6125)."""
+    """Whether a host, as `name_of` has it, is in a certificate that may be none (RFC 6125)."""
     try:
         names = {name.lower() for name in certificate_facts(der_untrusted).names}
     except ValueError:
         return False
     if is_address(host):
         return str(ip_address(host)) in names
-    return not names.isdisjoint(fitting_names(host.lower().removesuffix(".")))
-
-
-def is_address(host: str) -> bool:
-    """Whether it is an IP address and no name."""
-    try:
-        ip_address(host)
-    except ValueError:
-        return False
-    return True
+    return not names.isdisjoint(fitting_names(host))
 
 
 def today() -> datetime:

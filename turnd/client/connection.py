@@ -22,7 +22,7 @@ from turnd.client.errors import (
     system_words,
 )
 from turnd.client.stream_connection import StreamConnection
-from turnd.client.tls import TlsDetails, Trust, client_tls
+from turnd.client.tls import TlsDetails, Trust, client_tls, name_of
 from turnd.client.udp_connection import UdpConnection
 from turnd.client.uri import Server, Transport
 
@@ -129,6 +129,8 @@ async def connect(server: Server, options: ConnectOptions | None = None) -> Conn
         raise UntrustedError(f"the certificate of {server}: {error.verify_message}") from error
     except OSError as error:
         raise UnreachableError(f"{server}: {system_words(error)}") from error
+    except UnicodeError as error:  # a host that cannot even be looked up
+        raise UnreachableError(f"{server}: no host can be named so") from error
 
 
 def _opening(server: Server, options: ConnectOptions) -> _Opening:
@@ -139,9 +141,19 @@ def _opening(server: Server, options: ConnectOptions) -> _Opening:
         case Transport.DTLS:
             return _opening_dtls(server, options)
         case Transport.TCP:
-            return partial(_open_stream, server, options, None)
+            return partial(_open_stream, server, options)
         case Transport.TLS:
-            return partial(_open_stream, server, options, client_tls(options.trust))
+            tls, name = client_tls(options.trust), _name(server, options)
+            return partial(_open_stream, server, options, tls, name)
+
+
+def _name(server: Server, options: ConnectOptions) -> str:
+    """Whom to ask for."""
+    name = options.server_name or server.host
+    try:
+        return name_of(name)
+    except ValueError as error:
+        raise UnreachableError(f"{server}: no host can be named {name!r}") from error
 
 
 def _opening_dtls(server: Server, options: ConnectOptions) -> _Opening:
@@ -149,12 +161,12 @@ def _opening_dtls(server: Server, options: ConnectOptions) -> _Opening:
         from turnd.client import dtls_connection as dtls  # noqa: PLC0415 - pyOpenSSL for few
     except ImportError as error:
         raise NotInstalledError("DTLS needs pyOpenSSL, which is not installed here") from error
-    context = dtls.client_dtls(options.trust)
+    context, name = dtls.client_dtls(options.trust), _name(server, options)
 
     async def opened() -> Connection:
         udp = await _open_udp(server, options)
         try:
-            return await dtls.connect_dtls(udp, context, server, options.server_name)
+            return await dtls.connect_dtls(udp, context, server, name)
         except BaseException:
             await udp.close()
             raise
@@ -185,10 +197,12 @@ async def _from_socket(connected: socket.socket) -> asyncio_dgram.DatagramClient
 
 
 async def _open_stream(
-    server: Server, options: ConnectOptions, tls: ssl.SSLContext | None
+    server: Server,
+    options: ConnectOptions,
+    tls: ssl.SSLContext | None = None,
+    name: str | None = None,
 ) -> StreamConnection:
     local = None if options.local_host is None else (options.local_host, 0)
-    name = None if tls is None else options.server_name or server.host
     reader, writer = await asyncio.open_connection(
         server.host, server.port, ssl=tls, server_hostname=name, local_addr=local
     )

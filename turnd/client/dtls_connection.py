@@ -16,9 +16,9 @@ from typing import TYPE_CHECKING
 
 from OpenSSL import SSL, crypto
 
-from turnd.client.certificate import is_address, is_for
+from turnd.client.certificate import is_for
 from turnd.client.errors import UnreachableError, UntrustedError
-from turnd.client.tls import ALPN, TlsDetails, Trust
+from turnd.client.tls import ALPN, TlsDetails, Trust, is_address
 from turnd.stun.dtls_records import FIRST_BYTES, MTU, cut_at_records
 
 if TYPE_CHECKING:
@@ -72,7 +72,7 @@ def _note(session: SSL.Connection, _certificate: object, code: int, _depth: int,
 
 
 async def connect_dtls(
-    udp: UdpConnection, context: SSL.Context, server: Server, name: str | None
+    udp: UdpConnection, context: SSL.Context, server: Server, name: str
 ) -> DtlsConnection:
     """Shake hands.
 
@@ -80,18 +80,17 @@ async def connect_dtls(
         udp: leads to the server.
         context: see `client_dtls`.
         server: for the texts of errors.
-        name: asked for, and looked for in the certificate; None: the server's host.
+        name: asked for, and looked for in the certificate; as `name_of` has it.
 
     Raises:
         UntrustedError: the certificate is not to be trusted, or somebody else's.
         UnreachableError: the server refuses.
     """
-    name = name or server.host
     session = SSL.Connection(context, None)
     session.set_connect_state()
     session.set_ciphertext_mtu(MTU)
     if not is_address(name):
-        session.set_tlsext_host_name(name.encode("idna"))
+        session.set_tlsext_host_name(name.encode())
     try:
         await _shake_hands(session, udp)
     except SSL.Error as error:

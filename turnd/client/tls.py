@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ssl
 from dataclasses import dataclass
+from ipaddress import ip_address
 
 ALPN = "stun.turn"
 """What is asked for (RFC 7443)."""
@@ -61,3 +62,26 @@ def _verifying(authorities: str | None) -> ssl.SSLContext:
     except OSError as error:
         error.filename = authorities
         raise
+
+
+def name_of(host_untrusted: str) -> str:
+    """A host's name as SNI and certificates have it (IDNA, lower case, no final dot), or address.
+
+    Raises:
+        ValueError: no host can have it.
+    """
+    if is_address(host_untrusted):
+        return host_untrusted
+    name = host_untrusted.encode("idna").decode("ascii")
+    if "\0" in name:
+        raise ValueError("a name without end")
+    return name.lower().removesuffix(".")
+
+
+def is_address(host: str) -> bool:
+    """Whether it is an IP address and no name."""
+    try:
+        ip_address(host)
+    except ValueError:
+        return False
+    return True
