@@ -21,12 +21,7 @@ from turnd.client import advice
 from turnd.client.allocating import UDP, Allocated
 from turnd.client.client import TurnClient
 from turnd.client.connection import ConnectOptions
-from turnd.client.echo import (
-    EchoPeer,
-    ReflexivePeer,
-    RelayedPeer,
-    measure,
-)
+from turnd.client.echo import EchoPeer, ReflexivePeer, RelayedPeer, measure
 from turnd.client.errors import ClientError, StunError, UntrustedError
 from turnd.client.redirect import Elsewhere, elsewhere
 from turnd.client.report import Report, Status, Step

@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 
 _VERSION = 0xFEFD
 _CHUNK = 65_536
+_RECORD = 16_384
+"""Bytes of the longest message (RFC 6347 section 4.1)."""
 _WHY = {
     code: re.sub(r"\bcert\b", "certificate", name.removeprefix("ERR_").lower().replace("_", " "))
     for name, code in vars(SSL.X509VerificationCodes).items()
@@ -153,15 +155,7 @@ class DtlsConnection:
     def __init__(self, udp: UdpConnection, session: SSL.Connection) -> None:
         self._udp = udp
         self._session = session
-        certificate = session.get_peer_certificate()
-        self.tls = TlsDetails(
-            version=session.get_protocol_version_name(),
-            cipher=session.get_cipher_name() or "",
-            certificate=crypto.dump_certificate(crypto.FILETYPE_ASN1, certificate)
-            if certificate is not None
-            else b"",
-            alpn=session.get_alpn_proto_negotiated().decode() or None,
-        )
+        self.tls = _details(session)
 
     @property
     def refusals(self) -> int:
@@ -190,7 +184,7 @@ class DtlsConnection:
         """The next frame."""
         while True:
             try:
-                return self._session.recv(_CHUNK)
+                return self._session.recv(_RECORD)
             except SSL.WantReadError:
                 _feed(self._session, await self._udp.receive())
             except SSL.ZeroReturnError:
@@ -211,6 +205,17 @@ class DtlsConnection:
             pass  # after an error, or a second time, there is no farewell
         finally:
             await self._udp.close()
+
+
+def _details(session: SSL.Connection) -> TlsDetails:
+    certificate = session.get_peer_certificate()
+    der = b"" if certificate is None else crypto.dump_certificate(crypto.FILETYPE_ASN1, certificate)
+    return TlsDetails(
+        version=session.get_protocol_version_name(),
+        cipher=session.get_cipher_name() or "",
+        certificate=der,
+        alpn=session.get_alpn_proto_negotiated().decode("ascii", "replace") or None,
+    )
 
 
 def _words(error: SSL.Error) -> str:
