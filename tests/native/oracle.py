@@ -101,6 +101,7 @@ class Oracle:
         leg = Leg(ListenerId(1), Transport.UDP, _SERVER, ClientAddress(_SERVER))
         relay = Relay(RelayId(1), _SERVER, math.inf, self._transmit)
         self._client = Client(leg, self._transmit, None)
+        self._client.relays = (relay,)
         self._client.channels = {
             number: self._channel(number, relay) for number in range(0x4000, 0x5000)
         }
