@@ -136,6 +136,8 @@ class HandingUp:
             b"\x50\x00\x00\x04four",
             b"\xff" * 40,
             b"\x16" * 40,
+            # A message but for its first byte: of nobody, of ZRTP, DTLS and RTP (RFC 7983).
+            *(bytes([first]) + REQUEST[1:] for first in (4, 16, 20, 128)),
         ],
     )
     async def test_what_is_neither_stun_nor_channel_data_is_dropped(
