@@ -2,9 +2,9 @@
 
 Rules of the house
     1.  A hello without a good cookie leaves nothing behind. Handshakes under way have a bound, in
-        all and by network, and a deadline; beyond the bound hellos are dropped and counted. To
-        begin one is drawn from the strangers' budget, as the question for the cookie is: it costs
-        a signature, more than hundreds of packets do.
+        all and by network, and a deadline; beyond the bound hellos are dropped and counted. Each
+        hello is drawn from the strangers' budget, before it is looked at: the first of them is
+        answered, and that with the cookie costs a signature, more than hundreds of packets do.
     2.  A hello from the addresses of an open session begins a handshake beside it, which takes its
         place when it completes (RFC 6347 section 4.2.8). Until then records with messages are the
         old one's, those of handshakes the new one's.
@@ -135,14 +135,15 @@ class Associations:
 
     def _take_hello(self, hello_untrusted: bytes, random: bytes, key: Any, now: float) -> None:
         doors = self._doors
+        leg = self._make_leg(key, Transport.DTLS, 0)
+        if not doors.answers.draw(leg.client.host, now):
+            doors.handshakes.over_budget += 1
+            return
         result = None
         if len(hello_untrusted) <= LARGEST_HELLO:
             result = self._door.knock(hello_untrusted, key, now)
-        leg = self._make_leg(key, Transport.DTLS, 0)
         if result is None:
             doors.tally.drop(Drop.DTLS_RECORD)
-        elif not doors.answers.draw(leg.client.host, now):
-            doors.handshakes.over_budget += 1
         elif isinstance(result, bytes):
             self.send(result, leg)
         else:

@@ -3,9 +3,9 @@
 //!
 //! Rules of the house
 //! 1.  A hello without a good cookie leaves nothing behind (RFC 6347 section 4.2.1). Handshakes
-//!     under way have a bound, in all and by network, and a deadline. To begin one is drawn from the
-//!     strangers' budget, as the question for the cookie is: it costs a signature, more than hundreds
-//!     of packets do.
+//!     under way have a bound, in all and by network, and a deadline. Each hello is drawn from the
+//!     strangers' budget, before it is looked at: the first of them is answered, and that with the
+//!     cookie costs a signature, more than hundreds of packets do.
 //! 2.  A hello from the addresses of an open session begins a handshake beside it, which takes its
 //!     place when it completes (section 4.2.8). Until then records with messages are the old one's,
 //!     those of handshakes the new one's.

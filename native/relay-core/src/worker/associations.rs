@@ -73,6 +73,9 @@ impl<D: Driver> Worker<D> {
     ) {
         let Some(leg) = self.forwarder.leg_of(datagram) else { return };
         let leg = Leg { transport: Transport::Dtls, ..leg };
+        if !self.shared.around.budget.draw(leg.client.ip(), now) {
+            return self.station.counters.over_budget.add(1);
+        }
         let cookies = self.shared.cookies.of(leg.client, (leg.listener, key.local), now);
         let listener = self.forwarder.listeners.get_mut(key.listener as usize);
         let Some(terms) = listener.and_then(Option::as_mut).and_then(|found| found.dtls.as_mut())
@@ -82,12 +85,6 @@ impl<D: Driver> Worker<D> {
         let hello_untrusted = inbound.bytes(&self.arena);
         match terms.door.knock(hello_untrusted, cookies, &mut self.forwarder.associations.lent) {
             Knock::Nothing => self.station.counters.drops.add(Drop::DtlsRecord, 1),
-            Knock::Question | Knock::Passed(_)
-                if !self.shared.around.budget.draw(leg.client.ip(), now) =>
-            {
-                self.station.counters.over_budget.add(1);
-                self.forwarder.associations.lent.sent();
-            }
             Knock::Question => self.forwarder.send_flight(key.listener, &leg),
             Knock::Passed(session) => self.begin_session(key, leg, session, random, now),
         }
