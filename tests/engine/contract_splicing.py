@@ -9,6 +9,7 @@ import pytest
 
 from tests.engine.contract import ANSWER, REQUEST
 from tests.engine.contract_streams import BOTH, padded
+from tests.waiting import eventually
 from turnd.engine.base import (
     SPLICE_LINGER,
     BucketId,
@@ -18,11 +19,13 @@ from turnd.engine.base import (
     RelayCounters,
     Transport,
 )
+from turnd.listeners.gate import NO_LINGER
 from turnd.stun.message import MessageClass, Method, encode_message
 
 if TYPE_CHECKING:
     from tests.engine.socket_worlds import SocketWorld
     from tests.engine.worlds import PeerConnection, StreamClient, World
+    from turnd.engine.base import Event
 
 BIND = encode_message(Method.CONNECTION_BIND, MessageClass.REQUEST, bytes(12), [])
 BOUND = encode_message(Method.CONNECTION_BIND, MessageClass.SUCCESS, bytes(12), [])
@@ -253,6 +256,25 @@ class SplicedSockets:
         assert await stream.ended()
         stream.close()
         await the_end(world, stream, CloseReason.PEER)
+
+    @BOTH
+    async def test_a_reset_is_noticed_although_the_other_side_reads_nothing(
+        self, world: SocketWorld, transport: Transport
+    ) -> None:
+        stream, peer = await spliced(world, transport)
+        await fill(world, peer)
+        sock = peer.sock  # type: ignore[attr-defined] # of sockets
+        sock.setsockopt(*NO_LINGER)
+        sock.close()
+
+        def told() -> list[Event]:
+            """The reset is on its way; its end comes when nothing has moved for so long."""
+            world.clock.now += SPLICE_LINGER
+            world.engine.tick()
+            return list(world.engine.poll())
+
+        assert await eventually(told) == [LegClosed(stream.leg, CloseReason.PEER)]
+        assert world.engine.counters().streams == 0
 
     @pytest.mark.parametrize("upward", [True, False])
     async def test_bandwidth_makes_wait_and_drops_nothing(

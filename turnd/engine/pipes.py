@@ -7,7 +7,7 @@ Rules of the house
     3.  A side's end is passed on behind its last byte. The other direction goes on until it ends
         as well, fails, or is silent for too long.
     4.  A socket of which nothing is wanted is not watched at all: epoll would tell of its end again
-        and again.
+        and again. Whether it was reset is asked once in a while.
 """
 
 from __future__ import annotations
@@ -111,6 +111,13 @@ class End:
         if len(self.unsent) > self._most_unsent:
             self._closed = self.failed = True  # it asks for new keys (RFC 8446 4.6.3), reads none
         return plain
+
+    def was_reset(self) -> bool:
+        """Whether it has failed since it was watched."""
+        if self.failed:
+            return False
+        self.failed = bool(self.sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR))
+        return self.failed
 
     def queue(self, data: bytes) -> None:
         """Add to what waits for it."""
@@ -240,6 +247,11 @@ class Pipe:
         if up or down or ends:
             self._moved_at = now
         self._settled(self)
+
+    def look(self, now: float) -> None:
+        """Notice what happened to a socket that is not watched."""
+        if any(end.was_reset() for end, mask in self.wanted() if not mask):
+            self.run(now)
 
     def _see_who_ends(self) -> bool:
         if self.client.ended or self.client.failed:

@@ -71,6 +71,7 @@ class Splicer:
     def tick(self, now: float) -> None:
         """End those one side of which has ended, and the other one says nothing."""
         for pipe in list(self._pipes.values()):
+            pipe.look(now)
             if pipe.reason is not None and pipe.is_overdue(now):
                 self.end(pipe.leg, pipe.reason)
 

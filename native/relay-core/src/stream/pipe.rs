@@ -247,6 +247,16 @@ impl Pipe {
         ]
     }
 
+    /// Looks at the sockets of which nothing is wanted, and which therefore nobody watches. Returns
+    /// whether one was reset: it is to be run then.
+    pub fn look(&mut self, client: &Stream) -> bool {
+        let [client_rests, peer_rests] = self.wants(client).map(|wants| wants == Wants::default());
+        let failed = (self.client_failed, self.peer_failed);
+        self.client_failed |= client_rests && was_reset(&client.socket);
+        self.peer_failed |= peer_rests && was_reset(&self.peer);
+        failed != (self.client_failed, self.peer_failed)
+    }
+
     /// Whether to run it again at once, although no socket is ready.
     #[must_use]
     pub fn has_more(&self) -> bool {
@@ -277,6 +287,10 @@ impl Pipe {
     pub fn farewell(&mut self) {
         socket::part(&self.peer, &mut self.backlog);
     }
+}
+
+fn was_reset(socket: &TcpStream) -> bool {
+    socket.take_error().is_ok_and(|error| error.is_some())
 }
 
 impl AsFd for Pipe {

@@ -344,6 +344,7 @@ impl<D: Driver> Worker<D> {
         self.forwarder.review_all(now);
         self.forwarder.table.tidy(now);
         self.former.tidy(now);
+        self.look_at_pipes(now);
         let overdue: Vec<(u32, CloseReason)> = self
             .forwarder
             .connections

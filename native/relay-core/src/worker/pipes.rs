@@ -5,6 +5,7 @@ use std::os::fd::AsFd;
 use std::time::Duration;
 
 use super::Worker;
+use crate::connection::Connection;
 use crate::io::{Driver, Token};
 use crate::leg::CloseReason;
 use crate::orders::Splicing;
@@ -99,6 +100,19 @@ impl<D: Driver> Worker<D> {
         }
     }
 
+    /// Notices which pipes' sockets were reset while nobody watched them.
+    pub(super) fn look_at_pipes(&mut self, now: Nanos) {
+        let mut reset = Vec::new();
+        for Connection { token, stream, spliced, .. } in self.forwarder.connections.iter_mut() {
+            if spliced.as_mut().is_some_and(|spliced| spliced.pipe.look(stream)) {
+                reset.push(token.place() as u32);
+            }
+        }
+        for place in reset {
+            self.run_pipe(place, now);
+        }
+    }
+
     /// How long a turn may wait; None: as long as it takes.
     pub(super) fn patience(&self) -> Option<Duration> {
         match (self.has_more(), self.held_up.is_empty()) {
@@ -126,7 +140,7 @@ impl Spliced {
 }
 
 /// A socket of which nothing is wanted is not watched at all: its end would be told again and
-/// again.
+/// again. Whether it was reset is asked once in a while.
 fn watch_for(
     driver: &mut impl Driver,
     socket: std::os::fd::BorrowedFd<'_>,
