@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from turnd.engine.base import Leg, ListenerId, RelayId, Transport
+from turnd.engine.base import FORMER_LEGS, Leg, ListenerId, RelayId, Transport
 from turnd.engine.rules import Client, Relay, Rules
 from turnd.stun.addresses import (
     AddressFamily,
@@ -175,3 +175,11 @@ def test_tidying_walks_through_all_relays_by_batches(tables: Tables) -> None:
         left.append(sum(len(relay.permissions) for relay in relays))
     assert left == [2_501, 501, 1]
     assert kept.permissions == {"192.0.2.10": 50}
+
+
+def test_so_many_late_clients_are_followed_and_no_more(tables: Tables) -> None:
+    late = [tables.add_client(number) for number in range(2, FORMER_LEGS + 3)]
+    followed = [tables.rules.follow(former, tables.client, 0.0) for former in late]
+    assert followed == [True] * FORMER_LEGS + [False]
+    assert tables.rules.forget_former(1e9) == late[:-1]
+    assert tables.rules.follow(late[-1], tables.client, 1e9)

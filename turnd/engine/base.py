@@ -82,6 +82,9 @@ ICMP_PER_SECOND = 10
 FORMER_LEG_GRACE = 2.0
 """Seconds for which media of a leg that was left by its relays is taken for theirs."""
 
+FORMER_LEGS = 4096
+"""Legs whose late media a worker follows at the same time; beyond, it is dropped."""
+
 SPLICE_LINGER = 30.0
 """Seconds of silence after which a pipe ends one side of which has ended."""
 
@@ -380,6 +383,7 @@ class RelayEngine(Protocol):
 
 __all__ = [
     "ALPN",
+    "FORMER_LEGS",
     "FORMER_LEG_GRACE",
     "ICMP_PER_SECOND",
     "SPLICE_LINGER",

@@ -312,8 +312,9 @@ class PortableEngine:
             if isinstance(relay, udp.UdpRelay):
                 former = relay.client
                 self._assign(relay, client)
-                if not (former is None or former.relays):
-                    self._rules.follow(former, client, now)
+                if former is None or former.relays:
+                    continue
+                if self._rules.follow(former, client, now):
                     self._legs.remember(former)
         waiting = self._rules.let_in(client)
         if not client.relays:

@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from turnd.engine.base import (
     FORMER_LEG_GRACE,
+    FORMER_LEGS,
     BucketId,
     Drop,
     EngineCounters,
@@ -225,10 +226,16 @@ class Rules:
         for _ in self.let_in(client):
             self.tally.drop(Drop.NO_ALLOCATION)
 
-    def follow(self, former: Client, client: Client, now: float) -> None:
-        """A client's relays were handed over to another: what it has under way follows them."""
+    def follow(self, former: Client, client: Client, now: float) -> bool:
+        """A client's relays were handed over to another: what it has under way follows them.
+
+        False: there are too many of them.
+        """
+        if len(self.former) >= FORMER_LEGS:
+            return False
         former.successor, former.until = client, now + FORMER_LEG_GRACE
         self.former[former.leg] = former
+        return True
 
     def forget_former(self, now: float) -> list[Client]:
         """Nothing more is expected of these clients, whose relays were handed over."""

@@ -10,7 +10,10 @@ use crate::time::{Nanos, SECOND};
 /// For how long a leg's media follows.
 const GRACE: Nanos = 2 * SECOND;
 
-/// Where it goes. Bounded by the moves that clients make in that time.
+/// Legs at the same time; what is late by any other is dropped.
+const MOST: usize = 4096;
+
+/// Where it goes.
 #[derive(Debug, Default)]
 pub(super) struct FormerLegs(HashMap<Leg, Successor>);
 
@@ -32,6 +35,9 @@ impl FormerLegs {
 
     pub(super) fn begin(&mut self, departure: Departure, now: Nanos) {
         let Departure { leg, to: address, worker } = departure;
+        if self.0.len() >= MOST {
+            return;
+        }
         self.0.insert(leg, Successor { address, worker, until: now.saturating_add(GRACE) });
     }
 
@@ -85,6 +91,15 @@ mod tests {
         assert!(former.has(&leg(1)));
         former.tidy(5 + GRACE);
         assert!(former.is_empty());
+    }
+
+    #[test]
+    fn of_so_many_at_the_same_time_and_no_more() {
+        let mut former = FormerLegs::default();
+        for port in 0..=MOST as u16 {
+            former.begin(departure(port, 9), 0);
+        }
+        assert!(former.has(&leg(MOST as u16 - 1)) && !former.has(&leg(MOST as u16)));
     }
 
     #[test]
