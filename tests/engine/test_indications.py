@@ -64,11 +64,15 @@ def test_a_send_indication_is_understood(
     assert decode_send_untrusted(indication) == (peer, data, dont_fragment)
 
 
-PLAIN = encode_message(
-    Method.SEND,
-    MessageClass.INDICATION,
-    bytes(range(12)),
-    [(attributes.XOR_PEER_ADDRESS, PEER), (attributes.DATA, b"media")],
+PLAIN, SEALED = (
+    encode_message(
+        Method.SEND,
+        MessageClass.INDICATION,
+        bytes(range(12)),
+        [(attributes.XOR_PEER_ADDRESS, PEER), (attributes.DATA, b"media")],
+        fingerprint=fingerprint,
+    )
+    for fingerprint in (False, True)
 )
 
 
@@ -84,15 +88,19 @@ def decoded_by_the_wire_format(data: bytes) -> tuple[object, ...] | None:
     return peer, media, message.has(attributes.DONT_FRAGMENT)
 
 
-@given(st.integers(0, len(PLAIN) - 1), st.integers(0, 255))
-def test_no_byte_is_taken_for_another(at: int, byte: int) -> None:
-    data = PLAIN[:at] + bytes([byte]) + PLAIN[at + 1 :]
+@given(st.sampled_from([PLAIN, SEALED]), st.integers(0, len(SEALED) - 1), st.integers(0, 255))
+def test_no_byte_is_taken_for_another(plain: bytes, at: int, byte: int) -> None:
+    data = plain[:at] + bytes([byte]) + plain[at + 1 :]
     expected = decoded_by_the_wire_format(data)
     if expected is None:
         with pytest.raises(DecodeError):
             decode_send_untrusted(data)
     else:
         assert decode_send_untrusted(data) == expected
+
+
+def test_a_fingerprint_changes_nothing() -> None:
+    assert decode_send_untrusted(SEALED) == decode_send_untrusted(PLAIN) == (PEER, b"media", False)
 
 
 @pytest.mark.parametrize("data", [PLAIN[:-1], PLAIN[:-4], PLAIN[:36], PLAIN[:32], PLAIN + bytes(4)])

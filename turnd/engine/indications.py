@@ -11,7 +11,7 @@ from turnd.stun import attributes
 from turnd.stun.addresses import PeerAddress, TransportAddress, pack_host, unpack_host
 from turnd.stun.attribute_values import MAGIC_COOKIE
 from turnd.stun.errors import DecodeError
-from turnd.stun.integrity import HEADER_SIZE
+from turnd.stun.integrity import FINGERPRINT_SIZE, HEADER_SIZE, message_fingerprint
 from turnd.stun.message import MessageClass, Method, decode_untrusted, encode_message
 
 if TYPE_CHECKING:
@@ -46,6 +46,7 @@ _PLAIN_SEND = struct.Struct("!HHI12xHHxBHIHH")
 """Type, length and cookie; XOR-PEER-ADDRESS of IPv4; number and length of DATA."""
 _PLAIN_MARKS = (0x0016, MAGIC_COOKIE, 0x0012, 8, 1, 0x0013)
 """Of these the type and cookie; the peer's number, length and family; the data's number."""
+_FINGERPRINT_HEADER = b"\x80\x28\0\4"
 _TRANSACTION_ID = struct.Struct("12s")
 _PAGE = 256 * _TRANSACTION_ID.size
 _HEADER = struct.Struct("!HHI")
@@ -75,21 +76,28 @@ def decode_send_untrusted(data_untrusted: bytes) -> SendIndication:
 
 
 def _decode_plain_send(data_untrusted: bytes) -> SendIndication | None:
-    """An IPv4 peer, then data, nothing else: what nearly all are. None: it is another."""
-    begin, whole = _PLAIN_SEND.size, len(data_untrusted)
-    if whole < begin:
+    """An IPv4 peer, data, at most FINGERPRINT: as clients send it. None: it is another."""
+    if len(data_untrusted) < _PLAIN_SEND.size:
         return None
     kind, length, cookie, peer, peer_size, family, port, host, data, size = _PLAIN_SEND.unpack_from(
         data_untrusted
     )
-    end = begin + size
+    end = _PLAIN_SEND.size + size
     if (
         (kind, cookie, peer, peer_size, family, data) != _PLAIN_MARKS
-        or HEADER_SIZE + length != whole
-        or end + (-size & 3) != whole
+        or HEADER_SIZE + length != len(data_untrusted)
+        or not _ends_at(data_untrusted, end + (-size & 3))
     ):
         return None
-    return SendIndication(_peer_ipv4(port, host), data_untrusted[begin:end], False)
+    return SendIndication(_peer_ipv4(port, host), data_untrusted[_PLAIN_SEND.size : end], False)
+
+
+def _ends_at(data_untrusted: bytes, offset: int) -> bool:
+    """Whether nothing begins there but a FINGERPRINT that is right."""
+    if offset == len(data_untrusted):
+        return True
+    crc = message_fingerprint(data_untrusted[:offset])
+    return data_untrusted[offset:] == _FINGERPRINT_HEADER + crc.to_bytes(FINGERPRINT_SIZE, "big")
 
 
 @lru_cache(maxsize=4096)
