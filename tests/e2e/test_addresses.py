@@ -6,12 +6,17 @@ import re
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
+import pytest
+
 from tests.client.scripted import Exchange, scripted
 from tests.e2e.calls import Call, allocated
+from tests.e2e.inside import inside
 from tests.e2e.namespaces import Namespace, join, new_namespace
 from tests.e2e.server import PASSWORD, USER, Server, Surroundings, serve
 from tests.e2e.test_turnutils import run
 from tests.waiting import eventually
+from turnd.client.errors import StunError
+from turnd.client.uri import Transport
 from turnd.stun import attributes as a
 from turnd.stun.addresses import TransportAddress
 
@@ -123,3 +128,35 @@ async def test_an_interface_loses_its_address_and_gets_another(folder: Path) -> 
             server_host.run("ip", "address", "add", f"{AFTER}/32", "dev", "wan")
             await eventually(lambda: server.logged("relay_address_found"))
             assert await relayed_at(client_host) == AFTER
+
+
+async def test_a_line_that_is_down_for_a_while(folder: Path) -> None:
+    """Nobody is given 127.0.0.1 meanwhile, or told that there is no IPv4 here."""
+    with new_namespace() as server_host, new_namespace(beside=server_host) as client_host:
+        join(server_host, [f"{LISTENS}/24"], client_host, [f"{CLIENT}/24"])
+        server_host.run("ip", "link", "add", "wan", "type", "veth", "peer", "name", "lan")
+        for name in ("wan", "lan"):
+            server_host.run("ip", "link", "set", "dev", name, "up")
+        server_host.run("ip", "address", "add", "10.9.0.5/24", "dev", "wan")
+        route = ("ip", "route", "replace", "default", "via", "10.9.0.1", "dev", "wan")
+        server_host.run(*route)
+        with serve(
+            folder,
+            surroundings=Surroundings(prefix=server_host.server_prefix, is_remote=True),
+            listen=[f"udp://{LISTENS}:3478"],
+            relay={"addresses": ["auto"], "refresh_addresses": 1},
+        ) as server:
+            async with inside(client_host, LISTENS, Transport.UDP) as old:
+                assert (await old.allocate()).relayed[0].host == "10.9.0.5"
+                server_host.run("ip", "link", "set", "dev", "wan", "down")
+                (line,) = await eventually(lambda: server.logged("relay_address_not_here"))
+                assert (line["address"], line["reason"]) == ("auto", "this host has no route")
+                async with inside(client_host, LISTENS, Transport.UDP) as new:
+                    with pytest.raises(StunError, match="508"):
+                        await new.allocate()
+                server_host.run("ip", "link", "set", "dev", "wan", "up")
+                server_host.run(*route)
+                await eventually(lambda: server.logged("relay_address_found"))
+                async with inside(client_host, LISTENS, Transport.UDP) as new:
+                    assert (await new.allocate()).relayed[0].host == "10.9.0.5"
+                assert await old.refresh() == 600
