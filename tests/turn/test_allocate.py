@@ -396,6 +396,22 @@ def test_dont_fragment_is_unknown_where_ipv4_becomes_ipv6(
     assert answer.get(a.UNKNOWN_ATTRIBUTES) == (None if code is None else (a.DONT_FRAGMENT.number,))
 
 
+@pytest.mark.parametrize("default", [AddressFamily.IPV4, AddressFamily.IPV6])
+@pytest.mark.parametrize(("reserved", "code"), [(1, None), (2, 420)])
+def test_with_a_token_the_reserved_ports_family_decides(
+    default: AddressFamily, reserved: int, code: int | None
+) -> None:
+    world = World(settings=TurnSettings(default_family=default))
+    answer = world.client(port=1).allocate(
+        (a.EVEN_PORT, True), (a.REQUESTED_ADDRESS_FAMILY, reserved)
+    )
+    token = (a.RESERVATION_TOKEN, answer.get(a.RESERVATION_TOKEN))
+    client = world.client(port=2)
+    assert code_of(client.allocate(token, (a.DONT_FRAGMENT, True))) == code
+    if code is not None:  # the token is still good
+        assert code_of(client.allocate(token)) is None
+
+
 def test_by_tcp_it_counts_for_ipv6_too() -> None:
     client = World().stream_client()
     answer = client.allocate((a.DONT_FRAGMENT, True), (a.REQUESTED_ADDRESS_FAMILY, 2))

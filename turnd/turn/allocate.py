@@ -105,6 +105,9 @@ def _wanted(state: ServerState, request: Request) -> Wanted:
         if token is None and not state.relays.serves(asked):
             raise Refused(ErrorCode.ADDRESS_FAMILY_NOT_SUPPORTED, f"address family {asked}")
         families = (AddressFamily.IPV6 if asked == AddressFamily.IPV6 else AddressFamily.IPV4,)
+    if token is not None:
+        reserved = state.table.reservations.find(token, _holder(request), request.now)
+        families = families if reserved is None else (reserved.bound.family,)
     _check_dont_fragment(request, families)
     ticket = asks_for_ticket(state, message)
     if ticket and transport is RelayedTransport.TCP:
