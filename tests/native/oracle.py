@@ -26,6 +26,7 @@ from turnd.engine.base import Drop, Leg, ListenerId, RelayId, Transport
 from turnd.engine.forwarding import Forwarder
 from turnd.engine.frames import FrameReader
 from turnd.engine.indications import decode_send_untrusted, encode_data, encode_icmp
+from turnd.engine.proxy_v2 import Protocol, header_length, read_header
 from turnd.engine.rules import Channel, Client, Relay, Rules
 from turnd.engine.sockaddr import shown_address
 from turnd.stun import attributes as a
@@ -37,6 +38,7 @@ from turnd.stun.addresses import (
     TransportAddress,
     pack_host,
 )
+from turnd.stun.dtls_records import announces_too_much, hello_random
 from turnd.stun.errors import DecodeError
 from turnd.stun.message import MessageClass, decode_untrusted
 from turnd.turn.events import Challenged
@@ -118,6 +120,8 @@ class Oracle:
             b"C": self.challenge,
             b"I": self.data_indication,
             b"E": self.icmp,
+            b"P": self.proxied,
+            b"R": self.records,
         }
 
     def answer(self, question: bytes) -> str:
@@ -254,6 +258,24 @@ class Oracle:
         peer, rest = take_address(question)
         icmp = a.IcmpValue(*_ICMP.unpack_from(rest))
         return encode_icmp(PeerAddress(peer), icmp, rest[_ICMP.size :]).hex()
+
+    @staticmethod
+    def proxied(data: bytes) -> str:
+        """How long the PROXY header of a datagram is, and whose the rest is."""
+        try:
+            length = header_length(data)
+            addresses = read_header(data[:length], Protocol.DATAGRAM)
+        except DecodeError:
+            return "refused"
+        if addresses is None:
+            return f"{length} the proxy's"
+        return f"{length} {pack_host(addresses.client.host).hex()} {addresses.client.port}"
+
+    @staticmethod
+    def records(data: bytes) -> str:
+        """What DTLS records tell of themselves."""
+        random = hello_random(data) or b""
+        return f"{random.hex()} {announces_too_much(data):d}"
 
 
 def serve(questions: BinaryIO, answers: BinaryIO) -> None:

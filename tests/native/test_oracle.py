@@ -5,7 +5,15 @@ from struct import pack, unpack_from
 
 import pytest
 
+from tests.engine.dtls_client import (
+    CLIENT_HELLO,
+    CLIENT_KEY_EXCHANGE,
+    HANDSHAKE,
+    fragment,
+    plain,
+)
 from tests.native.oracle import Oracle, serve, take_address
+from turnd.engine.proxy_v2 import Protocol, write_header
 from turnd.stun import attributes as a
 from turnd.stun.addresses import TransportAddress
 from turnd.stun.message import MessageClass, Method, encode_message
@@ -90,6 +98,20 @@ def test_what_leaves_towards_a_client(oracle: Oracle) -> None:
     assert oracle.answer(b"I" + CLIENT + ID + bytes(65_517)) == "too long"
     icmp = oracle.answer(b"E" + CLIENT + pack("!BBI", 3, 4, 1400) + ID)
     assert unpack_from("!I", bytes.fromhex(icmp)[-4:]) == (1400,)
+
+
+def test_proxied_datagrams(oracle: Oracle) -> None:
+    header = write_header(TransportAddress("192.0.2.1", 5), PEER, Protocol.DATAGRAM)
+    assert oracle.answer(b"P" + header + b"data") == "28 c0000201 5"
+    assert oracle.answer(b"P" + write_header(PEER, PEER)) == "28 the proxy's"
+    assert oracle.answer(b"P" + header[:-1]) == "refused"
+
+
+def test_dtls_records(oracle: Oracle) -> None:
+    hello = fragment(CLIENT_HELLO, 100, 0, bytes(range(80)))
+    assert oracle.answer(b"R" + plain(HANDSHAKE, hello, 0)) == f"{bytes(range(2, 34)).hex()} 0"
+    long = fragment(CLIENT_KEY_EXCHANGE, 100_000, 0, b"x")
+    assert oracle.answer(b"R" + plain(HANDSHAKE, long, 0)) == " 1"
 
 
 def test_questions_are_answered_until_there_are_none() -> None:

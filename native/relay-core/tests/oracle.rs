@@ -13,15 +13,18 @@ use std::net::SocketAddr;
 
 use oracle_process::{Oracle, hex, oracle};
 use oracle_samples::{
-    addresses, datagrams, first_requests, messages, reads, realms, streams, transaction_ids,
+    addresses, datagrams, first_requests, messages, proxied, reads, realms, records, streams,
+    transaction_ids,
 };
 use proptest::prelude::*;
+use relay_core::dtls::record::{announces_too_much, hello_random};
 use relay_core::wire::binding::{binding_success, plain_binding_untrusted};
 use relay_core::wire::challenge::{Challenge, first_request_untrusted};
 use relay_core::wire::data::{LARGEST_HEAD, data_indication_head, encode_icmp, padding};
 use relay_core::wire::framing::{Framer, LostBorders};
 use relay_core::wire::message::{Datagram, Stun, classify_untrusted};
 use relay_core::wire::nonce::NonceKeys;
+use relay_core::wire::proxy::{ProxyHeader, proxy_header_untrusted};
 use relay_core::wire::send::decode_send_untrusted;
 
 /// Chance finds a single number among so many only now and then.
@@ -108,6 +111,25 @@ proptest! {
         let theirs =
             oracle().ask_about('E', peer, &[&[icmp_type, code], &data.to_be_bytes(), &id]);
         prop_assert_eq!(ours, theirs);
+    }
+
+    #[test]
+    fn a_proxys_datagrams_are_the_same_clients(datagram in proxied()) {
+        let ours = match proxy_header_untrusted(&datagram) {
+            Err(_) => "refused".to_owned(),
+            Ok(ProxyHeader { len, client: None }) => format!("{len} the proxy's"),
+            Ok(ProxyHeader { len, client: Some(client) }) => {
+                format!("{len} {} {}", hex(&oracle_process::octets(client)), client.port())
+            }
+        };
+        prop_assert_eq!(ours, oracle().ask('P', &[&datagram]));
+    }
+
+    #[test]
+    fn dtls_records_tell_the_same(datagram in records()) {
+        let random = hello_random(&datagram).map_or_else(String::new, |random| hex(&random));
+        let ours = format!("{random} {}", u8::from(announces_too_much(&datagram)));
+        prop_assert_eq!(ours, oracle().ask('R', &[&datagram]));
     }
 
     #[test]

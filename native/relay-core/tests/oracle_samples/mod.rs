@@ -77,6 +77,83 @@ fn channel_data() -> impl Strategy<Value = Vec<u8>> {
     )
 }
 
+/// Datagrams with a PROXY header in front, mostly sound.
+pub(crate) fn proxied() -> impl Strategy<Value = Vec<u8>> {
+    let of = |kind: u8, size: usize| vec(any::<u8>(), size).prop_map(move |body| (kind, body));
+    let mapped = of(0x22, 36).prop_map(|(kind, mut body)| {
+        body[..12].copy_from_slice(b"\0\0\0\0\0\0\0\0\0\0\xFF\xFF");
+        (kind, body)
+    });
+    let addresses = prop_oneof![
+        4 => of(0x12, 12),
+        2 => of(0x22, 36),
+        1 => mapped,
+        1 => prop_oneof![of(0x11, 12), of(0x00, 0), of(0x32, 216)],
+        1 => (any::<u8>(), vec(any::<u8>(), 0..50)),
+    ];
+    let command = prop_oneof![6 => Just(0x21), 1 => Just(0x20), 1 => any::<u8>()];
+    let tlvs = vec((0..9_u8, vec(any::<u8>(), 0..6)), 0..3);
+    let sound = (command, addresses, tlvs, any::<bool>(), vec(any::<u8>(), 0..40)).prop_map(
+        |(command, (kind, mut body), tlvs, summed, data)| {
+            for (kind, value) in tlvs {
+                body.extend([kind, 0, u8::try_from(value.len()).unwrap()]);
+                body.extend(value);
+            }
+            if summed {
+                body.extend([3, 0, 4, 0, 0, 0, 0]);
+            }
+            let size = u16::try_from(body.len()).unwrap().to_be_bytes();
+            let mut bytes = [b"\r\n\r\n\0\r\nQUIT\n", &[command, kind][..], &size, &body].concat();
+            if summed {
+                let (sum, at) = (crc32c(&bytes).to_be_bytes(), bytes.len() - 4);
+                bytes[at..].copy_from_slice(&sum);
+            }
+            [bytes, data].concat()
+        },
+    );
+    on_its_way(sound)
+}
+
+/// Half of them arrive as they were.
+fn on_its_way(sound: impl Strategy<Value = Vec<u8>>) -> impl Strategy<Value = Vec<u8>> {
+    (sound, prop::option::of(damage())).prop_map(|(bytes, damage)| match damage {
+        Some(damage) => damage.to(bytes),
+        None => bytes,
+    })
+}
+
+/// RFC 9260 appendix A.
+fn crc32c(bytes: &[u8]) -> u32 {
+    !bytes.iter().fold(!0, |sum, byte| {
+        (0..8).fold(sum ^ u32::from(*byte), |sum: u32, _| {
+            sum >> 1 ^ if sum & 1 == 1 { 0x82F6_3B78 } else { 0 }
+        })
+    })
+}
+
+/// Datagrams of DTLS records with parts of handshake messages, mostly sound.
+pub(crate) fn records() -> impl Strategy<Value = Vec<u8>> {
+    let length = prop_oneof![3 => 0..60_u32, 1 => 4_090..4_100_u32, 1 => any::<u32>()];
+    let offset = prop_oneof![2 => Just(0_u32), 1 => any::<u32>()];
+    let kind = prop_oneof![3 => Just(1_u8), 1 => any::<u8>()];
+    let part =
+        (kind, length, offset, vec(any::<u8>(), 0..60)).prop_map(|(kind, length, offset, part)| {
+            let three = |number: u32| number.to_be_bytes()[1..].to_vec();
+            let size = u32::try_from(part.len()).unwrap();
+            [vec![kind], three(length), vec![0, 0], three(offset), three(size), part].concat()
+        });
+    let kind = prop_oneof![6 => Just(22_u8), 1 => 20..64_u8];
+    let record = (kind, prop_oneof![4 => Just(0), 1 => any::<u8>()], vec(part, 0..3)).prop_map(
+        |(kind, epoch, parts)| {
+            let body = parts.concat();
+            let size = u16::try_from(body.len()).unwrap().to_be_bytes();
+            [&[kind, 254, 253, 0, epoch, 0, 0, 0, 0, 0, 1][..], &size, &body].concat()
+        },
+    );
+    let sound = vec(record, 1..4).prop_map(|records| records.concat());
+    on_its_way(sound)
+}
+
 /// What happens to bytes on the way.
 #[derive(Clone, Debug)]
 enum Damage {
