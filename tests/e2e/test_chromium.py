@@ -182,6 +182,32 @@ async def test_chromium_goes_to_another_server(page: Page, folder: Path, transpo
         assert first.metric('turnd_allocations_total{result="created"}') == 1
 
 
+async def test_by_tls_chromium_would_not_and_is_served(
+    page: Page, folder: Path, authority: Authority
+) -> None:
+    """It would check the other server's certificate for an address, and has no way to tell us."""
+    host = next(each for each in host_addresses() if is_for_alternates(each))
+    listen = [f"tls://{each}:{{tls_port}}" for each in ("127.0.0.1", host)]
+    tls = authority.issue("two", 30, host).section()
+    with (
+        serve(place(folder, "second"), listen=listen, relay=relay(SECOND_PORTS), tls=tls) as second,
+        serve(
+            place(folder, "first"),
+            relay=relay(FIRST_PORTS),
+            tls=tls,
+            redirect=redirect(f"{host}:{second.tls_port}", allocations=1),
+        ) as first,
+    ):
+        wait_until(lambda: bool(first.logged("alternate_up")), "the second lives")
+        async with allocated(first), asyncio.timeout(LIMIT):
+            result: dict[str, Any] = await page.evaluate(
+                "server => call(server)", CASES["tls"].ice_server(first)
+            )
+        for end in (result["caller"], result["callee"]):
+            assert (end["localType"], end["relayProtocol"]) == ("relay", "tls")
+            assert end["port"] in FIRST_PORTS
+
+
 def is_for_alternates(host: str) -> bool:
     return ":" not in host and not ip_address(host).is_loopback
 

@@ -131,6 +131,6 @@ async def test_openssl_asks_for_a_realm(folder: Path, authority: Authority, prot
     tls = authority.issue("localhost").section()
     with serve(folder, tls=tls, listen=listen, realms=other(sni=[OTHER])) as server:
         server.tls_port = int(server.config["listen"][-1].rpartition(":")[2])
-        for name, realm in ((OTHER, OTHER), ("localhost", REALM)):
+        for name, realm in ((OTHER, OTHER), (f"{OTHER.upper()}.", OTHER), ("localhost", REALM)):
             _, answer = await s_client(server, *version, data=request, name=name)
             assert decode_untrusted(answer).get(a.REALM) == realm

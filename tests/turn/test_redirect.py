@@ -220,11 +220,9 @@ NAMED_IPV6 = Alternate(IPV6, "b.example")
 
 
 def told(asked: Request, *alternates: Alternate) -> list[tuple[str, object]]:
-    redirection = Redirection(alternates, When(allocations=1))
-    with pytest.raises(Refused) as refused:
-        redirection.relieve(asked, 1)
-    assert refused.value.code is ErrorCode.TRY_ALTERNATE
-    return [(attribute.name, value) for attribute, value in refused.value.attributes]
+    refused = Redirection(alternates).no_room(asked, ErrorCode.INSUFFICIENT_CAPACITY, "full")
+    assert refused.code is ErrorCode.TRY_ALTERNATE
+    return [(attribute.name, value) for attribute, value in refused.attributes]
 
 
 @pytest.mark.parametrize("transport", [Transport.TLS, Transport.DTLS])
@@ -250,6 +248,23 @@ def test_nobody_else_is(transport: Transport, sha256: bool) -> None:
 def test_nor_is_there_a_name_where_the_certificate_is_the_same() -> None:
     asked = request(transport=Transport.TLS, sha256=True)
     assert told(asked, Alternate(OTHERS[0]), NAMED_IPV6) == [("ALTERNATE-SERVER", OTHERS[0])]
+
+
+@pytest.mark.parametrize("transport", Transport)
+def test_where_there_is_room_browsers_by_tls_are_served_since_they_cannot_follow(
+    transport: Transport,
+) -> None:
+    def relieved(*, sha256: bool) -> bool:
+        try:
+            Redirection((NAMED,), When(allocations=1)).relieve(
+                request(transport=transport, sha256=sha256), 1
+            )
+        except Refused:
+            return True
+        return False
+
+    assert relieved(sha256=True)
+    assert relieved(sha256=False) is (transport in {Transport.UDP, Transport.TCP})
 
 
 def test_with_little_to_do_nobody_is_redirected() -> None:

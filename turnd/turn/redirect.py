@@ -5,7 +5,9 @@ Rules
         the answer is signed. What lives goes on here.
     2.  Where there is no room, which the server alone is to blame for (it ends, its total is
         reached, its ports or descriptors ran out), a redirect takes the place of the error. Where
-        there is too much to do (`When`), it takes the place of the allocation.
+        there is too much to do (`When`), it takes the place of the allocation, for those that can
+        be expected to follow: by TLS and DTLS who signs with SHA-256. Browsers do not, and check
+        the other server's certificate for its address, having forgotten the name.
     3.  Who is over a limit of his own would be so elsewhere, and a reservation is nowhere else.
     4.  Who was redirected already, or for whom there is no alternate that lives and has an address
         of the client's family, is served here, or gets the error.
@@ -78,7 +80,7 @@ class Redirection:
             Refused: with 300.
         """
         why = self.overload(allocations)
-        attributes = self._choose(request) if why else None
+        attributes = self._choose(request) if why and _follows(request) else None
         if attributes is not None:
             raise Refused(ErrorCode.TRY_ALTERNATE, why, attributes)
 
@@ -126,10 +128,18 @@ class Redirection:
         attributes: list[tuple[a.Attribute[Any], Any]] = [
             (a.ALTERNATE_SERVER, _address(each, leg)) for each in chosen
         ]
-        understood = request.integrity.algorithm is IntegrityAlgorithm.SHA256
-        if first.domain and understood and leg.transport in _WITH_CERTIFICATE:
+        if first.domain and leg.transport in _WITH_CERTIFICATE and _knows_domains(request):
             attributes.append((a.ALTERNATE_DOMAIN, first.domain))
         return tuple(attributes)
+
+
+def _follows(request: Request) -> bool:
+    return request.leg.transport not in _WITH_CERTIFICATE or _knows_domains(request)
+
+
+def _knows_domains(request: Request) -> bool:
+    """Whether it is from a client of RFC 8489 (section 10)."""
+    return request.integrity.algorithm is IntegrityAlgorithm.SHA256
 
 
 def _address(alternate: Alternate, leg: Leg) -> TransportAddress:
