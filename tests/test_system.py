@@ -463,6 +463,16 @@ def routes_of(host: Namespace) -> tuple[str | None, str | None]:
     return found
 
 
+def test_whether_an_address_is_here_is_not_guessed(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object) -> None:
+        raise OSError(errno.EMFILE, "Too many open files")
+
+    monkeypatch.setattr(socket, "socket", refuse)
+    for look in (lambda: system.is_address_here("127.0.0.1"), system.default_route_addresses):
+        with pytest.raises(OSError, match="Too many"):
+            look()
+
+
 @pytest.mark.parametrize(
     ("host", "here"), [("127.0.0.1", True), ("198.51.100.1", False), ("2001:db8::77", False)]
 )

@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
-import encodings.idna  # noqa: F401 - host names are encoded by it, and it is imported on first use:
-import os  # too late once root is given up, where Python is in a folder of root's own
+import encodings.idna  # noqa: F401 - see below
+import errno
+import os
 import pwd
 import resource
 import socket
@@ -19,9 +20,13 @@ from pathlib import Path
 
 import ifaddr
 
+# Host names are encoded by `encodings.idna`, which else is imported on first use: too late once
+# root is given up, where Python is in a folder of root's own.
+
 _FIRST_INHERITED = 3  # SD_LISTEN_FDS_START
 _PR_SET_NO_NEW_PRIVS = 38
 _UNLIMITED = 1 << 20
+_EXHAUSTED = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
 _PREFER_PUBLIC = (72, 2)
 """IPV6_ADDR_PREFERENCES, IPV6_PREFER_SRC_PUBLIC of <linux/in6.h> (RFC 5014); Python names none."""
 
@@ -299,18 +304,28 @@ def host_addresses() -> list[str]:
 
 
 def is_address_here(host: str) -> bool:
-    """Whether a socket can be bound to an address: an interface of this host has it."""
+    """Whether a socket can be bound to an address: an interface of this host has it.
+
+    Raises:
+        OSError: that is not to be found out now: descriptors or memory have run out.
+    """
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     try:
         with socket.socket(family, socket.SOCK_DGRAM) as probe:
             probe.bind((host, 0))
-    except OSError:
+    except OSError as error:
+        if error.errno in _EXHAUSTED:
+            raise
         return False
     return True
 
 
 def default_route_addresses() -> RouteAddresses:
-    """Which address of this host the kernel puts on packets towards the internet. Sends nothing."""
+    """Which address of this host the kernel puts on packets towards the internet. Sends nothing.
+
+    Raises:
+        OSError: that is not to be found out now: descriptors or memory have run out.
+    """
     return RouteAddresses(
         _source_address(socket.AF_INET, _FAR_IPV4), _source_address(socket.AF_INET6, _FAR_IPV6)
     )
@@ -324,7 +339,9 @@ def _source_address(family: socket.AddressFamily, destination: str) -> str | Non
                     probe.setsockopt(socket.IPPROTO_IPV6, *_PREFER_PUBLIC)
             probe.connect((destination, 53))
             host: str = probe.getsockname()[0]
-    except OSError:
+    except OSError as error:
+        if error.errno in _EXHAUSTED:
+            raise
         return None  # no route, or no such family on this host
     address = ip_address(host.partition("%")[0])
     return None if address.is_link_local else str(address)

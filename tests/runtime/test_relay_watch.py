@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import time
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -200,6 +201,32 @@ async def test_an_address_that_this_host_loses(
         world = World(run)
         assert {(await world.allocated())[1].host for _ in range(4)} == {"127.0.0.2"}
         assert (await run.get("/readyz"))[0] == 200
+
+
+async def test_who_cannot_look_changes_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Out of descriptors: what nobody can see has not gone."""
+
+    def refuse(*_: object) -> None:
+        raise OSError(errno.EMFILE, "Too many open files")
+
+    relay = {"addresses": ["127.0.0.1", "127.0.0.2"], "ports": "20000-59999"}
+    async with running(tmp_path, relay=relay) as run:
+        watch = run.server.relay_watch
+        before = run.server.relays.pairs
+        with monkeypatch.context() as patch:
+            patch.setattr("turnd.system.socket.socket", refuse)
+            await watch.look()
+        await eventually(lambda: len(run.logged("relay_address_kept")) == 2)
+        one, _ = run.logged("relay_address_kept")
+        assert (one["address"], one["reason"]) == ("127.0.0.1", "Too many open files")
+        assert run.server.relays.pairs == before
+        assert not watch.due(time.monotonic())
+        assert watch.due(time.monotonic() + 5)
+        await watch.look()
+        await eventually(lambda: len(run.logged("relay_address_found")) == 2)
+        assert (watch.changes, watch.troubles) == (0, ())
 
 
 async def test_a_reload_brings_other_addresses_into_force(tmp_path: Path) -> None:

@@ -191,6 +191,13 @@ def test_a_makeshift_is_for_who_has_never_had_better() -> None:
     assert book.book.due_at == 60.0 + RETRY
 
 
+def test_where_nobody_could_look_all_stays_as_it_is() -> None:
+    book = Book()
+    book.look(Finding("auto", (LAN,)))
+    book.book.postpone(60.0)
+    assert book.book.due_at == 60.0 + RETRY
+
+
 def test_one_that_was_never_here_may_be_of_either_family() -> None:
     book = Book()
     book.look(Finding("interface:ppp0", (), problem="no such interface"), Finding(LAN, (LAN,)))

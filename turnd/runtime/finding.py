@@ -36,7 +36,11 @@ _NOT_HERE = (
 
 
 async def find(entries: Iterable[RelayAddress], names: Names) -> list[Finding]:
-    """Look at every entry, at all at the same time; never raises for what was not found."""
+    """Look at every entry, at all at the same time; never raises for what was not found.
+
+    Raises:
+        OSError: nobody can look: descriptors or memory have run out.
+    """
     return list(await asyncio.gather(*(_find(entry, names) for entry in entries)))
 
 

@@ -38,10 +38,22 @@ class RelayWatch:
         return now >= self._book.due_at and not self._lock.locked()
 
     async def look(self) -> None:
-        """Look at every entry; takes a few seconds at most, and never fails."""
+        """Look at every entry; takes a few seconds at most.
+
+        Raises:
+            OSError: at the start alone, out of descriptors or memory.
+        """
         async with self._lock:  # a look that takes long must not undo what a later one has found
             relay = self._server.config.relay
-            findings = await find(relay.addresses, self._server.names)
+            try:
+                findings = await find(relay.addresses, self._server.names)
+            except OSError as error:
+                if not self._has_begun:
+                    raise
+                self._book.postpone(time.monotonic())
+                why = str(error.strerror or error)
+                self._tell(tuple(Trouble(str(e), TroubleKind.KEPT, why) for e in relay.addresses))
+                return
             self._apply(self._book.settle(findings, time.monotonic(), relay.refresh_addresses))
 
     def _apply(self, settled: Settled) -> None:

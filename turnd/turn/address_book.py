@@ -128,6 +128,10 @@ class AddressBook:
         self.due_at = now + (min(every, RETRY) if lacking else every)
         return Settled(tuple(pairs.values()), lacking, tuple(troubles))
 
+    def postpone(self, now: float) -> None:
+        """Nobody could look this time: again soon, and all stays as it is."""
+        self.due_at = now + RETRY
+
     def _unless_makeshift(self, finding: Finding) -> Finding:
         """What was found, or nothing in place of a makeshift of who has had better."""
         if finding.is_makeshift and self._families.get(finding.entry):
