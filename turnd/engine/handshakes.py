@@ -1,4 +1,8 @@
-"""How many DTLS handshakes are under way, and whose: bounded in all and by network."""
+"""How many DTLS handshakes are under way, and whose: bounded in all and by network.
+
+The more room is taken, the less of it a network gets (dynamic thresholds, Choudhury and Hahne 1998):
+a few networks that take all they can, as one with an IPv6 /48 is, leave room for newcomers.
+"""
 
 from __future__ import annotations
 
@@ -18,6 +22,10 @@ MOST_OF_A_NETWORK = 64
 """Of these, of one network (IPv4 /24, IPv6 /56)."""
 
 
+SHARE = 2
+"""Into so many parts the room that is left is divided for the bound of a network."""
+
+
 class Handshakes:
     """How many are under way, whose, and how many questions for a cookie the budget held back."""
 
@@ -28,10 +36,8 @@ class Handshakes:
     def begin(self, client: ClientAddress) -> bool:
         """Count one more, if there is room."""
         network = network_of(client.host)
-        if (
-            self._by_network.total() >= MOST_HANDSHAKES
-            or self._by_network[network] >= MOST_OF_A_NETWORK
-        ):
+        held, room = self._by_network[network], MOST_HANDSHAKES - self._by_network.total()
+        if held >= MOST_OF_A_NETWORK or held * SHARE >= room:
             return False
         self._by_network[network] += 1
         return True

@@ -1,4 +1,7 @@
 //! How many handshakes are under way, and whose.
+//!
+//! The more room is taken, the less of it a network gets (dynamic thresholds, Choudhury and Hahne
+//! 1998): a few networks that take all they can, as one with an IPv6 /48 is, leave room for newcomers.
 
 use std::collections::HashMap;
 use std::net::IpAddr;
@@ -12,6 +15,9 @@ pub const MOST: usize = 512;
 
 /// Of these, of one network (IPv4 /24, IPv6 /56).
 pub const MOST_OF_A_NETWORK: usize = 64;
+
+/// Into so many parts the room that is left is divided for the bound of a network.
+const SHARE: usize = 2;
 
 /// Counts those of all workers.
 #[derive(Debug, Default)]
@@ -30,7 +36,7 @@ impl Handshakes {
         let mut counts = self.lock();
         let network = network_of(client);
         let held = counts.by_network.get(&network).copied().unwrap_or(0);
-        if counts.all >= MOST || held >= MOST_OF_A_NETWORK {
+        if held >= MOST_OF_A_NETWORK || held * SHARE >= MOST - counts.all {
             return false;
         }
         counts.all += 1;
@@ -59,19 +65,30 @@ impl Handshakes {
 mod tests {
     use super::*;
 
+    fn client(network: usize) -> IpAddr {
+        IpAddr::from([10, (network >> 8) as u8, network as u8, 1])
+    }
+
     #[test]
     fn all_and_each_network_have_so_many() {
         let handshakes = Handshakes::default();
-        let client = |network: usize| IpAddr::from([10, 0, network as u8, 1]);
         for _ in 0..MOST_OF_A_NETWORK {
             assert!(handshakes.begin(client(0)));
         }
         assert!(!handshakes.begin(client(0)));
-        let begun = (MOST_OF_A_NETWORK..).find(|n| !handshakes.begin(client(1 + n % 200)));
+        let begun = (MOST_OF_A_NETWORK..).find(|n| !handshakes.begin(client(*n)));
         assert_eq!(begun, Some(MOST));
         handshakes.end(client(0));
-        handshakes.end(client(250)); // never begun
-        assert!(handshakes.begin(client(0)) && !handshakes.begin(client(1)));
+        handshakes.end(client(1)); // never begun
+        assert!(!handshakes.begin(client(0)), "it has the most already");
+        assert!(handshakes.begin(client(1)) && !handshakes.begin(client(2)));
+    }
+
+    #[test]
+    fn networks_that_take_all_they_get_leave_room_for_others() {
+        let handshakes = Handshakes::default();
+        while (0..200).filter(|n| handshakes.begin(client(*n))).count() > 0 {}
+        assert!(handshakes.begin(client(300)) && handshakes.begin(client(301)));
     }
 
     #[test]
