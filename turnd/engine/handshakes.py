@@ -1,7 +1,7 @@
 """How many DTLS handshakes are under way, and whose: bounded in all and by network.
 
-The more room is taken, the less of it a network gets (dynamic thresholds, Choudhury and Hahne 1998):
-a few networks that take all they can, as one with an IPv6 /48 is, leave room for newcomers.
+The more room is taken, the less of it a network gets (dynamic thresholds, Choudhury and Hahne
+1998): a few networks that take all they can, as those of an IPv6 /48 are, leave room for newcomers.
 """
 
 from __future__ import annotations
