@@ -15,7 +15,7 @@ from turnd.auth.credentials import (
     decoy_keys,
 )
 from turnd.stun.integrity import Integrity, IntegrityAlgorithm
-from turnd.stun.keys import PasswordAlgorithm
+from turnd.stun.keys import PasswordAlgorithm, userhash
 from turnd.stun.nonce_cookie import SecurityFeature
 
 MD5, SHA256 = PasswordAlgorithm.MD5, PasswordAlgorithm.SHA256
@@ -73,6 +73,16 @@ def test_a_token_signs_and_ends_by_itself() -> None:
     assert credential.expired(1065.0)
     assert credential.longest_lifetime(1000.0) == 60
     assert "token" not in repr(credential)
+
+
+def test_a_name_and_its_hash_are_of_one_user() -> None:
+    name, hashed = UsernameQuery("alice"), UserhashQuery(userhash("alice", "example.org"))
+    for query in (name, hashed):
+        assert query.is_of("alice", "example.org")
+        assert not query.is_of("bob", "example.org")
+        assert not query.is_of("a\nlice", "example.org")
+    assert not hashed.is_of("alice", "b.example")
+    assert (str(name), str(hashed)) == ("alice", f"userhash:{hashed.userhash.hex()}")
 
 
 def test_names_and_hashes_are_told_apart_as_keys_of_a_table() -> None:

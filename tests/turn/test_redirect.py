@@ -215,6 +215,23 @@ def test_who_is_sent_elsewhere_need_not_ask_there_for_a_nonce() -> None:
     assert code_of(client.refresh()) == 438
 
 
+def test_who_was_redirected_elsewhere_is_served_where_there_is_room() -> None:
+    first, second = with_alternates(World()), with_alternates(World())
+    for world in (first, second):
+        world.client(port=1).allocated()
+        world.state.redirection.when = When(allocations=1)
+    answer = first.client(port=2).allocate()
+    assert sent_to(answer)
+    sent = second.client(port=2)
+    sent.nonce = answer.get(a.NONCE)
+    second.state.draining = True
+    assert sent_to(sent.allocate()), "there is no room, and perhaps somewhere else"
+    second.state.draining = False
+    second.pass_time(LIFETIME)
+    sent.allocated()
+    assert sent_to(second.client(port=3).allocate())
+
+
 NAMED = Alternate(OTHERS[0], "b.example")
 NAMED_IPV6 = Alternate(IPV6, "b.example")
 

@@ -14,7 +14,7 @@ from math import inf
 from typing import TYPE_CHECKING, NamedTuple
 
 from turnd.stun.integrity import Integrity, IntegrityAlgorithm
-from turnd.stun.keys import PasswordAlgorithm, long_term_key
+from turnd.stun.keys import PasswordAlgorithm, long_term_key, userhash
 from turnd.stun.nonce_cookie import SecurityFeature
 
 if TYPE_CHECKING:
@@ -33,12 +33,29 @@ class UsernameQuery:
 
     username: str
 
+    def __str__(self) -> str:
+        return self.username
+
+    def is_of(self, user: str, realm: str) -> bool:  # noqa: ARG002 - a hash is the realm's
+        """Whether it is a user's name."""
+        return self.username == user
+
 
 @dataclass(frozen=True, slots=True)
 class UserhashQuery:
     """A credential asked for by its USERHASH, 32 bytes (RFC 8489 section 14.4)."""
 
     userhash: bytes = field(repr=False)
+
+    def __str__(self) -> str:
+        return f"userhash:{self.userhash.hex()}"
+
+    def is_of(self, user: str, realm: str) -> bool:
+        """Whether it is the hash of a user's name."""
+        try:
+            return hmac.compare_digest(self.userhash, userhash(user, realm))
+        except ValueError:  # a name that RFC 8265 would refuse has no hash
+            return False
 
 
 @dataclass(frozen=True, slots=True)

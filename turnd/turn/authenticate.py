@@ -21,7 +21,6 @@ first: whoever holds it may go on refreshing while Redis is away or after a secr
 from __future__ import annotations
 
 from dataclasses import dataclass
-from hmac import compare_digest
 from typing import TYPE_CHECKING, NamedTuple
 
 from turnd.auth.credentials import (
@@ -42,7 +41,7 @@ from turnd.auth.oauth import token_credential
 from turnd.auth.passed_nonce import is_passed_nonce
 from turnd.stun import attributes as a
 from turnd.stun.errors import DecodeError, ErrorCode
-from turnd.stun.keys import PasswordAlgorithm, userhash
+from turnd.stun.keys import PasswordAlgorithm
 from turnd.stun.message import Integrity, IntegrityAlgorithm, Message, Method
 from turnd.turn.answers import unknown_attributes
 from turnd.turn.challenge import algorithm_entries, challenge_attributes
@@ -63,6 +62,8 @@ class Identity(NamedTuple):
 
     credential: Credential
     integrity: Integrity
+    sent_here: bool = False
+    """Whether another server has redirected the client to us, as its nonce shows."""
 
 
 @dataclass(slots=True)
@@ -136,7 +137,7 @@ def authenticate(
         raise Refused(ErrorCode.BAD_REQUEST, "integrity without USERNAME, REALM or NONCE")
     algorithm, pair = _password_algorithm(message, offers)
     if algorithm is None:
-        attempt.failed(_shown(name), FailureReason.BAD_ALGORITHM)
+        attempt.failed(str(name), FailureReason.BAD_ALGORITHM)
         raise Refused(ErrorCode.BAD_REQUEST, "PASSWORD-ALGORITHM is not what was offered")
     signs_with = IntegrityAlgorithm.SHA256 if pair else IntegrityAlgorithm.SHA1
     tokens_count = attempt.realm.credentials.third_party is not None
@@ -148,7 +149,7 @@ def authenticate(
         if isinstance(found, NeedLookup):
             return found
         if isinstance(found, Unavailable):
-            attempt.failed(_shown(name), FailureReason.STORE_UNAVAILABLE)
+            attempt.failed(str(name), FailureReason.STORE_UNAVAILABLE)
             raise Refused(ErrorCode.SERVER_ERROR, "the credential store is away")
         if token is None:
             identity = _verify(attempt, found, name, algorithm, signs_with)
@@ -159,9 +160,11 @@ def authenticate(
         raise Refused(
             ErrorCode.UNAUTHENTICATED, "another realm", attempt.challenge(), identity.integrity
         )
-    if not (_is_fresh(attempt, offers) or _was_sent_here(attempt, identity)):
-        raise Refused(ErrorCode.STALE_NONCE, "stale nonce", attempt.challenge(), identity.integrity)
-    return identity
+    if _is_fresh(attempt, offers):
+        return identity
+    if _was_sent_here(attempt, identity):
+        return identity._replace(sent_here=True)
+    raise Refused(ErrorCode.STALE_NONCE, "stale nonce", attempt.challenge(), identity.integrity)
 
 
 def _is_fresh(attempt: Attempt, offers: Offers | None) -> bool:
@@ -174,9 +177,11 @@ def _was_sent_here(attempt: Attempt, identity: Identity) -> bool:
     """Whether a new client has been redirected to us by a server with the same users."""
     message, existing = attempt.message, attempt.allocation
     is_new = existing is None or existing.transaction_id == message.transaction_id
+    if message.method != Method.ALLOCATE or not is_new:
+        return False
+    credential, integrity, _ = identity
     host, wall_now = attempt.leg.client.host, attempt.wall_now
-    is_first = message.method == Method.ALLOCATE and is_new
-    return is_first and is_passed_nonce(attempt.nonce, *identity, host, wall_now)
+    return is_passed_nonce(attempt.nonce, credential, integrity, host, wall_now)
 
 
 def _name(message: Message) -> Name | None:
@@ -221,7 +226,7 @@ def _holder_of_the_allocation(
     if token is not None and (credential.access is None or credential.access.value != token):
         return None
     integrity = credential.integrity(algorithm, signs_with)
-    if integrity is None or not _is_of(name, credential.user, attempt.realm.name):
+    if integrity is None or not name.is_of(credential.user, attempt.realm.name):
         return None
     if not _is_signed_by(attempt.message, credential, integrity):
         return None
@@ -250,7 +255,7 @@ def _verify(
     if attempt.message.has(a.ACCESS_TOKEN):  # where no challenge has asked for it
         raise unknown_attributes((a.ACCESS_TOKEN.number,))
     reason = FailureReason.BAD_INTEGRITY if candidates else FailureReason.UNKNOWN_USER
-    attempt.failed(candidates[0].user if candidates else _shown(name), reason)
+    attempt.failed(candidates[0].user if candidates else str(name), reason)
     raise Refused(ErrorCode.UNAUTHENTICATED, reason, attempt.challenge())
 
 
@@ -281,19 +286,6 @@ def _kid(name: Name) -> str:
     if isinstance(name, UsernameQuery):
         return name.username
     raise Refused(ErrorCode.BAD_REQUEST, "ACCESS-TOKEN without USERNAME")
-
-
-def _is_of(name: Name, user: str, realm: str) -> bool:
-    if isinstance(name, UsernameQuery):
-        return name.username == user
-    try:
-        return compare_digest(name.userhash, userhash(user, realm))
-    except ValueError:  # a name that RFC 8265 would refuse has no hash
-        return False
-
-
-def _shown(name: Name) -> str:
-    return name.username if isinstance(name, UsernameQuery) else f"userhash:{name.userhash.hex()}"
 
 
 def _is_signed_by(message: Message, credential: Credential, integrity: Integrity) -> bool:

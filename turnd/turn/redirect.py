@@ -9,8 +9,9 @@ Rules
         be expected to follow: by TLS and DTLS who signs with SHA-256. Browsers do not, and check
         the other server's certificate for its address, having forgotten the name.
     3.  Who is over a limit of his own would be so elsewhere, and a reservation is nowhere else.
-    4.  Who was redirected already, or for whom there is no alternate that lives and has an address
-        of the client's family, is served here, or gets the error.
+    4.  Who was redirected already, here or (where there is room) elsewhere, or for whom there is no
+        alternate that lives and has an address of the client's family, is served here, or gets the
+        error.
 """
 
 from __future__ import annotations
@@ -80,7 +81,8 @@ class Redirection:
             Refused: with 300.
         """
         why = self.overload(allocations)
-        attributes = self._choose(request) if why and _follows(request) else None
+        goes = _follows(request) and not request.sent_here
+        attributes = self._choose(request) if why and goes else None
         if attributes is not None:
             raise Refused(ErrorCode.TRY_ALTERNATE, why, attributes)
 

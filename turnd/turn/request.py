@@ -29,6 +29,8 @@ class Request:
     integrity: Integrity
     """What the answer is signed with."""
     allocation: TurnAllocation | None
+    sent_here: bool = False
+    """Whether another server has redirected the client to us."""
 
 
 class Refused(Exception):  # noqa: N818 - it is an answer, not a fault of ours

@@ -270,9 +270,8 @@ class TurnServer:
             return self._wait(identity, attempt)
         if leg.transport.is_connection:
             self.state.report(Authenticated(leg))
-        request = Request(
-            leg, message, now, realm, identity.credential, identity.integrity, allocation
-        )
+        credential, integrity, sent_here = identity
+        request = Request(leg, message, now, realm, credential, integrity, allocation, sent_here)
         return self._answer(request, attempt)
 
     def _challenge(self, attempt: Attempt) -> bytes | None:
