@@ -1,7 +1,8 @@
 //! How many handshakes are under way, and whose.
 //!
 //! The more room is taken, the less of it a network gets (dynamic thresholds, Choudhury and Hahne
-//! 1998): a few networks that take all they can, as those of an IPv6 /48 are, leave room for newcomers.
+//! 1998): a few networks that take all they can, as those of an IPv6 /48 are, leave room for
+//! newcomers.
 
 use std::collections::HashMap;
 use std::net::IpAddr;
