@@ -13,7 +13,8 @@ import pytest
 from cryptography import x509
 from OpenSSL import SSL
 
-from tests.engine.contract import ANSWER, REQUEST, channel_data
+from tests.engine.contract import ANSWER, REQUEST, channel_data, send_indication
+from tests.engine.contract_icmp import UNREACHABLE, error_of
 from tests.engine.contract_mobility import Call, Datagrams, Way
 from tests.engine.dtls_client import (
     AES_GCM,
@@ -161,6 +162,15 @@ class Dtls:
         peer.mark(Fields(1, 0))
         peer.send(b"far", relayed)
         await world.dropped(hop_limit=2)
+
+    async def test_an_icmp_error_is_told(self, world: SocketWorld) -> None:
+        client, leg = await DtlsWorld(world, serving()).connect()
+        relay, _ = world.open_relay(leg)
+        with world.nowhere() as closed:
+            world.engine.permit(relay, closed.host, 9e9)
+            client.send(send_indication(closed, b"to nobody"))
+            assert error_of(await client.receive()) == (closed, UNREACHABLE)
+        assert world.engine.counters().icmp_errors == 1
 
     async def test_indications_pass_with_any_length(self, world: SocketWorld) -> None:
         dtls = DtlsWorld(world, serving())
