@@ -149,6 +149,27 @@ async def test_our_own_check_where_there_is_none(folder: Path, authority: Author
     assert "dtls://" in report["steps"][0]["fix"]
 
 
+async def test_openssl_may_send_its_hello_in_fragments(
+    shared: Server, authority: Authority
+) -> None:
+    """As it does on a path that takes less than the hello has."""
+    binding = encode_message(Method.BINDING, MessageClass.REQUEST, bytes(12), [])
+    many = ",".join(f"protocol-{number}" for number in range(60))
+    said, answer = await s_client(
+        shared,
+        "-dtls1_2",
+        "-mtu",
+        "300",
+        "-alpn",
+        many,
+        "-CAfile",
+        str(authority.file),
+        data=binding,
+    )
+    assert "Verify return code: 0 (ok)" in said, said
+    assert answer[:2] == b"\x01\x01", answer
+
+
 @pytest.mark.parametrize(
     "weak",
     [
