@@ -92,6 +92,19 @@ def test_nobody_binds_anothers_connection() -> None:
     assert code_of(bind(world.stream_client(), number)) is None
 
 
+def test_nobody_binds_another_realms_connection() -> None:
+    world = tcp_world()
+    client, _ = tcp_client(world)
+    number = connected(client)
+    (allocation,) = world.state.table
+    world.state.realms = {REALM: world.realm, "other.example": world.realm}
+    world.server.realms.by_listener = {world.streams: world.realm}
+    allocation.realm = "other.example"
+    assert code_of(bind(world.stream_client(), number)) == 441
+    allocation.realm = REALM
+    assert code_of(bind(world.stream_client(), number)) is None
+
+
 def test_only_a_stream_without_an_allocation_is_bound() -> None:
     world = tcp_world()
     client, _ = tcp_client(world)

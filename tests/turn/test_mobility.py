@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -22,13 +23,13 @@ from tests.turn.harness import (
 )
 from turnd.allocations.quotas import Quotas
 from turnd.auth.chain import CredentialChain
-from turnd.auth.credentials import Unavailable, UsernameQuery
+from turnd.auth.credentials import DerivedKeys, Found, Unavailable, UsernameQuery
 from turnd.auth.rest import RestSecrets
 from turnd.auth.static import StaticUsers
 from turnd.engine.base import Drop
 from turnd.stun import attributes as a
 from turnd.stun.addresses import AddressFamily
-from turnd.stun.message import IntegrityAlgorithm, Message, Method
+from turnd.stun.message import IntegrityAlgorithm, Message, Method, decode_untrusted
 from turnd.turn.bandwidth import BandwidthLimits
 from turnd.turn.events import AllocationEnded, AllocationMoved, EndReason, RequestRefused
 from turnd.turn.mobility import asks_for_ticket, media_waiting, shown_allocation
@@ -403,6 +404,27 @@ class TestCredentials:
         store.known[UsernameQuery("alice")] = Unavailable()
         assert code_of(world.client("203.0.113.200").allocate()) == 500
         assert ticket_of(come(call.elsewhere, call.ticket))
+
+    def test_of_two_that_wait_for_redis_with_one_ticket_the_first_moves(self) -> None:
+        call = Call()
+        world = call.world
+        users, none = StaticUsers(REALM, {}), RestSecrets(REALM, (), lambda: world.wall)
+        world.realm.credentials = CredentialChain(REALM, users, none, StoreOfTests())
+        known = call.allocation.credential
+        former = DerivedKeys("alice", REALM, "changed meanwhile")
+        call.allocation.credential = replace(known, keys=former)
+        third = world.client("203.0.113.200")
+        for client in (call.elsewhere, third, call.elsewhere):
+            request = client.signed(Method.REFRESH, ((a.MOBILITY_TICKET, call.ticket),))
+            assert client.send(request) == []
+        codes = []
+        while world.pending:
+            answer = world.resume(Found((known,)))
+            assert answer is not None
+            codes.append(code_of(decode_untrusted(answer)))
+        assert codes == [None, 437, 437]
+        assert call.allocation.next_leg == call.elsewhere.leg
+        assert len(world.state.tickets) == 2
 
     @pytest.mark.parametrize("strict", [False, True])
     def test_one_that_has_expired(self, strict: bool) -> None:
