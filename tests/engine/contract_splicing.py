@@ -258,6 +258,32 @@ class SplicedSockets:
         await the_end(world, stream, CloseReason.PEER)
 
     @BOTH
+    async def test_a_client_may_say_all_at_once_and_leave(
+        self, world: SocketWorld, transport: Transport
+    ) -> None:
+        stream, peer = await world.connect(transport), world.peer_connection()
+        stream.send(BIND + b"all that there is")
+        stream.close()
+        assert await world.events(1) == [ClientMessage(stream.leg, BIND)]
+        world.engine.splice(stream.leg, peer.descriptor, BOUND)
+        assert await peer.read(17) == b"all that there is"
+        assert await peer.ended()
+        peer.end()
+        await the_end(world, stream, CloseReason.CLIENT)
+
+    @BOTH
+    async def test_who_leaves_before_a_refusal_is_gone_after_it(
+        self, world: SocketWorld, transport: Transport
+    ) -> None:
+        stream = await world.connect(transport)
+        stream.send(BIND + REQUEST)
+        stream.close()
+        assert await world.events(1) == [ClientMessage(stream.leg, BIND)]
+        world.engine.send_to_client(stream.leg, REFUSED)
+        left = LegClosed(stream.leg, CloseReason.CLIENT)
+        assert await world.events(2) == [ClientMessage(stream.leg, REQUEST), left]
+
+    @BOTH
     async def test_a_reset_is_noticed_although_the_other_side_reads_nothing(
         self, world: SocketWorld, transport: Transport
     ) -> None:

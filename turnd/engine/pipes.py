@@ -58,8 +58,10 @@ class End:
         tls: TlsSession | None = None,
         unsent: bytes | bytearray = b"",
         arrived: bytes = b"",
+        *,
+        ended: bool = False,
     ) -> None:
-        """`unsent` waits to be written as it is; `arrived` was read from it already."""
+        """`unsent` is to be written as it is; `arrived` was read already, all where it `ended`."""
         self.sock = sock
         self.ended = False
         """It sends no more."""
@@ -69,7 +71,7 @@ class End:
         self._tls = tls
         self._arrived = arrived
         self._most_unsent = len(unsent) + _RECORDS
-        self._closed = False
+        self._closed = ended
         self._ending = False
 
     @property

@@ -77,6 +77,7 @@ class Stream:
         "_backlog",
         "_bound",
         "_doors",
+        "_ended",
         "_failed",
         "_frames",
         "_handshake_deadline",
@@ -104,6 +105,8 @@ class Stream:
         self._backlog = bytearray()
         self._waits = False
         self._failed = False
+        self._ended = False
+        """TLS has said that nothing more comes; what came before waits."""
         self._frames = FrameReader(settings.frame_timeout)
         self._tls: TlsSession | None = None
         self._handshake_deadline: float | None = None
@@ -195,8 +198,12 @@ class Stream:
             self._doors.end(self, reason)
             return
         self._send_records(tls)
+        self._ended = ended
         self._take_frames(plain, now)
-        if ended:
+        self._see_end()
+
+    def _see_end(self) -> None:
+        if self._ended and not self._frames.is_held:
             self._doors.end(self, CloseReason.CLIENT)
 
     # ---------------------------------------------------------------- towards the client
@@ -230,11 +237,12 @@ class Stream:
             frames = self._frames.resume(now)
             self._want()
             self._forward(frames, now)
+            self._see_end()
 
     def become_end(self, answer: bytes) -> End:
         """Leave the socket, and what waits in either direction, to a pipe; `answer` comes first."""
         self._queue(answer)
-        return End(self.sock, self._tls, self._backlog, self._frames.rest())
+        return End(self.sock, self._tls, self._backlog, self._frames.rest(), ended=self._ended)
 
     def _queue(self, frame: bytes) -> None:
         padded = frame + _PADDING[len(frame) & 3]

@@ -159,14 +159,16 @@ impl<D: Driver> Worker<D> {
                 }
             }
             self.take_frames(place, slot, now);
-            if let Some(reason) = end {
+            // What a ConnectionBind request is followed by waits, be it an end that TLS has told.
+            let is_held = self.is_held(place);
+            if let Some(reason) = end.filter(|reason| !is_held || *reason != CloseReason::Client) {
                 self.flush(now); // frames that came before the end are still sent
                 return self.end_connection(place, reason);
             }
             if progress.flush {
                 self.mark_unflushed(place);
             }
-            if self.is_held(place) {
+            if is_held {
                 return self.want(place);
             }
             if !progress.more {
