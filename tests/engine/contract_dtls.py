@@ -194,6 +194,7 @@ class Dtls:
             world.engine.hand_over([call.relay], path.leg)
             assert [(await call.peer.receive())[0] for _ in "12"] == [b"first", b"second"]
             await call.down(path, b"here")
+            await call.up(call.path, b"late, by the former one")
             call.path = path
         assert not world.drops()
 
