@@ -617,6 +617,19 @@ class Ends:
         world.engine.tick()
         assert await world.events(1) == [LegClosed(leg, CloseReason.IDLE)]
 
+    async def test_forged_records_keep_nobody_alive(self, world: SocketWorld) -> None:
+        dtls = DtlsWorld(world, replace(serving(), idle_timeout=30))
+        client, leg = await dtls.connect()
+        world.clock.now += 29
+        for kind in (20, 21, HANDSHAKE, APPLICATION_DATA):
+            client.push(plain(kind, os.urandom(40), 7, 1))
+        other, _ = await dtls.connect()
+        other.send(REQUEST)
+        await world.events(1)
+        world.clock.now += 1
+        world.engine.tick()
+        assert await world.events(1) == [LegClosed(leg, CloseReason.IDLE)]
+
     async def test_a_new_handshake_from_the_same_address_takes_the_place(
         self, world: SocketWorld
     ) -> None:

@@ -277,7 +277,6 @@ class Association:
             self._owner.doors.end(self, CloseReason.CLIENT)
             return
         if message is not None:
-            self._heard = now
             self._take_message(message, now, onward)
 
     def go_on(self, now: float, onward: Fields | None = SYSTEM) -> None:
@@ -297,7 +296,6 @@ class Association:
             failed = self._deadline is not None
             doors.end(self, CloseReason.HANDSHAKE_FAILED if failed else CloseReason.CLIENT)
             return
-        self._heard = now
         if not messages:
             self._send_flight()
         for message in messages:
@@ -306,6 +304,7 @@ class Association:
             doors.end(self, CloseReason.CLIENT)
 
     def _take_message(self, message_untrusted: bytes, now: float, onward: Fields | None) -> None:
+        self._heard = now
         doors = self._owner.doors
         if not doors.forwarder.from_client(self.client, message_untrusted, now, onward):
             event = ClientMessage(self.leg, message_untrusted)
