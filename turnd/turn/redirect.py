@@ -9,9 +9,8 @@ Rules
         be expected to follow: by TLS and DTLS who signs with SHA-256. Browsers do not, and check
         the other server's certificate for its address, having forgotten the name.
     3.  Who is over a limit of his own would be so elsewhere, and a reservation is nowhere else.
-    4.  Who was redirected already, here or (where there is room) elsewhere, or for whom there is no
-        alternate that lives and has an address of the client's family, is served here, or gets the
-        error.
+    4.  Who was redirected already, here or elsewhere, or for whom there is no alternate that lives
+        and has an address of the client's family, is served here, or gets the error.
 """
 
 from __future__ import annotations
@@ -81,8 +80,7 @@ class Redirection:
             Refused: with 300.
         """
         why = self.overload(allocations)
-        goes = _follows(request) and not request.sent_here
-        attributes = self._choose(request) if why and goes else None
+        attributes = self._choose(request) if why and _follows(request) else None
         if attributes is not None:
             raise Refused(ErrorCode.TRY_ALTERNATE, why, attributes)
 
@@ -100,7 +98,7 @@ class Redirection:
 
     def _choose(self, request: Request) -> Attributes | None:
         """Where to send the client; None: nowhere."""
-        if not self.alternates or request.message.has(a.RESERVATION_TOKEN):
+        if not self.alternates or request.sent_here or request.message.has(a.RESERVATION_TOKEN):
             return None
         sent = self.memory.of(request)
         if sent is not None:
