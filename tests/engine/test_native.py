@@ -11,6 +11,7 @@ from tests.engine import (
     contract_bounds,
     contract_discovery,
     contract_dtls,
+    contract_dtls_hostile,
     contract_fields,
     contract_icmp,
     contract_mobility,
@@ -136,4 +137,8 @@ class TestDtlsEnds(contract_dtls.Ends):
 
 
 class TestDtlsGarbage(contract_dtls.Garbage):
+    pass
+
+
+class TestDtlsHostile(contract_dtls_hostile.Hostile):
     pass
