@@ -203,7 +203,7 @@ def say_hello(server: Server, hosts: list[str]) -> int:
     for host in hosts:
         with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as source:
             source.bind((host, 0))
-            source.settimeout(0.2)
+            source.settimeout(2)
             source.sendto(hello, ("127.0.0.1", server.tls_port))
             try:
                 asked += source.recv(2048)[13] == HELLO_VERIFY_REQUEST
