@@ -26,7 +26,8 @@ import ifaddr
 _FIRST_INHERITED = 3  # SD_LISTEN_FDS_START
 _PR_SET_NO_NEW_PRIVS = 38
 _UNLIMITED = 1 << 20
-_EXHAUSTED = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
+EXHAUSTED = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
+"""What the system says when descriptors or memory have run out."""
 _PREFER_PUBLIC = (72, 2)
 """IPV6_ADDR_PREFERENCES, IPV6_PREFER_SRC_PUBLIC of <linux/in6.h> (RFC 5014); Python names none."""
 
@@ -314,7 +315,7 @@ def is_address_here(host: str) -> bool:
         with socket.socket(family, socket.SOCK_DGRAM) as probe:
             probe.bind((host, 0))
     except OSError as error:
-        if error.errno in _EXHAUSTED:
+        if error.errno in EXHAUSTED:
             raise
         return False
     return True
@@ -340,7 +341,7 @@ def _source_address(family: socket.AddressFamily, destination: str) -> str | Non
             probe.connect((destination, 53))
             host: str = probe.getsockname()[0]
     except OSError as error:
-        if error.errno in _EXHAUSTED:
+        if error.errno in EXHAUSTED:
             raise
         return None  # no route, or no such family on this host
     address = ip_address(host.partition("%")[0])

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import ssl
 import time
 from contextlib import AsyncExitStack
@@ -292,6 +294,34 @@ async def test_bandwidth(stack: AsyncExitStack, tmp_path: Path) -> None:
     for second in (12, 30):
         run.server.alternates.measure(later + second)
     assert await sent_to(run) == []
+
+
+def exhausted(*_: object) -> Any:
+    raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+
+
+async def test_who_lived_is_taken_to_live_while_nobody_can_be_asked(
+    stack: AsyncExitStack, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where descriptors have run out clients are to be sent elsewhere."""
+    run = await started(stack, tmp_path, at(await alive(stack)))
+    assert await sent_to(run) == []
+    with monkeypatch.context() as patched:
+        patched.setattr("asyncio_dgram.connect", exhausted)
+        await run.server.alternates.look()
+    assert len(await sent_to(run)) == 1
+    assert run.logged("alternate_down") == []
+
+
+async def test_and_while_it_is_not_known_who_we_are(
+    stack: AsyncExitStack, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    redirect = {"to": ["198.51.100.7"], "when": {"allocations": 1}, "check_every": 0}
+    run = await started(stack, tmp_path, [], redirect=redirect)
+    assert await sent_to(run) == []
+    monkeypatch.setattr(alternates, "host_addresses", exhausted)
+    await run.server.alternates.look()
+    assert len(await sent_to(run)) == 1
 
 
 async def test_while_the_server_ends(stack: AsyncExitStack, tmp_path: Path) -> None:

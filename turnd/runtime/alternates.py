@@ -18,7 +18,7 @@ from turnd.client.uri import Server as Target
 from turnd.runtime import assembly
 from turnd.runtime.names import UnknownNameError
 from turnd.stun.addresses import TransportAddress
-from turnd.system import host_addresses
+from turnd.system import EXHAUSTED, host_addresses
 from turnd.turn.redirect import Alternate
 from turnd.turn.throughput import Throughput
 
@@ -90,17 +90,25 @@ class Alternates:
         self._due_at = 0.0
 
     async def look(self) -> None:
-        """Find every address of every entry and ask it; takes some seconds, and never fails."""
+        """Find every address of every entry and ask it; takes some seconds, and never fails.
+
+        All stays as it was while descriptors have run out here: nobody can be asked then, and that
+        is when clients are to be sent elsewhere.
+        """
         async with self._lock:
             section = self._server.config.redirect
             self._due_at = time.monotonic() + (section.check_every or NAMES_EVERY)
             found = await asyncio.gather(
                 *(self._of(entry, ask=section.check_every > 0) for entry in section.to)
             )
+            known = [healths for healths in found if healths is not None]
+            if len(known) < len(found):
+                return
             if section is self._server.config.redirect:  # else there will be another look soon
-                self._tell([health for healths in found for health in healths])
+                self._tell([health for healths in known for health in healths])
 
-    async def _of(self, entry: configuration.Alternate, *, ask: bool) -> list[Health]:
+    async def _of(self, entry: configuration.Alternate, *, ask: bool) -> list[Health] | None:
+        """None: it is not to be found out now."""
         nameless: list[Health] = []
         try:
             hosts = await self._server.names.look_up(entry.host)
@@ -108,14 +116,20 @@ class Alternates:
             nameless.append(Health(entry, None, str(error)))
             hosts = self._last_hosts(entry) if ask else ()
         addresses = [TransportAddress(host, entry.port) for host in hosts[:MOST_OF_A_NAME]]
-        others = [address for address in addresses if not self._is_ours(address)]
+        try:
+            others = [address for address in addresses if not self._is_ours(address)]
+        except OSError:
+            return None
         port = entry.port or self._own_port()
         problems = await asyncio.gather(
             *(_problem_of(address.host, port) if ask else _nothing() for address in others)
         )
+        if None in problems:
+            return None
         return nameless + [
             Health(entry, Alternate(address, entry.domain), problem)
             for address, problem in zip(others, problems, strict=True)
+            if problem is not None
         ]
 
     def _last_hosts(self, entry: configuration.Alternate) -> tuple[str, ...]:
@@ -124,7 +138,11 @@ class Alternates:
         return tuple(alternate.address.host for alternate in last if alternate is not None)
 
     def _is_ours(self, address: TransportAddress) -> bool:
-        """A name may be that of all servers: nobody is sent to where he comes from."""
+        """A name may be that of all servers: nobody is sent to where he comes from.
+
+        Raises:
+            OSError: descriptors or memory have run out.
+        """
         ports = {bound.port for _, bound in self._server.endpoints.bound()}
         if address.port and address.port not in ports:
             return False
@@ -157,10 +175,11 @@ async def _nothing() -> str:
     return ""
 
 
-async def _problem_of(host: str, port: int) -> str:
+async def _problem_of(host: str, port: int) -> str | None:
     """Why nobody answers a Binding request there, by whatever transport; empty: somebody does.
 
     Whether it is the right server is for the clients to see: they have its certificate's name.
+    None: descriptors or memory have run out, and nobody can be asked.
     """
     connect = ConnectOptions(trust=Trust(verify=False), limit=CONNECT_LIMIT)
     options = ClientOptions(connect=connect, timing=TIMING)
@@ -170,6 +189,8 @@ async def _problem_of(host: str, port: int) -> str:
             async with TurnClient(Target(host, port, transport), options=options) as client:
                 await client.binding()
         except ClientError as error:
+            if isinstance(error.__cause__, OSError) and error.__cause__.errno in EXHAUSTED:
+                return None
             problems.append(f"{transport}: {error}")
         else:
             return ""
