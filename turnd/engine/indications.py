@@ -42,10 +42,10 @@ UNDERSTOOD = frozenset(
 )
 
 _PORT_XOR = MAGIC_COOKIE >> 16
-_PLAIN_SEND = struct.Struct("!HHI12xHHxBHIHH")
-"""Type, length and cookie; XOR-PEER-ADDRESS of IPv4; number and length of DATA."""
-_PLAIN_MARKS = (0x0016, MAGIC_COOKIE, 0x0012, 8, 1, 0x0013)
-"""Of these the type and cookie; the peer's number, length and family; the data's number."""
+_XOR_PEER_IPV4 = struct.Struct("!HHxBHI")
+_DATA_NUMBER = b"\0\x13"
+_PLAIN_MARKS = (0x0016, MAGIC_COOKIE, 0x0013, 0x0012, 8, 1)
+"""Of a Send indication: type, cookie, number of the data; number, size and family of the peer."""
 _FINGERPRINT_HEADER = b"\x80\x28\0\4"
 _TRANSACTION_ID = struct.Struct("12s")
 _PAGE = 256 * _TRANSACTION_ID.size
@@ -76,20 +76,30 @@ def decode_send_untrusted(data_untrusted: bytes) -> SendIndication:
 
 
 def _decode_plain_send(data_untrusted: bytes) -> SendIndication | None:
-    """An IPv4 peer, data, at most FINGERPRINT: as clients send it. None: it is another."""
-    if len(data_untrusted) < _PLAIN_SEND.size:
+    """Data and an IPv4 peer, in any order, at most FINGERPRINT: as clients send it; else None."""
+    whole = len(data_untrusted)
+    if whole < HEADER_SIZE + _XOR_PEER_IPV4.size + _DATA.size:
         return None
-    kind, length, cookie, peer, peer_size, family, port, host, data, size = _PLAIN_SEND.unpack_from(
-        data_untrusted
-    )
-    end = _PLAIN_SEND.size + size
+    kind, length, cookie = _HEADER.unpack_from(data_untrusted)
+    data_first = data_untrusted[HEADER_SIZE : HEADER_SIZE + 2] == _DATA_NUMBER
+    data_at = HEADER_SIZE if data_first else HEADER_SIZE + _XOR_PEER_IPV4.size
+    data, size = _DATA.unpack_from(data_untrusted, data_at)
+    begin = data_at + _DATA.size
+    end = begin + size
+    rest_at = end + (-size & 3)
+    peer_at = HEADER_SIZE
+    if data_first:
+        peer_at, rest_at = rest_at, rest_at + _XOR_PEER_IPV4.size
+    if rest_at > whole:
+        return None
+    peer, peer_size, family, port, host = _XOR_PEER_IPV4.unpack_from(data_untrusted, peer_at)
     if (
-        (kind, cookie, peer, peer_size, family, data) != _PLAIN_MARKS
-        or HEADER_SIZE + length != len(data_untrusted)
-        or not _ends_at(data_untrusted, end + (-size & 3))
+        (kind, cookie, data, peer, peer_size, family) != _PLAIN_MARKS
+        or HEADER_SIZE + length != whole
+        or not _ends_at(data_untrusted, rest_at)
     ):
         return None
-    return SendIndication(_peer_ipv4(port, host), data_untrusted[_PLAIN_SEND.size : end], False)
+    return SendIndication(_peer_ipv4(port, host), data_untrusted[begin:end], False)
 
 
 def _ends_at(data_untrusted: bytes, offset: int) -> bool:
