@@ -75,10 +75,29 @@ class Stage:
         self.peers.append(holder)
         return address_of(holder.getsockname())
 
-    def comes(self, bound: TransportAddress) -> socket.socket:
-        peer = socket.create_connection(bound, LIMIT)
+    def comes(
+        self, bound: TransportAddress, source: TransportAddress | None = None
+    ) -> socket.socket:
+        peer = socket.socket(self.family)
         self.peers.append(peer)
+        peer.settimeout(LIMIT)
+        if source is not None:
+            peer.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+            peer.bind(source)
+        peer.connect(bound)
         return peer
+
+    def kept(self) -> TransportAddress:
+        """Where a peer may come from again: the port stays ours when it has gone.
+
+        The system gives one that it chooses at `connect` to several sockets, to each with another
+        destination, so that it could not be bound.
+        """
+        holder = socket.socket(self.family)
+        self.peers.append(holder)
+        holder.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+        holder.bind((self.host, 0))
+        return address_of(holder.getsockname())
 
     def waits(self) -> tuple[socket.socket, TransportAddress]:
         server = socket.create_server((self.host, 0), family=self.family)
@@ -131,16 +150,13 @@ async def test_who_is_not_let_in_is_reset(stage: Stage) -> None:
 async def test_the_same_peer_comes_twice_only_when_it_has_reset_the_first(stage: Stage) -> None:
     """What the core takes for granted of the system."""
     _, bound = stage.listen()
-    first = stage.comes(bound)
+    source = stage.kept()
+    first = stage.comes(bound, source)
     await eventually(lambda: stage.told.arrived)
-    name = first.getsockname()
     first.setsockopt(*NO_LINGER)
     first.close()
-    with socket.socket(stage.family) as again:
-        again.bind(name)
-        again.settimeout(LIMIT)
-        again.connect(bound)
-        await eventually(lambda: len(stage.told.arrived) == 2)
+    stage.comes(bound, source)
+    await eventually(lambda: len(stage.told.arrived) == 2)
     assert stage.told.arrived[0] == stage.told.arrived[1]
     stage.sockets.drop(1)
 
