@@ -92,7 +92,7 @@ def test_the_schema_is_a_schema_and_takes_the_defaults() -> None:
     "text",
     [
         "listn: []",
-        "listen: [dtls://0.0.0.0]",
+        "listen: [sctp://0.0.0.0]",
         "listen: []",
         "relay: {ports: many}",
         "relay: {port_rest: soon}",
@@ -123,6 +123,8 @@ def test_the_schema_refuses_what_the_loader_refuses(text: str) -> None:
         "auth:",
         "relay: {ports: 50000, port_rest: 10m}",
         "listen: ['udp://[::1]', tcp://127.0.0.1:0]",
+        "{tls: {certificate: a, key: b}, listen: [dtls://127.0.0.1, tls://127.0.0.1:5349]}",
+        "{tls: {certificate: a, key: b}, listen: [auto://127.0.0.1]}",
         "realms: {b: {listen: [udp://127.0.0.1], auth: {secrets: [x]}, peers: null}}",
         "proxy_protocol: {trusted: [10.0.0.0/8, 2001:db8::1]}",
         BEHIND_US % "127.0.0.1:8443",

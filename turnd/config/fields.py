@@ -31,6 +31,7 @@ from turnd.config.alternates import Alternate, parse_alternate
 from turnd.config.discovery import StunAddress, parse_stun_address
 from turnd.config.relay_addresses import RelayAddress, parse_relay_address
 from turnd.config.values import (
+    DEFAULT_PORTS,
     FASTEST,
     Endpoint,
     HostPort,
@@ -117,7 +118,7 @@ def _secret(check: Callable[[str], str]) -> Any:
 
 
 _AS_TEXT = PlainSerializer(str, return_type=str)
-_ENDPOINT = r"^(udp|tcp|tls|auto)://(\[[0-9A-Fa-f:.]+\]|[0-9.]+)(:[0-9]{1,5})?$"
+_ENDPOINT = rf"^({'|'.join(DEFAULT_PORTS)})://(\[[0-9A-Fa-f:.]+\]|[0-9.]+)(:[0-9]{{1,5}})?$"
 _HOST_PORT = r"^(\[[0-9A-Fa-f:.]+\]|[0-9.]+):[0-9]{1,5}$"
 _NAME = r"[0-9A-Za-z.-]+"
 _IP = r"[0-9A-Fa-f:.]+"
