@@ -206,6 +206,16 @@ def test_realms_have_names_and_credentials_of_their_own() -> None:
     ]
 
 
+def test_a_realm_and_a_user_stand_once_however_they_are_spelt() -> None:
+    """The later one would win, and the other's clients would be refused."""
+    realm = "{listen: [udp://127.0.0.%d], auth: {secrets: [x]}}"
+    text = f'realms:\n  "e\\u0301": {realm % 1}\n  "\\u00e9": {realm % 2}\n'
+    wanted = "a name stands here twice, in two spellings"
+    assert problems(text) == [f"f:2:3: realms: {wanted}"]
+    users = 'auth: {users: {"e\\u0301": x, "\\u00e9": y}}'
+    assert problems(users) == [f"f:1:15: auth.users: {wanted}"]
+
+
 def test_what_is_one_for_all_realms_stands_at_the_top() -> None:
     realm = "{listen: [udp://127.0.0.1], auth: {strict_expiry: true, %ssecrets: [x]}}"
     load_text(f"realms: {{b: {realm % ''}}}", "f", {})

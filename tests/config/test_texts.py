@@ -78,6 +78,20 @@ def test_what_clients_are_told_is_short_enough_to_be_sent(
             check(character * 128)
 
 
+def test_a_realm_is_short_enough_as_it_is_prepared() -> None:
+    """U+0958 is two letters then: what is longer than REALM may be could not be sent."""
+    realm = texts.check_realm("\u0958" * 63)
+    assert a.REALM.encode(realm, bytes(12)) == ("\u0915\u093c" * 63).encode()
+    with pytest.raises(ValueError, match="1 to 127"):
+        texts.check_realm("\u0958" * 64)
+
+
+def test_names_that_are_one_to_clients_stand_once() -> None:
+    texts.check_spellings(["a", "A", "e", "\u00e9", "\0", "\0"])
+    with pytest.raises(ValueError, match="twice, in two spellings"):
+        texts.check_spellings(["e\u0301", "a", "\u00e9"])
+
+
 @pytest.mark.parametrize(
     ("written", "compared"),
     [

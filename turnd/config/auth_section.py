@@ -8,6 +8,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from turnd.config.fields import (
+    SPELT_ONCE,
     FilePath,
     Password,
     RedisAddress,
@@ -63,7 +64,7 @@ class AuthSection(Section):
     With none of them, the server makes a secret of its own in its state directory.
     """
 
-    users: Mapping[User, Password] = live(
+    users: Annotated[Mapping[User, Password], SPELT_ONCE] = live(
         {},
         "Static users: name and password, or name and keys as md5:…, sha256:… or both (the "
         "hash of user:realm:password in hexadecimal).",

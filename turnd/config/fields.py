@@ -117,6 +117,14 @@ def _secret(check: Callable[[str], str]) -> Any:
     return AfterValidator(validate)
 
 
+def _spelt_once(value: Any) -> Any:
+    if isinstance(value, dict):
+        texts.check_spellings(value)
+    return value
+
+
+SPELT_ONCE = BeforeValidator(_spelt_once)  # for maps by names that clients prepare (RFC 8265)
+
 _AS_TEXT = PlainSerializer(str, return_type=str)
 _ENDPOINT = rf"^({'|'.join(DEFAULT_PORTS)})://(\[[0-9A-Fa-f:.]+\]|[0-9.]+)(:[0-9]{{1,5}})?$"
 _HOST_PORT = r"^(\[[0-9A-Fa-f:.]+\]|[0-9.]+):[0-9]{1,5}$"

@@ -163,7 +163,7 @@ class Config(Section):
     sockets: SocketsSection = section(
         SocketsSection, "Kernel buffers of UDP sockets, in bytes. 0: the system's default."
     )
-    realms: Mapping[fields.Realm, RealmSection] = restart(
+    realms: Annotated[Mapping[fields.Realm, RealmSection], fields.SPELT_ONCE] = restart(
         {},
         "Further realms by name, for clients that come to endpoints of their own (listen), or to "
         "those above asking for a name by TLS or DTLS (sni) or from web pages (origins); and auth, "

@@ -5,8 +5,13 @@ Messages name the rule and never the text, since most of these are secrets.
 
 from __future__ import annotations
 
+import contextlib
 import re
 from base64 import b64decode
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
 
 LONGEST_USER = 508  # bytes (RFC 8489 section 14.3)
 LONGEST_REALM = 127  # characters (RFC 8489 section 14.9)
@@ -32,11 +37,26 @@ def check_realm(text: str) -> str:
     Raises:
         ValueError: empty, too long, quotes, or characters that OpaqueString refuses.
     """
-    if not text or len(text) > LONGEST_REALM:
-        raise ValueError(f"a realm has 1 to {LONGEST_REALM} characters")
     if '"' in text or "\\" in text:
         raise ValueError("a realm is sent between quotes and holds neither quotes nor backslashes")
-    return _opaque(text, "a realm")
+    prepared = _opaque(text, "a realm") if text else text
+    if not 1 <= len(prepared) <= LONGEST_REALM:  # which some letters are longer by
+        raise ValueError(f"a realm has 1 to {LONGEST_REALM} characters")
+    return prepared
+
+
+def check_spellings(names: Iterable[str]) -> None:
+    """Each stands once, also as it is prepared; what is no name is told of for itself.
+
+    Raises:
+        ValueError: two are one, of which the later would win in silence.
+    """
+    prepared: list[str] = []
+    for name in names:
+        with contextlib.suppress(ValueError):
+            prepared.append(_opaque(name, "a name"))
+    if len(set(prepared)) < len(prepared):
+        raise ValueError("a name stands here twice, in two spellings")
 
 
 def check_user(text: str) -> str:
