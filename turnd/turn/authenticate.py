@@ -131,30 +131,19 @@ def authenticate(
         Refused: with 400, 401, 438 or 500.
     """
     message = attempt.message
-    name = _name(message)
-    realm = message.get(a.REALM)
+    name, realm = _name(message), message.get(a.REALM)
     if name is None or realm is None or not message.has(a.NONCE):
         raise Refused(ErrorCode.BAD_REQUEST, "integrity without USERNAME, REALM or NONCE")
     algorithm, pair = _password_algorithm(message, offers)
     if algorithm is None:
         attempt.failed(str(name), FailureReason.BAD_ALGORITHM)
         raise Refused(ErrorCode.BAD_REQUEST, "PASSWORD-ALGORITHM is not what was offered")
-    signs_with = IntegrityAlgorithm.SHA256 if pair else IntegrityAlgorithm.SHA1
-    tokens_count = attempt.realm.credentials.third_party is not None
-    token = message.get(a.ACCESS_TOKEN) if tokens_count else None
-    identity = _holder_of_the_allocation(attempt, name, algorithm, signs_with)
-    if identity is None:
-        query = name if token is None else KeyQuery(_kid(name))
-        found = outcome or attempt.realm.credentials.lookup(query, attempt.now)
-        if isinstance(found, NeedLookup):
-            return found
-        if isinstance(found, Unavailable):
-            attempt.failed(str(name), FailureReason.STORE_UNAVAILABLE)
-            raise Refused(ErrorCode.SERVER_ERROR, "the credential store is away")
-        if token is None:
-            identity = _verify(attempt, found, name, algorithm, signs_with)
-        else:
-            identity = _verify_token(attempt, found, _kid(name), token)
+    how = algorithm, IntegrityAlgorithm.SHA256 if pair else IntegrityAlgorithm.SHA1
+    identity = _holder_of_the_allocation(attempt, name, *how) or _known(
+        attempt, outcome, name, *how
+    )
+    if isinstance(identity, NeedLookup):
+        return identity
     if realm != attempt.realm.name:
         attempt.failed(identity.credential.user, FailureReason.WRONG_REALM)
         raise Refused(
@@ -231,6 +220,28 @@ def _holder_of_the_allocation(
     if not _is_signed_by(attempt.message, credential, integrity):
         return None
     return Identity(credential, integrity)
+
+
+def _known(
+    attempt: Attempt,
+    outcome: Outcome | None,
+    name: Name,
+    algorithm: PasswordAlgorithm,
+    signs_with: IntegrityAlgorithm,
+) -> Identity | NeedLookup:
+    """Rungs 4 and 5, by what the realm's sources know."""
+    credentials, message = attempt.realm.credentials, attempt.message
+    token = None if credentials.third_party is None else message.get(a.ACCESS_TOKEN)
+    query = name if token is None else KeyQuery(_kid(name))
+    found = outcome or credentials.lookup(query, attempt.now)
+    if isinstance(found, NeedLookup):
+        return found
+    if isinstance(found, Unavailable):
+        attempt.failed(str(name), FailureReason.STORE_UNAVAILABLE)
+        raise Refused(ErrorCode.SERVER_ERROR, "the credential store is away")
+    if token is None:
+        return _verify(attempt, found, name, algorithm, signs_with)
+    return _verify_token(attempt, found, _kid(name), token)
 
 
 def _verify(
