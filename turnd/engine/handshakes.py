@@ -27,7 +27,7 @@ SHARE = 2
 
 
 class Handshakes:
-    """How many are under way, whose, and how many questions for a cookie the budget held back."""
+    """How many are under way, whose, and how many hellos the budget held back."""
 
     def __init__(self) -> None:
         self.over_budget = 0

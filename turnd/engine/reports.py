@@ -91,8 +91,8 @@ class EngineCounters:
     icmp_errors: int = 0
     """ICMP errors for packets to peers that clients were told of."""
     over_budget: int = 0
-    """Requests of either kind, and hellos without a DTLS cookie, that it left without an answer,
-    since the budget was used up."""
+    """Requests of either kind, and hellos of DTLS, that it left without an answer, since the budget
+    was used up."""
     faults: int = 0
     """Faults of the engine's own that it survived; each cost what it had just received."""
     latency: LatencyHistogram | None = None

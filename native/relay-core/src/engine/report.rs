@@ -23,7 +23,7 @@ pub struct EngineCounters {
     pub challenges: u64,
     /// ICMP errors that clients were told of.
     pub icmp_errors: u64,
-    /// Requests of either kind, and hellos without a cookie, that the budget held back.
+    /// Requests of either kind, and hellos of DTLS, that the budget held back.
     pub over_budget: u64,
     /// Faults of ours that were survived.
     pub faults: u64,

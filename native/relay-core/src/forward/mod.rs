@@ -61,7 +61,7 @@ pub struct WorkerCounters {
     pub challenges: Count,
     /// ICMP errors that clients were told of.
     pub icmp_errors: Count,
-    /// Requests of either kind and hellos without a cookie that the budget held back.
+    /// Requests of either kind and hellos of DTLS that the budget held back.
     pub over_budget: Count,
     /// DTLS clients now, those in their handshake included.
     pub sessions: Count,
