@@ -237,6 +237,26 @@ async def test_a_name_server_that_is_away_takes_nobody_away_who_answers(
     assert run.server.alternates.living == {at(server)[0]: True}
 
 
+async def test_unasked_a_name_leads_to_where_it_led_last(
+    stack: AsyncExitStack, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The resolver says that it knows no name also where descriptors have run out here."""
+    answers = [("198.51.100.7",)]
+
+    async def look_up(_: Names, name: str) -> tuple[str, ...]:
+        if not answers:
+            raise UnknownNameError(f"{name}: no answer")
+        return answers.pop()
+
+    monkeypatch.setattr(Names, "look_up", look_up)
+    redirect = {"to": ["b.example"], "when": {"allocations": 1}, "check_every": 0}
+    run = await started(stack, tmp_path, [], redirect=redirect)
+    await sent_to(run)
+    assert not answers
+    await run.server.alternates.look()
+    assert await sent_to(run) == [TransportAddress("198.51.100.7", run.port())]
+
+
 async def test_a_reload(stack: AsyncExitStack, tmp_path: Path) -> None:
     one, other = await alive(stack), await alive(stack)
     run = await started(stack, tmp_path, at(one))

@@ -114,7 +114,7 @@ class Alternates:
             hosts = await self._server.names.look_up(entry.host)
         except UnknownNameError as error:
             nameless.append(Health(entry, None, str(error)))
-            hosts = self._last_hosts(entry) if ask else ()
+            hosts = self._last_hosts(entry)
         addresses = [TransportAddress(host, entry.port) for host in hosts[:MOST_OF_A_NAME]]
         try:
             others = [address for address in addresses if not self._is_ours(address)]
