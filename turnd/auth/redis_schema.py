@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Awaitable, Callable
+from math import isfinite
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from turnd.auth.access_token import TokenKey
@@ -223,20 +224,36 @@ def parse_secrets(fields: Mapping[bytes, bytes]) -> list[SecretRecord]:
             record = SecretRecord(
                 identifier=identifier.decode(),
                 value=_secret(values["secret"]),
-                created=float(values.get("created", 0)),
-                expires=None if expires is None else float(expires),
+                created=_date(values.get("created", 0)),
+                expires=None if expires is None else _date(expires),
                 hash_name=HASHES[HASHES.index(values.get("hash", HASHES[0]))],
             )
-        except (ValueError, KeyError, TypeError, AttributeError):
+        except _NOT_A_SECRET:
             raise BadRecordError("a secret of the realm is malformed") from None
         records.append(record)
     return sorted(records, key=lambda one: (-one.created, one.identifier))
 
 
+_NOT_A_SECRET = (
+    *(ValueError, KeyError, TypeError, AttributeError),
+    OverflowError,  # a number beyond all floats
+    RecursionError,  # lists within lists within lists …
+)
+"""What comes of reading JSON that is something else."""
+
+
 def _secret(value: object) -> str:
     if not isinstance(value, str) or not value.strip():
         raise TypeError("anybody could guess it")
+    value.encode()  # JSON can spell half a surrogate pair, which no HMAC can be keyed with
     return value
+
+
+def _date(value: str | float) -> float:
+    seconds = float(value)
+    if not isfinite(seconds):
+        raise ValueError("no date")
+    return seconds
 
 
 def _credential(user: bytes, fields: Mapping[bytes, bytes]) -> Credential | None:
