@@ -36,6 +36,15 @@ def test_a_client_address_has_its_limit_whoever_uses_it() -> None:
     assert quotas.admit(REALM, "bob", "192.0.2.1") is None
 
 
+def test_another_address_of_its_network_gives_an_ipv6_client_no_more() -> None:
+    quotas = Quotas(per_client=1)
+    quotas.add(REALM, "alice", "2001:db8::1")
+    assert quotas.admit(REALM, "alice", "2001:db8::2") is QuotaRefusal.CLIENT
+    assert quotas.admit(REALM, "alice", "2001:db8:0:1::1") is None
+    quotas.release(REALM, "alice", "2001:db8::1")
+    assert quotas.admit(REALM, "alice", "2001:db8::2") is None
+
+
 def test_a_user_has_his_limit_in_his_realm_wherever_he_is() -> None:
     quotas = Quotas(per_user=1)
     quotas.add(REALM, "alice", "192.0.2.1")
@@ -70,7 +79,10 @@ def test_a_lower_limit_takes_nothing_away_and_gives_nothing_more() -> None:
     assert quotas.admit(REALM, "alice", "192.0.2.1") is None
 
 
-@given(st.lists(st.tuples(st.sampled_from("ab"), st.sampled_from("xyz")), max_size=30))
+CLIENTS = ("192.0.2.1", "192.0.2.2", "2001:db8::1")
+
+
+@given(st.lists(st.tuples(st.sampled_from("ab"), st.sampled_from(CLIENTS)), max_size=30))
 def test_counts_are_those_of_what_lives_and_leave_nothing_behind(
     added: list[tuple[str, str]],
 ) -> None:
@@ -79,7 +91,7 @@ def test_counts_are_those_of_what_lives_and_leave_nothing_behind(
         quotas.add(REALM, user, client)
     for user in "ab":
         assert quotas.of_user(REALM, user) == sum(each == user for each, _ in added)
-    for client in "xyz":
+    for client in CLIENTS:
         assert quotas.of_client(client) == sum(each == client for _, each in added)
     for user, client in reversed(added):
         quotas.release(REALM, user, client)

@@ -331,6 +331,16 @@ async def test_malformed_records_hurt_nobody_else(redis_server: RedisServer) -> 
         assert not told.store.username_anonymity
 
 
+async def test_a_secret_that_is_no_text_does_not_take_redis_away(redis_server: RedisServer) -> None:
+    await add(redis_server, "alice")
+    half_a_pair = '{"secret": "\\ud800"}'
+    redis_server.command("HSET", TurndSchema(REALM).secrets_key, "aa", half_a_pair)
+    async with opened(redis_server.url, start=False) as told:
+        assert await told.knows(ALICE)
+        assert told.reports == [("redis_bad_record", "a secret of the realm is malformed")]
+        assert told.store.away is None
+
+
 async def test_what_redis_refuses_is_no_open_door(start_redis: StartRedis) -> None:
     server = await start_redis("--rename-command", "HGETALL", "")
     async with opened(server.url) as told:
@@ -397,7 +407,28 @@ async def test_too_many_questions_at_once_are_refused_without_asking(
         outcomes = await asyncio.gather(*(told.store.fetch(name) for name in names))
         assert outcomes[:2] == [Unknown(), Unknown()]
         assert {type(outcome) for outcome in outcomes[2:]} == {Unavailable}
+        assert all(isinstance(each, Unavailable) and each.crowded for each in outcomes[2:])
         assert told.store.away is None
+
+
+async def test_a_crowd_of_names_takes_redis_from_nobody(
+    redis_server: RedisServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(redis_store, "ANSWER_LIMIT", 2 * BRIEF)
+    await add(redis_server, "alice")
+    async with opened(redis_server.url) as told:
+        assert await told.knows(ALICE)
+        turns = [told.store._turns.acquire() for _ in range(redis_store._ASKED_AT_ONCE)]
+        await asyncio.gather(*turns)  # as if Redis were slow, and each of these waited for it
+        told.store._cache.expire_all()
+        outcomes = await asyncio.gather(told.store.fetch(ALICE), told.store.fetch(BOB))
+        assert isinstance(outcomes[0], Found)
+        assert outcomes[1] == Unavailable("too many users are asked for at once", crowded=True)
+        assert told.store.away is None
+        assert told.reports == []
+        told.store._turns.release()
+        assert await told.store.fetch(BOB) == Unknown()
+        assert await told.store.fetch(UsernameQuery("carol")) == Unknown()  # turns are given back
 
 
 async def test_a_name_too_long_for_a_user_name_is_not_asked_for(redis_server: RedisServer) -> None:

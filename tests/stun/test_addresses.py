@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 from turnd.stun.addresses import (
     AddressFamily,
     TransportAddress,
+    client_key,
     family_of,
     is_loopback,
     pack_host,
@@ -56,3 +57,10 @@ def test_the_text_of_an_address() -> None:
 )
 def test_loopback_is_known(host: str, expected: bool) -> None:
     assert is_loopback(host) is expected
+
+
+def test_an_ipv6_client_is_its_whole_64_and_an_ipv4_client_its_address() -> None:
+    assert client_key("2001:db8::1") == client_key("2001:db8::ffff:ffff:ffff:ffff")
+    assert client_key("2001:db8::1") != client_key("2001:db8:0:1::1")
+    assert client_key("192.0.2.1") != client_key("192.0.2.2")
+    assert client_key("0.0.0.0") != client_key("::")

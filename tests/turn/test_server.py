@@ -509,7 +509,7 @@ def test_nothing_is_kept_of_who_was_challenged() -> None:
     assert state.table.quotas.in_use == world.realm.quotas.in_use == 0
     assert not state.table.quotas._by_client
     assert not state.table.quotas._by_user
-    assert server.waiting._by_host == {}
+    assert server.waiting._by_client == {}
     assert len(server.nonces._keys) == 1
     assert world.engine.counters().relays == 0
     assert world.pending == []

@@ -51,6 +51,13 @@ def test_a_client_address_has_its_bound_whatever_its_ports() -> None:
     assert waiting.add(need(port=3))
 
 
+def test_the_addresses_of_one_ipv6_network_have_one_bound() -> None:
+    waiting = WaitingRequests(per_client=2, total=10)
+    added = [waiting.add(need(host=f"2001:db8::{number}")) for number in (1, 2, 3)]
+    assert added == [True, True, False]
+    assert waiting.add(need(host="2001:db8:0:1::1"))
+
+
 def test_all_together_have_theirs() -> None:
     waiting = WaitingRequests(per_client=2, total=3)
     added = [waiting.add(need(host=f"203.0.113.{number}")) for number in range(5)]
@@ -127,3 +134,24 @@ def test_a_flood_of_names_is_bounded_and_counted() -> None:
         assert client.send(client.signed(Method.REFRESH)) == []
     assert len(world.pending) == 2
     assert [each.reason for each in world.reported(MessageDropped)] == [Dropped.WAITING_FULL] * 2
+
+
+def test_in_a_crowd_who_repeats_a_request_is_heard_later_and_a_stream_told_at_once() -> None:
+    crowded = Unavailable("too many", crowded=True)
+    world = store_world()
+    client = world.client(user="dave")
+    client.password = "davit"
+    data = client.signed(Method.ALLOCATE, ((a.REQUESTED_TRANSPORT, 17),))
+    client.send(data)
+    assert world.resume(crowded) is None
+    assert [each.reason for each in world.reported(MessageDropped)] == [Dropped.WAITING_FULL]
+    assert client.send(data) == []
+    answer = world.resume(FOUND)
+    assert answer is not None
+    assert code_of(decode_untrusted(answer)) is None
+    by_tcp = world.stream_client(user="dave")
+    by_tcp.password = "davit"
+    by_tcp.send(by_tcp.signed(Method.ALLOCATE, ((a.REQUESTED_TRANSPORT, 17),)))
+    answer = world.resume(crowded)
+    assert answer is not None
+    assert code_of(decode_untrusted(answer)) == 500

@@ -2,6 +2,7 @@
 
 Only what is alive is counted, an allocation with two relayed transport addresses once. Limits may
 change while allocations live: who is over a new limit keeps what he has and gets nothing more.
+An IPv6 client is counted by its /64: a host has that many addresses of its own.
 """
 
 from __future__ import annotations
@@ -9,6 +10,8 @@ from __future__ import annotations
 from collections.abc import Hashable
 from enum import StrEnum
 from typing import TypeVar
+
+from turnd.stun.addresses import client_key
 
 _K = TypeVar("_K", bound=Hashable)
 
@@ -35,7 +38,7 @@ class Quotas:
         self.per_client = per_client
         self.per_user = per_user
         self._in_use = 0
-        self._by_client: dict[str, int] = {}
+        self._by_client: dict[bytes, int] = {}
         self._by_user: dict[tuple[str, str], int] = {}
 
     @property
@@ -44,8 +47,8 @@ class Quotas:
         return self._in_use
 
     def of_client(self, client_host: str) -> int:
-        """Allocations alive of one client address."""
-        return self._by_client.get(client_host, 0)
+        """Allocations alive of one client address (IPv6: of its /64)."""
+        return self._by_client.get(client_key(client_host), 0)
 
     def of_user(self, realm: str, user: str) -> int:
         """Allocations alive of one user."""
@@ -74,7 +77,8 @@ class Quotas:
     def add(self, realm: str, user: str, client_host: str) -> None:
         """Count an allocation that has begun."""
         self._in_use += 1
-        self._by_client[client_host] = self._by_client.get(client_host, 0) + 1
+        client = client_key(client_host)
+        self._by_client[client] = self._by_client.get(client, 0) + 1
         self._by_user[realm, user] = self._by_user.get((realm, user), 0) + 1
 
     def release(self, realm: str, user: str, client_host: str) -> None:
@@ -84,7 +88,7 @@ class Quotas:
             KeyError: it was not counted.
         """
         _less_one(self._by_user, (realm, user))
-        _less_one(self._by_client, client_host)
+        _less_one(self._by_client, client_key(client_host))
         self._in_use -= 1
 
 

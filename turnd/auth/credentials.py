@@ -182,6 +182,8 @@ class Unavailable:
     """The store did not answer in time and holds no older answer: 500, never an open door."""
 
     reason: str = ""
+    crowded: bool = False
+    """The store is there, and too many ask: who asks again in a moment may well be heard."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,6 +2,9 @@
 
 - A request waits for Redis at most as long as the link's limit says, and never longer than
   `ANSWER_LIMIT`; requests for the same user wait together.
+- So many are asked for at a time, the others wait for their turn. Who gets none in half of the
+  limit is told that too many ask, which says nothing about Redis: else a crowd of names (an attack,
+  or all clients after a restart) would take a Redis that is some milliseconds away from everybody.
 - When Redis does not answer it counts as away: from then on nobody waits. Users that were found
   before are answered from the cache however old, all others get `Unavailable`. A watch (see
   `redis_watch`) tries again in the background, and only its success ends this.
@@ -41,8 +44,10 @@ if TYPE_CHECKING:
     from turnd.stun.keys import PasswordAlgorithm
 
 MAX_WAITING = 1000
-"""Users that may be asked for at once; more get `Unavailable` without asking."""
+"""Users that may be asked for or wait for their turn; more get `Unavailable` without asking."""
 
+_ASKED_AT_ONCE = 30  # of the link's 32 calls: the realm's secrets need no turn
+_TOO_MANY = Unavailable("too many users are asked for at once", crowded=True)
 _CANCEL_AGAIN = 0.1  # seconds
 _PAUSE, _LONGEST_PAUSE = 0.05, 1.0  # seconds between attempts to reach Redis, doubling
 _REFRESH_LIMIT = 2.0
@@ -76,6 +81,7 @@ class RedisStore:
         self._refresh_every = max((limits or CacheLimits()).ttl, _SHORTEST_REFRESH)
         self._cache = StoreCache(limits)
         self._asked: dict[Query, asyncio.Task[Outcome]] = {}
+        self._turns = asyncio.Semaphore(_ASKED_AT_ONCE)
         self._away: str | None = None
         self._realm_read = False
         self._realm_known = False
@@ -142,16 +148,29 @@ class RedisStore:
         task = self._asked.get(name)
         if task is None:
             if len(self._asked) >= MAX_WAITING:
-                return self._stale(name, "too many users are asked for at once")
+                return self._cache.stale(name) or _TOO_MANY
             task = self._asked[name] = asyncio.ensure_future(self._ask(name))
             task.add_done_callback(lambda _: self._asked.pop(name, None))
         return self._with_secrets(name, await asyncio.shield(task))
 
     async def _ask(self, name: Query) -> Outcome:
+        limit = min(self._link.limit, ANSWER_LIMIT)
+        deadline = asyncio.get_running_loop().time() + limit
+        try:
+            async with asyncio.timeout(limit / 2):
+                await self._turns.acquire()
+        except TimeoutError:
+            return self._cache.stale(name) or _TOO_MANY
+        try:
+            return await self._ask_until(deadline, name)
+        finally:
+            self._turns.release()
+
+    async def _ask_until(self, deadline: float, name: Query) -> Outcome:
         generation = self._cache.generation
         outcome: Found | FoundKey | Unknown = Unknown()
         try:
-            async with asyncio.timeout(min(self._link.limit, ANSWER_LIMIT)):
+            async with asyncio.timeout_at(deadline):
                 if not self._realm_read:
                     await self._read_realm()
                 outcome = await self._read(name)

@@ -115,7 +115,9 @@ class RealmLimits(Section):
 
     allocations: Count = live(0, "Allocations in all.")
     allocations_per_user: Count = live(0, "Allocations of one user.")
-    allocations_per_client: Count = live(0, "Allocations of one client address.")
+    allocations_per_client: Count = live(
+        0, "Allocations of one client address; of IPv6, of one /64."
+    )
     bandwidth_per_allocation: BitRate = live(
         0,
         "Bits of payload per second that one allocation relays in each direction, such as 5M. "
@@ -134,7 +136,9 @@ class LimitsSection(RealmLimits):
         "/24 or IPv6 /56, and DTLS handshakes, of which each takes two. Streams are not counted.",
     )
     connections_per_client: Count = live(
-        2000, "TCP, TLS and DTLS connections of one client address. A company may be one address."
+        2000,
+        "TCP, TLS and DTLS connections of one client address; of IPv6, of one /64. A company may "
+        "be one address.",
     )
     connections: Count = live(
         20000, "TCP, TLS and DTLS connections in all; as many may be with peers (relay.tcp)."

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from enum import StrEnum
 
-from turnd.stun.addresses import AddressFamily, family_of, pack_host
+from turnd.stun.addresses import client_key
 
 
 class StreamRefusal(StrEnum):
@@ -41,7 +41,7 @@ class StreamCaps:
 
     def of_client(self, host: str) -> int:
         """Streams of one client address (IPv6: of its /64)."""
-        return self._by_client.get(_client_key(host), 0)
+        return self._by_client.get(client_key(host), 0)
 
     def admit(self, host: str | None) -> StreamRefusal | None:
         """Count one more stream of a client, or say why not (and count that).
@@ -57,7 +57,7 @@ class StreamCaps:
 
     def name(self, host: str) -> StreamRefusal | None:
         """Whose a stream is that was admitted without a name, or why it may not be."""
-        key = _client_key(host)
+        key = client_key(host)
         held = self._by_client.get(key, 0)
         if self.per_client and held >= self.per_client:
             return StreamRefusal.PER_CLIENT
@@ -74,14 +74,9 @@ class StreamCaps:
         self._open -= 1
         if host is None:
             return
-        key = _client_key(host)
+        key = client_key(host)
         held = self._by_client[key] - 1
         if held:
             self._by_client[key] = held
         else:
             del self._by_client[key]
-
-
-def _client_key(host: str) -> bytes:
-    packed = pack_host(host)
-    return packed if family_of(host) is AddressFamily.IPV4 else packed[:8]

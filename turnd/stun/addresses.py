@@ -74,6 +74,14 @@ def pack_host(host: str) -> bytes:
     return ip_address(host.partition("%")[0]).packed
 
 
+def client_key(host: str) -> bytes:
+    """What the clients of one host are counted by: its IPv4 address, or the /64 of its IPv6 one.
+
+    A host has all addresses of its /64 for itself (RFC 4862), and could be another client by each.
+    """
+    return pack_host(host)[:8]
+
+
 @lru_cache(maxsize=4096)
 def unpack_host(packed: bytes) -> str:
     """Canonical text of 4 or 16 bytes.

@@ -16,7 +16,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from turnd.auth.credentials import NeedLookup, Outcome
+from turnd.auth.credentials import NeedLookup, Outcome, Unavailable
 from turnd.engine.base import CloseReason, Transport
 from turnd.stun.errors import DecodeError, ErrorCode
 from turnd.stun.message import (
@@ -130,6 +130,10 @@ class TurnServer:
             now: monotonic seconds.
         """
         if not self.waiting.remove(need):
+            return None
+        crowded = isinstance(outcome, Unavailable) and outcome.crowded
+        if crowded and not need.leg.transport.is_stream:
+            self._dropped(need.leg, Dropped.WAITING_FULL)  # the client asks again by itself
             return None
         forget_expired(self.state, now)
         answer = self._handle(need.message, need.leg, now, (need.realm, outcome))

@@ -1,5 +1,7 @@
 """Requests that wait for a credential store, bounded per client address and in total.
 
+An IPv6 client is counted by its /64, as for streams.
+
 A retransmission that arrives while its first copy waits joins it: libwebrtc repeats after 250 ms,
 which is within what a slow store takes.
 """
@@ -8,6 +10,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+from turnd.stun.addresses import client_key
 
 if TYPE_CHECKING:
     from turnd.auth.credentials import Query
@@ -33,7 +37,7 @@ class WaitingRequests:
         self._per_client = per_client
         self._total = total
         self._waiting: dict[tuple[Leg, bytes], NeedKey] = {}
-        self._by_host: dict[str, int] = {}
+        self._by_client: dict[bytes, int] = {}
 
     def __len__(self) -> int:
         return len(self._waiting)
@@ -44,11 +48,12 @@ class WaitingRequests:
 
     def add(self, need: NeedKey) -> bool:
         """Let a request wait; False when the bound is reached."""
-        host = need.leg.client.host
-        if len(self._waiting) >= self._total or self._by_host.get(host, 0) >= self._per_client:
+        client = client_key(need.leg.client.host)
+        held = self._by_client.get(client, 0)
+        if len(self._waiting) >= self._total or held >= self._per_client:
             return False
         self._waiting[need.leg, need.message.transaction_id] = need
-        self._by_host[host] = self._by_host.get(host, 0) + 1
+        self._by_client[client] = held + 1
         return True
 
     def remove(self, need: NeedKey) -> bool:
@@ -66,6 +71,7 @@ class WaitingRequests:
             self._release(leg.client.host)
 
     def _release(self, host: str) -> None:
-        self._by_host[host] -= 1
-        if not self._by_host[host]:
-            del self._by_host[host]
+        client = client_key(host)
+        self._by_client[client] -= 1
+        if not self._by_client[client]:
+            del self._by_client[client]
