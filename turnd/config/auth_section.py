@@ -110,5 +110,8 @@ class AuthSection(Section):
         False, "Whether a REST credential that has expired cannot refresh its allocation either."
     )
     nonce_lifetime: Seconds = live(
-        3600.0, "How long a nonce is valid; then the client is given another.", ge=1, le=86400
+        3600.0,
+        "How long a nonce is valid, in all realms; then the client is given another.",
+        ge=1,
+        le=86400,
     )

@@ -263,7 +263,7 @@ class RedirectSection(Section):
     check_every: Seconds = live(
         10.0,
         "How often these are asked whether they live, with a Binding request; nobody is sent to "
-        "those that do not. 0: never.",
+        "those that do not. 0: never, and all of them are taken to live.",
         le=3600,
     )
 

@@ -1,7 +1,7 @@
 """Who was redirected a moment ago, so that two full servers do not play ball with a client.
 
-A client bears no mark of having been elsewhere. RFC 8489 section 10 has it remember for itself
-where it was; this is for those that do not.
+RFC 8489 section 10 has a client remember for itself where it was. Of those that do not, some bear
+the nonce that they were sent here with (`Request.sent_here`); this is for the others.
 
 Rules
     1.  A five-tuple that was redirected is not redirected again while it is remembered: it has come
