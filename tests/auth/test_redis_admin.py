@@ -2,9 +2,11 @@ from __future__ import annotations
 
 import asyncio
 import socket
+import time
 from typing import TYPE_CHECKING
 
 import pytest
+import redis
 
 from tests.ports import closed_port
 from turnd.auth.credentials import Credential, UserhashQuery, UsernameQuery
@@ -19,7 +21,7 @@ from turnd.auth.redis_admin import (
 )
 from turnd.auth.redis_admin_coturn import CoturnAdmin
 from turnd.auth.redis_connection import RedisLink
-from turnd.auth.redis_schema import TurndSchema
+from turnd.auth.redis_schema import SecretRecord, TurndSchema, parse_secrets
 from turnd.auth.rest import MAX_SECRETS
 from turnd.stun.keys import PasswordAlgorithm, long_term_key, userhash
 
@@ -219,6 +221,48 @@ async def test_two_administrators_at_once(redis_server: RedisServer) -> None:
         attempts = [admin.add_user("alice", f"pw{number}") for number in range(10)]
         outcomes = await asyncio.gather(*attempts, return_exceptions=True)
     assert sum(outcome is None for outcome in outcomes) == 1
+
+
+async def test_a_secret_that_is_removed_during_a_rotation_does_not_come_back(
+    redis_server: RedisServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with redis_admin(redis_server.url, REALM, "turnd") as admin:
+        leaked, kept = await admin.add_secret("leaked"), await admin.add_secret("kept")
+        other = redis.Redis(port=redis_server.port)
+        removed: list[object] = []
+
+        def remove_meanwhile(fields: dict[bytes, bytes]) -> list[SecretRecord]:
+            if not removed:
+                key = TurndSchema(REALM).secrets_key
+                removed.append(other.hdel(key, leaked.identifier))
+            return parse_secrets(fields)
+
+        monkeypatch.setattr("turnd.auth.redis_admin.parse_secrets", remove_meanwhile)
+        made = await admin.rotate_secret(86400.0)
+        other.close()
+        assert removed == [1]
+        found = await admin.list_secrets()
+        assert [one.identifier for one in found] == [made.identifier, kept.identifier]
+
+
+async def test_a_rotation_gives_up_where_secrets_never_stay_as_they_are(
+    redis_server: RedisServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with redis_admin(redis_server.url, REALM, "turnd") as admin:
+        await admin.add_secret("one")
+        monkeypatch.setattr("turnd.auth.redis_admin._PUT", "return 0")
+        with pytest.raises(AdminError, match="changed by others"):
+            await admin.rotate_secret(0.0)
+
+
+async def test_rotations_at_once_leave_no_old_secret_in_use(redis_server: RedisServer) -> None:
+    async with redis_admin(redis_server.url, REALM, "turnd") as admin:
+        first = await admin.add_secret("one")
+        made = await asyncio.gather(*(admin.rotate_secret(grace) for grace in (0.0, 3600.0)))
+        ends = {one.identifier: one.expires for one in await admin.list_secrets()}
+        assert sum(ends[one.identifier] is None for one in made) == 1
+        end = ends.get(first.identifier)
+        assert first.identifier not in ends or (end is not None and end <= time.time())
 
 
 def test_a_pattern_fits_its_text_alone() -> None:

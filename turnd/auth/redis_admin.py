@@ -47,6 +47,23 @@ if redis.call('EXISTS', KEYS[1]) == 0 then return 0 end
 redis.call('HSET', KEYS[1], unpack(ARGV))
 return 1"""
 
+# Secrets come together with what becomes of the others, and only if these still are what was read:
+# else one that another administrator removes meanwhile, as it is known to the wrong people, would
+# be back. ARGV: id and text of the new one, then id, text as read and new text (empty: gone) each.
+_PUT = """
+local held, texts = redis.call('HGETALL', KEYS[1]), {}
+for i = 1, #held, 2 do texts[held[i]] = held[i + 1] end
+for i = 3, #ARGV, 3 do
+  if texts[ARGV[i]] ~= ARGV[i + 1] then return 0 end
+end
+for i = 3, #ARGV, 3 do
+  if ARGV[i + 2] == '' then redis.call('HDEL', KEYS[1], ARGV[i])
+  else redis.call('HSET', KEYS[1], ARGV[i], ARGV[i + 2]) end
+end
+redis.call('HSET', KEYS[1], ARGV[1], ARGV[2])
+return 1"""
+_TRIES = 10
+
 
 class AdminError(Exception):
     """What was asked cannot be done; the text says why and holds no secret."""
@@ -215,23 +232,25 @@ class TurndAdmin:
     async def _put_secret(
         self, value: str | None, hash_name: str, grace: float | None
     ) -> SecretInfo:
-        now, others = self._wall_clock(), await self._secrets()
-        spent = [one for one in others if one.expires is not None and one.expires < now]
-        others = [one for one in others if one not in spent]
-        check_new_secret(value, [one.value for one in others])
-        text = value or secrets.token_urlsafe(32)
-        new = SecretRecord(secrets.token_hex(4), text, now, None, hash_name)
-        fields = [new.identifier, new.to_json()]
-        if grace is not None:
-            for one in others:
-                expires = now + grace if one.expires is None else min(one.expires, now + grace)
-                fields += [one.identifier, one._replace(expires=expires).to_json()]
-        # One command: no moment with the old secrets retired and the new one not yet there.
-        await self._link.execute("HSET", self._schema.secrets_key, *fields)
-        if spent:
-            names = [one.identifier for one in spent]
-            await self._link.execute("HDEL", self._schema.secrets_key, *names)
-        return SecretInfo(new.identifier, new.created, None, new.value, hash_name)
+        for _ in range(_TRIES):
+            texts = await self._link.execute("HGETALL", self._schema.secrets_key)
+            now, others = self._wall_clock(), parse_secrets(texts)
+            spent = [one for one in others if one.expires is not None and one.expires < now]
+            others = [one for one in others if one not in spent]
+            check_new_secret(value, [one.value for one in others])
+            text = value or secrets.token_urlsafe(32)
+            new = SecretRecord(secrets.token_hex(4), text, now, None, hash_name)
+            changed = {one.identifier: "" for one in spent}
+            if grace is not None:
+                for one in others:
+                    end = now + grace if one.expires is None else min(one.expires, now + grace)
+                    changed[one.identifier] = one._replace(expires=end).to_json()
+            words = [new.identifier, new.to_json()]
+            for identifier, text_after in changed.items():
+                words += [identifier, texts[identifier.encode()], text_after]
+            if await self._link.execute("EVAL", _PUT, 1, self._schema.secrets_key, *words):
+                return SecretInfo(new.identifier, new.created, None, new.value, hash_name)
+        raise AdminError("the secrets are being changed by others all the time: try again")
 
     async def _secrets(self) -> list[SecretRecord]:
         return parse_secrets(await self._link.execute("HGETALL", self._schema.secrets_key))
