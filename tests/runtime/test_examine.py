@@ -8,6 +8,7 @@ import pytest
 
 from tests.listeners.pems import make_pair
 from turnd.config import ConfigError, PeersSection, load
+from turnd.engine.installed import EngineUnavailableError
 from turnd.runtime.examine import bad_certificates, examine
 
 if TYPE_CHECKING:
@@ -67,6 +68,26 @@ def test_every_pair_is_tried(tmp_path: Path) -> None:
     ]
     config = load(tmp_path / "c.yaml", {})
     assert [path[1] for path, _ in bad_certificates(config, [ended[0]])] == [2, 3]
+
+
+def test_cpus_and_an_engine_that_this_host_has_not(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def require() -> None:
+        raise EngineUnavailableError("none here")
+
+    monkeypatch.setattr("turnd.runtime.examine.require_native", require)
+    monkeypatch.setattr("os.sched_getaffinity", lambda _: {0, 1})
+    (found,) = problems(tmp_path, "cpu_affinity: [1, 7]\n")
+    assert found.startswith("c.yaml:1:15: cpu_affinity: the process may not run on CPU 7, only on")
+    (found,) = problems(tmp_path, "engine: native\n")
+    assert found.startswith("c.yaml:1:9: engine: none here; make install")
+    (found,) = problems(tmp_path, "", TURND_REQUIRE_NATIVE="1")
+    assert "TURND_REQUIRE_NATIVE: none here" in found
+    assert problems(tmp_path, "engine: portable\n", TURND_REQUIRE_NATIVE="1") == []
+    path = tmp_path / "c.yaml"
+    path.write_text("cpu_affinity: [7]\n")
+    examine(load(path, {}), path, {}, runs=True)  # as at a reload: the engine has its CPUs
 
 
 def test_peers_that_only_the_policy_understands_to_be_none(tmp_path: Path) -> None:

@@ -28,6 +28,13 @@ class EngineOptions:
     native_required: bool = False
     """Whether `auto` may not fall back on the portable engine."""
 
+    @property
+    def insists(self) -> str:
+        """What says that no other engine than the native one will do; empty: nothing."""
+        if self.wanted == "native":
+            return "engine: native"
+        return "TURND_REQUIRE_NATIVE" if self.wanted == "auto" and self.native_required else ""
+
 
 class Choice(NamedTuple):
     """An engine, and the reason for it in words."""
@@ -47,10 +54,8 @@ def choose_engine(options: EngineOptions) -> Choice:
     try:
         engine = _native_engine(options)
     except EngineUnavailableError as error:
-        if options.wanted == "native":
-            raise EngineUnavailableError(f"engine: native: {error}; {MEND}") from error
-        if options.native_required:
-            raise EngineUnavailableError(f"TURND_REQUIRE_NATIVE: {error}; {MEND}") from error
+        if options.insists:
+            raise EngineUnavailableError(f"{options.insists}: {error}; {MEND}") from error
         return Choice(PortableEngine(), str(error))
     return Choice(engine, "as configured" if options.wanted == "native" else "it is installed")
 

@@ -69,7 +69,7 @@ def engine_options(config: Config, environ: Mapping[str, str]) -> EngineOptions:
     foreign = [str(cpu) for cpu in cpus if cpu not in ours]
     if foreign:
         raise ValueError(
-            f"cpu_affinity: the process may not run on CPU {', '.join(foreign)}, only on "
+            f"the process may not run on CPU {', '.join(foreign)}, only on "
             f"{', '.join(map(str, ours))}"
         )
     required = environ.get("TURND_REQUIRE_NATIVE", "0") not in {"", "0"}

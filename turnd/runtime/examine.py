@@ -20,7 +20,10 @@ from turnd.auth.static import StaticUsers
 from turnd.config import AuthSection, Config, ConfigError, Problem, Realm
 from turnd.config.origins import origin_of
 from turnd.config.problems import Path
+from turnd.engine.choose import MEND
+from turnd.engine.installed import EngineUnavailableError, require_native
 from turnd.listeners.certificates import CertificateError, Certificates
+from turnd.runtime.assembly import engine_options
 from turnd.system import is_address_here
 
 if TYPE_CHECKING:
@@ -35,6 +38,8 @@ def examine(
     path: FileName | None,
     environ: Mapping[str, str],
     known_bad: Collection[str] = (),
+    *,
+    runs: bool = False,
 ) -> None:
     """Try everything that can fail for an admin's reasons without binding anything.
 
@@ -43,11 +48,14 @@ def examine(
         path: its file, for the places of what is wrong.
         environ: the environment's variables.
         known_bad: certificate files that need not be good.
+        runs: whether an engine runs already, so that it need not be to be had any more.
 
     Raises:
         ConfigError: with everything that is wrong.
     """
     findings = [*bad_certificates(config, known_bad), *bad_passthrough(config)]
+    if not runs:
+        findings += bad_engine(config, environ)
     for realm in config.all_realms():
         above: Path = () if realm.name == config.realm else ("realms", realm.name)
         findings += [((*above, *where), message) for where, message in _bad_realm(realm)]
@@ -86,6 +94,21 @@ def bad_passthrough(config: Config) -> Iterator[Finding]:
             ("passthrough",),
             f"{to} is this server itself: its connections would go round for ever",
         )
+
+
+def bad_engine(config: Config, environ: Mapping[str, str]) -> Iterator[Finding]:
+    """An engine that this host has not, or CPUs that it may not run on."""
+    try:
+        options = engine_options(config, environ)
+    except ValueError as error:
+        yield ("cpu_affinity",), str(error)
+        return
+    if options.insists:
+        try:
+            require_native()
+        except EngineUnavailableError as error:
+            why = "" if config.engine == "native" else f"{options.insists}: "
+            yield ("engine",), f"{why}{error}; {MEND}"
 
 
 def _bad_realm(realm: Realm) -> Iterator[Finding]:

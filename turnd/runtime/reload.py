@@ -90,7 +90,7 @@ class Reloader:
         for path, message in bad_certificates(new, ended):
             log.error("certificate_refused", path=str(new.tls[int(path[1])].certificate),
                       reason=message)  # fmt: skip
-        examine(new, server.config_path, server.environ, ended)
+        examine(new, server.config_path, server.environ, ended, runs=True)
         return Plan(
             new,
             changes,
