@@ -11,6 +11,7 @@ import sys
 from ast import literal_eval
 from ipaddress import ip_address
 from pathlib import Path
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -343,18 +344,52 @@ class TestDirectories:
         system.make_directory(path)
         assert path.stat().st_mode & 0o777 == 0o700
 
-    def test_root_gives_it_away(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-        given: list[tuple[Path, int, int]] = []
+    @pytest.fixture
+    def given(self, monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, int, int]]:
+        """What root has given away, by name, and to whom."""
+        calls: list[tuple[str, int, int]] = []
+
+        def give(descriptor: int, uid: int, gid: int) -> None:
+            calls.append((Path(f"/proc/self/fd/{descriptor}").readlink().name, uid, gid))
+
         monkeypatch.setattr(os, "geteuid", lambda: 0)
-        monkeypatch.setattr(os, "chown", lambda *args: given.append(args))
+        monkeypatch.setattr(os, "fchown", give)
+        return calls
+
+    def test_root_gives_it_away(self, tmp_path: Path, given: list[tuple[str, int, int]]) -> None:
         nobody = pwd.getpwnam("nobody")
         system.make_directory(tmp_path / "a", owner="nobody", fallback="no-such-user")
         system.make_directory(tmp_path / "b", owner="no-such-user", fallback="nobody")
         system.make_directory(tmp_path / "c", owner="no-such-user", fallback="nor-this")
         system.make_directory(tmp_path / "d")
         who = (nobody.pw_uid, nobody.pw_gid)
-        assert given == [(tmp_path / "a", *who), (tmp_path / "b", *who)]
+        assert given == [("a", *who), ("b", *who)]
         assert (tmp_path / "c").is_dir()
+
+    def test_root_keeps_a_folder_of_its_own_that_is_in_use(
+        self, tmp_path: Path, given: list[tuple[str, int, int]], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        (tmp_path / "etc" / "ssh").mkdir(parents=True)
+        (tmp_path / "disk" / "lost+found").mkdir(parents=True)
+        for owner in (0, 1000):  # 1000: a user whom the server was before
+            with monkeypatch.context() as patch:
+                patch.setattr(os, "fstat", lambda _, uid=owner: SimpleNamespace(st_uid=uid))
+                system.make_directory(tmp_path / "etc", owner="nobody")
+                system.make_directory(tmp_path / "disk", owner="nobody")
+        assert [name for name, *_ in given] == ["disk", "etc", "disk"]
+
+    def test_root_is_not_led_by_another_users_link(
+        self, tmp_path: Path, given: list[tuple[str, int, int]], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        (tmp_path / "elsewhere").mkdir()
+        (tmp_path / "link").symlink_to(tmp_path / "elsewhere")
+        monkeypatch.setattr(Path, "lstat", lambda _: SimpleNamespace(st_uid=1000))
+        with pytest.raises(OSError, match="Not a directory"):
+            system.make_directory(tmp_path / "link", owner="nobody")
+        assert given == []
+        monkeypatch.setattr(Path, "lstat", lambda _: SimpleNamespace(st_uid=0))
+        system.make_directory(tmp_path / "link", owner="nobody")
+        assert [name for name, *_ in given] == ["elsewhere"]
 
     def test_root_gives_away_plain_files_alone(
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

@@ -244,18 +244,26 @@ def runtime_directory() -> Path:
 def make_directory(path: Path, owner: str | None = None, fallback: str = "nobody") -> None:
     """Make a directory for its owner alone (mode 700), with its parents, where there is none.
 
-    As root it is given to whom `drop_privileges` will become with the same words.
+    As root it is given to whom `drop_privileges` will become with the same words; but not one of
+    root's in which there is something already: it has another use, such as /etc. Only root's own
+    symbolic links are followed: another user must not lead root to what is not his.
 
     Raises:
-        OSError: it cannot be made.
+        OSError: it cannot be made, or given.
     """
     if not path.is_dir():
         path.mkdir(mode=0o700, parents=True)
-    if owner is None or os.geteuid() != 0:
+    found = None if owner is None else _find_user(owner) or _find_user(fallback)
+    if os.geteuid() != 0 or found is None:
         return
-    found = _find_user(owner) or _find_user(fallback)
-    if found is not None:
-        os.chown(path, found.pw_uid, found.pw_gid)
+    follow = 0 if path.lstat().st_uid == 0 else os.O_NOFOLLOW
+    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | follow | os.O_CLOEXEC)
+    try:
+        within = {*os.listdir(descriptor)} - {"lost+found"}  # noqa: PTH208 - of the descriptor
+        if os.fstat(descriptor).st_uid != 0 or not within:
+            os.fchown(descriptor, found.pw_uid, found.pw_gid)
+    finally:
+        os.close(descriptor)
 
 
 def give_file(path: Path, owner: str, fallback: str = "nobody") -> None:
