@@ -120,6 +120,11 @@ def _allocations(snapshot: Snapshot) -> Iterator[Metric]:
             ("user",),
             {(user,): count for user, count in snapshot.user_allocations.items()},
         )
+    yield from _relay_ports(snapshot)
+    yield from _relay_addresses(snapshot)
+
+
+def _relay_ports(snapshot: Snapshot) -> Iterator[Metric]:
     for name, text, values in (
         ("in_use", "Relay ports that are relayed transport addresses now.", 0),
         ("capacity", "Relay ports of the configured range.", 1),
@@ -130,7 +135,6 @@ def _allocations(snapshot: Snapshot) -> Iterator[Metric]:
             ("address",),
             {(address,): use[values] for address, use in snapshot.relay_ports.items()},
         )
-    yield from _relay_addresses(snapshot)
 
 
 def _relay_addresses(snapshot: Snapshot) -> Iterator[Metric]:

@@ -20,7 +20,6 @@ first: whoever holds it may go on refreshing while Redis is away or after a secr
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
 from turnd.auth.credentials import (
@@ -44,15 +43,12 @@ from turnd.stun.errors import DecodeError, ErrorCode
 from turnd.stun.keys import PasswordAlgorithm
 from turnd.stun.message import Integrity, IntegrityAlgorithm, Message, Method
 from turnd.turn.answers import unknown_attributes
-from turnd.turn.challenge import algorithm_entries, challenge_attributes
-from turnd.turn.events import AuthenticationFailed, FailureReason, Sink
-from turnd.turn.request import Attributes, Refused
+from turnd.turn.challenge import algorithm_entries
+from turnd.turn.events import FailureReason
+from turnd.turn.request import Refused
 
 if TYPE_CHECKING:
-    from turnd.auth.nonce import Nonces
-    from turnd.engine.base import Leg
-    from turnd.turn.realm import Realm
-    from turnd.turn.turn_allocation import TurnAllocation
+    from turnd.turn.attempt import Attempt
 
 _ALGORITHMS = frozenset(PasswordAlgorithm)
 
@@ -66,55 +62,9 @@ class Identity(NamedTuple):
     """Whether another server has redirected the client to us, as its nonce shows."""
 
 
-@dataclass(slots=True)
-class Attempt:
-    """One request on the ladder."""
-
-    message: Message
-    leg: Leg
-    realm: Realm
-    now: float
-    nonces: Nonces
-    decoy_salt: bytes
-    report: Sink
-    allocation: TurnAllocation | None
-    """Whose credential is tried first: the five-tuple's, or the one that a ticket claims."""
-    wall_now: float
-    """UNIX seconds."""
-    nonce: str = ""
-    nonce_is_valid: bool = False
-
-    def challenge(self) -> Attributes:
-        """What a 401 or 438 carries beside the code."""
-        nonce = self.nonces.mint(self.leg.client, self.realm.credentials.offers, self.now)
-        return challenge_attributes(self.realm, nonce)
-
-    def failed(self, user: str, reason: FailureReason) -> None:
-        """Tell of a failure, unless the nonce shows that the address may be spoofed."""
-        if self.nonce_is_valid:
-            self.report(AuthenticationFailed(self.leg, user, self.realm.name, reason))
-
-
 def is_first_request(message: Message) -> bool:
     """Whether the request carries no integrity at all, and is to be challenged (rung 1)."""
     return not (message.has_integrity or message.has_integrity_sha256)
-
-
-def check_nonce(attempt: Attempt) -> Offers | None:
-    """Learn whether the nonce is valid, and what was offered with it (for rungs 3 and 6).
-
-    None where the nonce is not ours: what its challenge offered is not known then.
-    """
-    try:
-        nonce = attempt.message.get(a.NONCE)
-    except DecodeError:
-        nonce = None
-    if nonce is None:
-        return None
-    attempt.nonce = nonce
-    verdict = attempt.nonces.check(nonce, attempt.leg.client, attempt.now)
-    attempt.nonce_is_valid = verdict.valid
-    return verdict.offers
 
 
 def authenticate(
@@ -123,7 +73,7 @@ def authenticate(
     """Climb the ladder from rung 2 on.
 
     Args:
-        attempt: the request, its nonce checked by `check_nonce`.
+        attempt: the request, its nonce checked.
         offers: what the nonce's challenge offered, if that is known.
         outcome: what a look-up that was asked for earlier has found.
 

@@ -11,7 +11,7 @@ from turnd.turn.events import FailureReason
 from turnd.turn.request import Refused, Request
 
 if TYPE_CHECKING:
-    from turnd.turn.authenticate import Attempt
+    from turnd.turn.attempt import Attempt
 
 
 def check_expiry(request: Request, attempt: Attempt) -> None:

@@ -34,12 +34,8 @@ from turnd.turn.answers import (
     success_response,
     unknown_attributes,
 )
-from turnd.turn.authenticate import (
-    Attempt,
-    authenticate,
-    check_nonce,
-    is_first_request,
-)
+from turnd.turn.attempt import Attempt
+from turnd.turn.authenticate import authenticate, is_first_request
 from turnd.turn.behavior_discovery import quartet_of, sent_as_asked, understood
 from turnd.turn.binding import binding, has_long_term_credential, signed_binding
 from turnd.turn.challenge import challenge_of
@@ -256,7 +252,7 @@ class TurnServer:
         )
         if is_first_request(message):
             return self._challenge(attempt)
-        offers = check_nonce(attempt)
+        offers = attempt.check_nonce()
         drawn = found is not None  # when it began to wait
         # What another realm's store said is no answer: an allocation may have come meanwhile.
         outcome = found[1] if found is not None and found[0] == realm.name else None
