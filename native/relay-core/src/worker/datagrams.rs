@@ -1,5 +1,6 @@
 //! Datagrams, and those that came to the wrong worker.
 
+use std::collections::VecDeque;
 use std::sync::PoisonError;
 
 use super::held::{Kept, is_media};
@@ -225,20 +226,21 @@ impl<D: Driver> Worker<D> {
         }
     }
 
-    pub(super) fn take_passed(&mut self, now: Nanos) {
+    /// What others have received. As what was received here it meets all orders that were given
+    /// before: it is to be taken before they are.
+    pub(super) fn take_passed(&self) -> VecDeque<Passed> {
         if self.shared.stations.len() == 1 {
-            return;
+            return VecDeque::new();
         }
-        let mut queue = self.station.passed.lock().unwrap_or_else(PoisonError::into_inner);
-        let passed = std::mem::take(&mut *queue);
-        drop(queue);
-        for each in passed {
-            match each {
-                Passed::Datagram(carried) => self.datagram_from_elsewhere(&carried, now),
-                Passed::Media(address, fields, data) => {
-                    let (client, _) = self.newcomer(&address);
-                    self.media_from_elsewhere(client, fields, &data, now);
-                }
+        std::mem::take(&mut *self.station.passed.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    pub(super) fn handle_passed(&mut self, passed: Passed, now: Nanos) {
+        match passed {
+            Passed::Datagram(carried) => self.datagram_from_elsewhere(&carried, now),
+            Passed::Media(address, fields, data) => {
+                let (client, _) = self.newcomer(&address);
+                self.media_from_elsewhere(client, fields, &data, now);
             }
         }
     }

@@ -224,13 +224,16 @@ impl<D: Driver> Worker<D> {
             self.station.orders.wake().drain();
         }
         self.arrivals = arrivals; // orders may take some of it elsewhere
+        let passed = self.take_passed();
         self.obey(now);
         let mut arrivals = std::mem::take(&mut self.arrivals);
         self.forwarder.warm(&arrivals.datagrams);
         for datagram in &arrivals.datagrams {
             self.datagram(*datagram, now);
         }
-        self.take_passed(now);
+        for each in passed {
+            self.handle_passed(each, now);
+        }
         self.read_unread(now);
         self.run_held_up(now);
         self.take_turns(&mut arrivals.ready);

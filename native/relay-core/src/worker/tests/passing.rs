@@ -71,6 +71,37 @@ fn what_waits_for_another_worker_is_bounded() {
 }
 
 #[test]
+fn what_is_passed_on_during_a_turn_meets_the_orders_before_it() {
+    let mut workers = workers(2);
+    let [first, second] = &mut workers[..] else { panic!() };
+    let client = client_of(&first.shared, 1);
+    let (told, obeying) = sync_channel(1);
+    let (give, take) = sync_channel(1);
+    second.give(Order::Report(told));
+    second.give(Order::Claim(take, address(udp_leg(client)), Vec::new()));
+    let station = second.station.clone();
+    std::thread::scope(|scope| {
+        scope.spawn(|| second.turn().unwrap());
+        obeying.recv().unwrap(); // it has got its orders, and waits for another worker
+        let relay = NewRelay {
+            id: 2,
+            socket: UdpSocket::bind("127.0.0.1:0").unwrap().into(),
+            is_ipv4: true,
+            purses: Vec::new(),
+            shared: Arc::new(RelayShared::new(LATER)),
+        };
+        let client = address(udp_leg(client));
+        station.orders.give(Order::Open(Box::new(relay), Some(client)));
+        station.orders.give(Order::Permit(2, Host::from(at(PEER)), LATER));
+        station.orders.give(Order::Bind(2, CHANNEL, at(PEER), LATER));
+        first.arrive(&[(LISTENER, client.leg.client, &channel_data(CHANNEL, b"up"))]);
+        drop(give);
+    });
+    second.arrive(&[]);
+    assert_eq!(second.driver.left, [(at(PEER), b"up".to_vec())]);
+}
+
+#[test]
 fn relays_move_both_ways_at_once() {
     let shared = Arc::new(Shared::new(2, Clock::by_hand(NOW)).unwrap());
     let clients = [client_of(&shared, 0), client_of(&shared, 1)];
