@@ -29,7 +29,7 @@ class Drop(StrEnum):
     EXPIRED = "expired"  # the allocation has ended, its relay is about to close
     PROXY_HEADER = "proxy_header"  # a trusted proxy's datagram without a header, or with a bad one
     DTLS_RECORD = "dtls_record"  # of no session; or no record where only DTLS is served
-    DTLS_HANDSHAKE = "dtls_handshake"  # beyond the bound of handshakes at the same time
+    DTLS_HANDSHAKE = "dtls_handshake"  # beyond the bound of handshakes, or what one keeps
     BANDWIDTH = "bandwidth"  # over the rate of its allocation, of its user or of the server
     HOP_LIMIT = "hop_limit"  # its TTL or hop limit has run out
     ICMP_RATE = "icmp_rate"  # an ICMP error beyond those that a client is told of

@@ -60,7 +60,8 @@ pub enum Drop {
     Bandwidth,
     /// A DTLS record of no session; or no record where only DTLS is served.
     DtlsRecord,
-    /// A DTLS handshake beyond the bound of those at the same time.
+    /// A DTLS handshake beyond the bound of those at the same time, or a datagram of one that waits
+    /// beyond what it keeps.
     DtlsHandshake,
     /// An ICMP error beyond those that a client is told of.
     IcmpRate,

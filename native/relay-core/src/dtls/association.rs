@@ -5,13 +5,17 @@ use std::collections::HashMap;
 use super::Lent;
 use super::handshakes::Handshakes;
 use super::provider::{Door, Session};
-use super::record::Random;
+use super::record::{LARGEST_HELLO, Random, hello_random};
+use crate::fields::Fields;
 use crate::forward::HandedUp;
 use crate::io::outbox::RunMark;
 use crate::leg::{CloseReason, Leg};
 use crate::places::Places;
 use crate::rules::table::UdpKey;
 use crate::time::Nanos;
+
+/// Datagrams that one handshake keeps: more than a client's flight has.
+const MOST_KEPT: usize = 4;
 
 /// What a listener serves DTLS with.
 #[derive(Debug)]
@@ -47,13 +51,27 @@ pub struct Association {
     pub heard: Nanos,
     /// Until when the handshake is to be complete; None: it is.
     pub deadline: Option<Nanos>,
-    /// Whether it has not begun, since a turn begins so many.
+    /// Whether its handshake waits for its turn: each has time for so many steps.
     pub waits: bool,
+    /// Datagrams that wait with it.
+    pub kept: Vec<(Fields, Box<[u8]>)>,
     /// Of its hello.
     pub random: Random,
 }
 
 impl Association {
+    /// Keeps a datagram until the handshake's turn, if there is room. Its hello, said again, tells
+    /// nothing new.
+    pub fn keep(&mut self, fields: Fields, bytes_untrusted: &[u8]) -> bool {
+        let is_kept = self.kept.len() < MOST_KEPT
+            && bytes_untrusted.len() <= LARGEST_HELLO
+            && hello_random(bytes_untrusted).is_none();
+        if is_kept {
+            self.kept.push((fields, bytes_untrusted.into()));
+        }
+        is_kept
+    }
+
     /// Why it is to be closed by now, if it is.
     #[must_use]
     pub fn overdue(&self, idle_timeout: Nanos, now: Nanos) -> Option<CloseReason> {

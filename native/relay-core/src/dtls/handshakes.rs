@@ -11,7 +11,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use crate::rules::budget::network_of;
 
 /// Under way at the same time; OpenSSL takes some 64 KiB for each, and beside it what a client has
-/// sent too early: a hundred records at most.
+/// sent too early: a hundred records at most, and few datagrams that wait for their turn.
 pub const MOST: usize = 512;
 
 /// Of these, of one network (IPv4 /24, IPv6 /56).

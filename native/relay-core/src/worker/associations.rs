@@ -120,22 +120,28 @@ impl<D: Driver> Worker<D> {
             heard: now,
             deadline: Some(now.saturating_add(handshake_timeout)),
             waits: true,
+            kept: Vec::new(),
             random,
         });
         self.count_sessions();
-        self.beginning.push_back(place);
-        self.begin_handshakes();
+        self.waiting.push_back(place);
+        self.go_on_with_handshakes(now);
     }
 
-    /// Begins those that wait, as many as a turn has time for.
-    pub(super) fn begin_handshakes(&mut self) {
-        while self.begun < HANDSHAKES
-            && let Some(place) = self.beginning.pop_front()
+    /// Goes on with those that wait, as many as a turn has time for.
+    pub(super) fn go_on_with_handshakes(&mut self, now: Nanos) {
+        while self.steps < HANDSHAKES
+            && let Some(place) = self.waiting.pop_front()
         {
-            self.begun += 1;
-            if let Some(association) = self.forwarder.associations.places.get_mut(place) {
-                association.waits = false;
-                self.go_on(place);
+            self.steps += 1;
+            let associations = &mut self.forwarder.associations;
+            let Some(association) = associations.places.get_mut(place) else { continue };
+            association.waits = false;
+            let kept = std::mem::take(&mut association.kept);
+            self.go_on(place);
+            for (fields, data) in kept {
+                let inbound = self.put_into_a_slot(&data, fields, now);
+                self.feed_session(place, inbound, now);
             }
         }
     }
@@ -168,16 +174,30 @@ impl<D: Driver> Worker<D> {
         }
     }
 
-    /// Handles a datagram of a client that is known.
+    /// Handles a datagram of a client that is known. In a handshake it may have to wait.
     fn read_session(&mut self, place: u32, inbound: Inbound, now: Nanos) {
+        let associations = &mut self.forwarder.associations;
+        let Some(association) = associations.places.get_mut(place) else { return };
+        if association.deadline.is_none() {
+            return self.feed_session(place, inbound, now);
+        }
+        if !association.waits && self.steps < HANDSHAKES {
+            self.steps += 1;
+            return self.feed_session(place, inbound, now);
+        }
+        if !association.keep(inbound.fields, inbound.bytes(&self.arena)) {
+            self.station.counters.drops.add(Drop::DtlsHandshake, 1);
+        } else if !std::mem::replace(&mut association.waits, true) {
+            self.waiting.push_back(place);
+        }
+    }
+
+    fn feed_session(&mut self, place: u32, inbound: Inbound, now: Nanos) {
         let bytes_untrusted = inbound.bytes(&self.arena);
         let is_message = bytes_untrusted[0] == APPLICATION_DATA;
         let single = is_single(bytes_untrusted);
         let associations = &mut self.forwarder.associations;
         let Some(association) = associations.places.get_mut(place) else { return };
-        if association.waits {
-            return self.station.counters.drops.add(Drop::DtlsHandshake, 1);
-        }
         associations.lent.feed(bytes_untrusted);
         let (leg, listener) = (association.leg, association.key.listener);
         let was_open = association.deadline.is_none();
@@ -270,7 +290,7 @@ impl<D: Driver> Worker<D> {
         let associations = &mut self.forwarder.associations;
         let Some(mut ended) = associations.remove(place, &self.shared.handshakes) else { return };
         if ended.waits {
-            self.beginning.retain(|each| *each != place);
+            self.waiting.retain(|each| *each != place);
         }
         self.count_sessions();
         let clients = &mut self.forwarder.table.clients;

@@ -256,9 +256,7 @@ impl<D: Driver> Worker<D> {
         if self.forwarder.outbox.is_full() {
             self.send(now);
         }
-        let slot = self.spare_slot(now);
-        self.arena.bytes_mut(slot)[..data.len()].copy_from_slice(data);
-        let inbound = Inbound { slot, start: 0, len: data.len(), fields, received: 0 };
+        let inbound = self.put_into_a_slot(data, fields, now);
         let verdict = self.forwarder.from_client(&self.arena, client, inbound, now);
         debug_assert_eq!(verdict, Verdict::Done, "it is media");
     }
@@ -266,10 +264,9 @@ impl<D: Driver> Worker<D> {
     /// Handles what another worker has received.
     pub(super) fn datagram_from_elsewhere(&mut self, carried: &Carried, now: Nanos) {
         let Carried { socket, from, to, fields, ref data } = *carried;
-        let slot = self.spare_slot(now);
-        self.arena.bytes_mut(slot)[..data.len()].copy_from_slice(data);
+        let Inbound { slot, received, .. } = self.put_into_a_slot(data, fields, now);
         let (len, segment) = (data.len() as u32, data.len() as u32);
-        let (start, via, received) = (0, None, 0);
+        let (start, via) = (0, None);
         let datagram =
             Datagram { socket, slot, start, len, segment, from, via, to, fields, received };
         self.datagram(datagram, now);

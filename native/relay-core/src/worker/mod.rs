@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 
 use crate::engine::Shared;
 use crate::fields::Fields;
-use crate::forward::{Forwarder, WorkerCounters};
+use crate::forward::{Forwarder, Inbound, WorkerCounters};
 use crate::io::arena::Arena;
 use crate::io::{Arrivals, Carried, Driver, Token};
 use crate::orders::{Address, Order, Orders};
@@ -128,10 +128,10 @@ pub struct Worker<D> {
     sampled: u32,
     turns: usize,
     handshakes: u32,
-    /// DTLS handshakes that have begun in this turn.
-    begun: u32,
+    /// DTLS handshakes that have gone on in this turn.
+    steps: u32,
     /// Places of those whose turn has not come.
-    beginning: VecDeque<u32>,
+    waiting: VecDeque<u32>,
     /// Handles that were given here: those of DTLS sessions.
     given: u64,
     handed_up: bool,
@@ -172,8 +172,8 @@ impl<D: Driver> Worker<D> {
             sampled: 0,
             turns: 0,
             handshakes: 0,
-            begun: 0,
-            beginning: VecDeque::new(),
+            steps: 0,
+            waiting: VecDeque::new(),
             given: 0,
             handed_up: false,
             has_proxies: false,
@@ -216,8 +216,7 @@ impl<D: Driver> Worker<D> {
             let patience = self.patience();
             self.driver.receive(&mut self.arena, &mut arrivals, patience)?;
         }
-        (self.handshakes, self.begun) = (0, 0);
-        self.begin_handshakes();
+        (self.handshakes, self.steps) = (0, 0);
         self.lingering.saw(arrivals.packets());
         let now = self.shared.clock.now();
         if arrivals.ready.iter().any(|ready| ready.socket == Token::WAKE) {
@@ -227,6 +226,7 @@ impl<D: Driver> Worker<D> {
         let passed = self.take_passed();
         self.obey(now);
         let mut arrivals = std::mem::take(&mut self.arrivals);
+        self.go_on_with_handshakes(now);
         self.forwarder.warm(&arrivals.datagrams);
         for datagram in &arrivals.datagrams {
             self.datagram(*datagram, now);
@@ -293,6 +293,13 @@ impl<D: Driver> Worker<D> {
         }
         self.spare += 1;
         D::SLOTS as u32 + self.spare - 1
+    }
+
+    /// Bytes that were kept, as if they had just been received.
+    fn put_into_a_slot(&mut self, data: &[u8], fields: Fields, now: Nanos) -> Inbound {
+        let slot = self.spare_slot(now);
+        self.arena.bytes_mut(slot)[..data.len()].copy_from_slice(data);
+        Inbound { slot, start: 0, len: data.len(), fields, received: 0 }
     }
 }
 

@@ -124,7 +124,7 @@ impl<D: Driver> Worker<D> {
 
     /// Whether there is work that nobody tells of.
     pub(super) fn has_more(&self) -> bool {
-        !(self.unread.is_empty() && self.beginning.is_empty())
+        !(self.unread.is_empty() && self.waiting.is_empty())
     }
 
     pub(super) fn end_spliced(&mut self, mut spliced: Spliced) {

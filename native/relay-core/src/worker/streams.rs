@@ -19,9 +19,9 @@ use crate::wire::message::CONNECTION_BIND_ERROR;
 /// Reads of one stream in a turn: what TLS holds back of one read, and a bound.
 const READS: usize = 4;
 
-/// Reads of streams in their handshake in a turn, and as many DTLS handshakes that begin in it. One
-/// may cost a signature with an RSA key, more than a thousand packets do; what is left over has its
-/// turn in the next one.
+/// Reads of streams in their handshake in a turn, and as many steps of DTLS handshakes. One may cost
+/// a signature with an RSA key, or a key agreement on the curve that the client prefers, more than a
+/// thousand packets do; what is left over has its turn in the next one.
 pub(super) const HANDSHAKES: u32 = 4;
 
 impl<D: Driver> Worker<D> {
