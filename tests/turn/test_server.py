@@ -24,7 +24,7 @@ from tests.turn.tcp import ask_to_connect, tcp_client, tcp_world
 from tests.turn.tokens import THIRD_PARTY, token_client, token_world
 from turnd.allocations.policy import PeerPolicy
 from turnd.allocations.quotas import Quotas
-from turnd.auth.credentials import Credential, DerivedKeys, Found
+from turnd.auth.credentials import Credential, DerivedKeys, Found, Unavailable
 from turnd.stun import attributes as a
 from turnd.stun.addresses import AddressFamily, TransportAddress
 from turnd.stun.message import (
@@ -293,6 +293,21 @@ def test_an_allocation_made_meanwhile_is_437() -> None:
     world, _, _ = waiting_world()
     world.client(user="alice").allocated()
     assert code_of(resumed(world)) == 437
+
+
+def test_in_a_crowd_who_repeats_a_request_is_heard_later_and_a_stream_told_at_once() -> None:
+    crowded = Unavailable("too many", crowded=True)
+    world, client, data = waiting_world()
+    assert world.resume(crowded) is None
+    assert [each.reason for each in world.reported(MessageDropped)] == [Dropped.WAITING_FULL]
+    assert client.send(data) == []
+    assert code_of(resumed(world)) is None
+    by_tcp = world.stream_client(user="dave")
+    by_tcp.password = "davit"
+    by_tcp.send(by_tcp.signed(Method.ALLOCATE, (TRANSPORT,)))
+    answer = world.resume(crowded)
+    assert answer is not None
+    assert code_of(decode_untrusted(answer)) == 500
 
 
 def test_draining_that_began_meanwhile_is_508() -> None:

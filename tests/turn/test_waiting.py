@@ -134,24 +134,3 @@ def test_a_flood_of_names_is_bounded_and_counted() -> None:
         assert client.send(client.signed(Method.REFRESH)) == []
     assert len(world.pending) == 2
     assert [each.reason for each in world.reported(MessageDropped)] == [Dropped.WAITING_FULL] * 2
-
-
-def test_in_a_crowd_who_repeats_a_request_is_heard_later_and_a_stream_told_at_once() -> None:
-    crowded = Unavailable("too many", crowded=True)
-    world = store_world()
-    client = world.client(user="dave")
-    client.password = "davit"
-    data = client.signed(Method.ALLOCATE, ((a.REQUESTED_TRANSPORT, 17),))
-    client.send(data)
-    assert world.resume(crowded) is None
-    assert [each.reason for each in world.reported(MessageDropped)] == [Dropped.WAITING_FULL]
-    assert client.send(data) == []
-    answer = world.resume(FOUND)
-    assert answer is not None
-    assert code_of(decode_untrusted(answer)) is None
-    by_tcp = world.stream_client(user="dave")
-    by_tcp.password = "davit"
-    by_tcp.send(by_tcp.signed(Method.ALLOCATE, ((a.REQUESTED_TRANSPORT, 17),)))
-    answer = world.resume(crowded)
-    assert answer is not None
-    assert code_of(decode_untrusted(answer)) == 500
