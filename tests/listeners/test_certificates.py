@@ -257,6 +257,18 @@ def unusual_curve(folder: Path) -> None:
     make_pair(folder, "new.test", key=ec.generate_private_key(ec.SECP521R1()))
 
 
+def change_bytes(certificate: Path, old: bytes, new: bytes) -> None:
+    """Its signature is wrong then, which nobody checks who serves it."""
+    der = ssl.PEM_cert_to_DER_cert(certificate.read_text())
+    assert old in der
+    certificate.write_text(ssl.DER_cert_to_PEM_cert(der.replace(old, new)))
+
+
+def unknown_curve(folder: Path) -> None:
+    p256 = bytes.fromhex("2a8648ce3d030107")
+    change_bytes(folder / "server.pem", p256, p256[:-1] + b"\x7f")
+
+
 def outdated_kind(folder: Path) -> None:
     make_pair(folder, "new.test", key=dsa.generate_private_key(2048))
 
@@ -284,6 +296,7 @@ BAD = [
     (encrypt_key, "is encrypted.* without a passphrase"),
     (weak_key, "kind or size that not every engine serves.* P-256"),
     (unusual_curve, "kind or size"),
+    (unknown_curve, "kind or size"),
     (outdated_kind, "kind or size"),
     (weak_authority, "OpenSSL refuses it"),
     (folder_for_key, "cannot read the private key"),
@@ -393,6 +406,13 @@ def test_a_certificate_without_names_serves_as_default(tmp_path: Path) -> None:
     certificates = Certificates([make_pair(tmp_path)])
     assert certificates.select("any.test").names == ()
     assert Handshake(certificates.context, "any.test").run().client.cipher() is not None
+
+
+def test_names_of_a_kind_that_nobody_knows_are_none(tmp_path: Path) -> None:
+    pair = make_pair(tmp_path, "odd.test")
+    x400_address = b"\xa3\x08odd.test"
+    change_bytes(Path(pair[0]), b"\x82\x08odd.test", x400_address)
+    assert Certificates([pair]).select("odd.test").names == ()
 
 
 def test_no_pair_is_an_error() -> None:

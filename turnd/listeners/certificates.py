@@ -185,14 +185,15 @@ def _file_state(path: Path) -> _FileState:
 def _examine(certificate: str, key: str, now: float) -> tuple[CertificateInfo, TlsIdentity]:
     chain_pem, key_pem = _read(certificate, "certificate"), _read(key, "private key")
     leaf = _leaf(certificate, chain_pem)
-    if _public_key(key, key_pem) != leaf.public_key().public_bytes(
+    leafs_key = _leafs_key(leaf)
+    if leafs_key is not None and _public_key(key, key_pem) != leafs_key.public_bytes(
         Encoding.DER, PublicFormat.SubjectPublicKeyInfo
     ):
         raise CertificateError(
             f"{certificate}: the key {key} belongs to another certificate: name the files of one "
             "pair, with the server's certificate first in its file"
         )
-    if not _is_served_everywhere(leaf.public_key()):
+    if leafs_key is None or not _is_served_everywhere(leafs_key):
         raise CertificateError(
             f"{certificate}: its key is of a kind or size that not every engine serves: make one "
             "with an ECDSA P-256 or RSA 2048 key"
@@ -233,11 +234,19 @@ def _read(path: str, what: str) -> bytes:
 def _leaf(path: str, pem: bytes) -> x509.Certificate:
     try:
         return x509.load_pem_x509_certificates(pem)[0]
-    except ValueError as error:
+    except (ValueError, x509.InvalidVersion) as error:
         raise CertificateError(
             f"{path}: holds no certificate: a PEM file with BEGIN CERTIFICATE is needed, the "
             "server's first, the intermediate ones after it"
         ) from error
+
+
+def _leafs_key(leaf: x509.Certificate) -> CertificatePublicKeyTypes | None:
+    """None: of a kind that nobody here knows."""
+    try:
+        return leaf.public_key()
+    except (ValueError, UnsupportedAlgorithm):
+        return None
 
 
 def _public_key(path: str, pem: bytes) -> bytes:
@@ -265,11 +274,14 @@ def _is_served_everywhere(key: CertificatePublicKeyTypes) -> bool:
             return isinstance(key, ed25519.Ed25519PublicKey)
 
 
+_NO_NAMES = x509.ExtensionNotFound, x509.DuplicateExtension, x509.UnsupportedGeneralNameType
+
+
 def _dns_names(leaf: x509.Certificate) -> tuple[str, ...]:
     try:
         extension = leaf.extensions.get_extension_for_class(x509.SubjectAlternativeName)
         names = extension.value.get_values_for_type(x509.DNSName)
-    except (x509.ExtensionNotFound, ValueError):
+    except (*_NO_NAMES, ValueError):
         return ()  # still good for clients that connect by address: they do not name a host
     return tuple(name.lower() for name in names)
 
