@@ -444,6 +444,20 @@ async def test_the_signal_and_the_socket_do_the_same(tmp_path: Path) -> None:
         assert await is_let_in(run, ALICE)
 
 
+async def test_a_storm_of_signals_is_one_reload(tmp_path: Path) -> None:
+    async with running(tmp_path) as run:
+        with Signals(run.server):
+            for _ in range(50):
+                os.kill(os.getpid(), signal.SIGHUP)
+            await eventually(lambda: run.logged("reloaded"))
+        assert (await run.order("/v1/reload"))["ok"]  # after all that wait
+        reloads = len(run.logged("reloaded"))
+        assert reloads <= 3
+        with Signals(run.server):
+            os.kill(os.getpid(), signal.SIGHUP)
+            await eventually(lambda: len(run.logged("reloaded")) > reloads)
+
+
 async def test_no_reload_once_the_end_has_begun(tmp_path: Path) -> None:
     async with running(tmp_path) as run:
         await (await run.client()).allocate()

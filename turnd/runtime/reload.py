@@ -41,10 +41,14 @@ class Reloader:
     def __init__(self, server: Server) -> None:
         self._server = server
         self._lock = asyncio.Lock()
+        self.awaits_turn = False
+        """Whether one is still to begin, or waits for an earlier one: it has read nothing yet."""
 
     async def reload(self) -> Mapping[str, object]:
         """Read and apply; `ok`, `live`, `restart` and `problems`, for `turnd reload`."""
+        self.awaits_turn = True
         async with self._lock:
+            self.awaits_turn = False
             if self._server.ending.begun:
                 return _refused(["the server is about to end"])
             microseconds = time.monotonic_ns() // 1000

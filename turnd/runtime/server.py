@@ -195,12 +195,17 @@ class Server:
         return assembly.settings_by_socket(self.config, self.certificates)
 
     def reload_beside(self) -> None:
-        """Read the configuration again: the signal's handler."""
+        """Read the configuration again: the signal's handler.
+
+        Signals that come before the reading begins are one: it finds what all of them are about.
+        """
 
         async def reload() -> None:
             await self.reloader.reload()
 
-        self.beside.run(reload())
+        if not self.reloader.awaits_turn:
+            self.reloader.awaits_turn = True
+            self.beside.run(reload())
 
     async def _listen_for_admins(self) -> None:
         listen = self.config.admin.listen
