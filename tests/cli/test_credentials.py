@@ -88,6 +88,11 @@ def test_curl_reads_its_config(run: Run) -> None:
     assert [field for field in fields if field.startswith("uris=")] == [f"uris={u}" for u in URIS]
 
 
+def test_curl_gets_other_letters_as_they_are(run: Run) -> None:
+    out = run("credentials", "--format", "curl", "--user", "Jürgen").out
+    assert 'Jürgen"' in out.splitlines()[0]
+
+
 def test_gstreamer_is_percent_encoded(run: Run) -> None:
     lines = run("credentials", "--format", "gstreamer", "--user", "@bob/x").out.splitlines()
 

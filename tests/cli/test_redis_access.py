@@ -71,3 +71,5 @@ def test_an_address_that_is_none(run: Run, config: Write) -> None:
 def test_days() -> None:
     assert day(None) == ""
     assert day(0.0) == "1970-01-01 00:00"
+    assert day(1.7e12) == "1.7e+12"  # milliseconds, which another program has written
+    assert day(1e300) == "1e+300"

@@ -163,10 +163,17 @@ def _ice(made: RestCredentials) -> str:
 
 
 def _curl(made: RestCredentials) -> str:
-    """A config file of curl, so that the password is on no command line."""
+    """A config file of curl, so that the password is on no command line.
+
+    curl knows JSON's escapes of quotes, backslashes and line ends, and none of other characters.
+    """
     fields = [("username", made.username), ("password", made.password), ("ttl", str(made.ttl))]
     fields += [("uris", uri) for uri in made.uris]
-    return "\n".join(f"data-urlencode = {json.dumps(f'{key}={text}')}" for key, text in fields)
+    return "\n".join(f"data-urlencode = {_quoted(f'{key}={text}')}" for key, text in fields)
+
+
+def _quoted(text: str) -> str:
+    return json.dumps(text, ensure_ascii=False)
 
 
 def _gstreamer(made: RestCredentials) -> str:

@@ -67,7 +67,10 @@ def redis_address(realm: Realm) -> str:
 
 
 def day(seconds: float | None) -> str:
-    """A date for people, UTC; empty for none."""
+    """A date for people, UTC; empty for none, the number where it is beyond the calendar."""
     if seconds is None:
         return ""
-    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%d %H:%M")
+    try:
+        return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%d %H:%M")
+    except (ValueError, OverflowError, OSError):  # milliseconds of another program, say
+        return f"{seconds:g}"
