@@ -91,6 +91,7 @@ def test_the_forms(text: str, address: RedisAddress) -> None:
         ("redis://:s3cret@host:x1/0", "port"),
         ("redis://:s3cret@2001:db8::1/0", "in brackets"),
         ("redis://:s3cret@host?colour=red", "'colour' is no option"),
+        ("rediss://:s3cret@host?ssl_cert_reqs=s3cret", "none, optional or required"),
         ("redis+sentinel://:s3cret@host", "names its master"),
         ("redis+cluster://:s3cret@host/1", "database 0 only"),
         ("unix:///x?db=s3cret", "is a number"),

@@ -55,3 +55,16 @@ def test_json(capsys: pytest.CaptureFixture[str]) -> None:
 )
 def test_printable(text: str, shown: str) -> None:
     assert printable(text) == shown
+
+
+def test_json_leaves_the_terminal_alone_and_says_the_same(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    names = ["Jürgen", "\x1b[31m", "\x9b31m", "\x7f", "\u202egro", "\ud800", "a\nb", "\U000e0041"]
+
+    print_json(names)
+
+    printed = capsys.readouterr().out
+    assert json.loads(printed) == names
+    assert "Jürgen" in printed
+    assert all(c.isprintable() or c == "\n" for c in printed)

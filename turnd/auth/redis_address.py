@@ -117,6 +117,8 @@ def _parse_options(query: str) -> dict[str, Any]:
     for name in options:
         if name not in _OPTIONS:
             raise ValueError(f"'{name}' is no option of a Redis address")
+    if options.get("ssl_cert_reqs", "required") not in {"none", "optional", "required"}:
+        raise ValueError("ssl_cert_reqs of a Redis address is none, optional or required")
     if "ssl_check_hostname" in options:
         options["ssl_check_hostname"] = options["ssl_check_hostname"].lower() in {"1", "true"}
     return options

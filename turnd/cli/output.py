@@ -17,8 +17,10 @@ json_option: Callable[[Any], Any] = click.option(
 
 
 def print_json(data: Any) -> None:
-    """One JSON value, indented."""
-    click.echo(json.dumps(data, indent=2, ensure_ascii=False))
+    """One JSON value, indented; what would steer a terminal is escaped, other letters are not."""
+    text = json.dumps(data, indent=2, ensure_ascii=False)
+    plain = (c if c.isprintable() or c == "\n" else json.dumps(c)[1:-1] for c in text)
+    click.echo("".join(plain))
 
 
 def print_table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
