@@ -20,6 +20,7 @@ from tests.engine import (
     contract_sockets,
     contract_splicing,
     contract_streams,
+    contract_streams_hostile,
 )
 from tests.engine.native_world import IOS, NativeWorld
 
@@ -97,6 +98,10 @@ class TestMobility(contract_mobility.Mobility):
 
 
 class TestStreams(contract_streams.Streams):
+    pass
+
+
+class TestStreamsHostile(contract_streams_hostile.Hostile):
     pass
 
 

@@ -38,6 +38,15 @@ if TYPE_CHECKING:
 CHUNK = 65_536
 """Bytes read at once: the bound of what one stream may take of a batch."""
 
+FIRST_CHUNK = 4_096
+"""Bytes read at first; then as many as lately held `MESSAGES`."""
+
+MESSAGES = 32
+"""Messages that one read is to bring, about: as many as a socket of datagrams gives at once."""
+
+LEAST_CHUNK = MESSAGES * 4
+"""Bytes read at once of whoever sends the tiniest messages, of four bytes."""
+
 ANSWER_RESERVE = 64 << 10
 """Bytes beyond `stream_backlog` that only answers to requests may fill."""
 
@@ -74,6 +83,7 @@ class Stream:
     """One connected client, by TCP or TLS."""
 
     __slots__ = (
+        "_appetite",
         "_backlog",
         "_bound",
         "_doors",
@@ -101,6 +111,8 @@ class Stream:
         self.leg = leg
         self.client: Client | None = None
         self._doors = doors
+        self._appetite = FIRST_CHUNK
+        """Bytes to read at once."""
         self._bound = settings.stream_backlog
         self._backlog = bytearray()
         self._waits = False
@@ -139,7 +151,7 @@ class Stream:
                 self._doors.end(self, CloseReason.CLIENT)
         elif mask & ~select.EPOLLOUT:
             try:
-                data = self.sock.recv(CHUNK)
+                data = self.sock.recv(self._appetite)
             except BlockingIOError:
                 return
             except OSError:
@@ -168,16 +180,29 @@ class Stream:
 
     def _forward(self, frames: Iterator[bytes], now: float) -> None:
         forward = self._doors.forwarder.from_client
+        messages = 0
         try:
             for frame in frames:
+                messages += 1
                 if not forward(self.client, frame, now, self._onward):
                     message = ClientMessage(self.leg, frame)
                     self._doors.hand_up.add(message, preferred=self.client is not None)
         except DecodeError:
             self._doors.end(self, CloseReason.GARBAGE)
             return
+        self._learn(messages)
         if self._frames.is_held:
             self._want()
+
+    def _learn(self, messages: int) -> None:
+        """A read has brought so many: whoever sends thousands of tiny ones waits for others.
+
+        None tells nothing: a part of a record, or of a long message.
+        """
+        if messages > MESSAGES:
+            self._appetite = max(self._appetite * MESSAGES // messages, LEAST_CHUNK)
+        elif 0 < messages <= MESSAGES // 2:
+            self._appetite = min(2 * self._appetite, CHUNK)
 
     def _take_records(self, tls: TlsSession, data_untrusted: bytes, now: float) -> None:
         tls.feed(data_untrusted)

@@ -4,14 +4,16 @@
 //! Rules of the house
 //! 1.  A stream never waits and never asks for the time: its worker calls it when the socket is
 //!     ready, and does one bounded read a call.
-//! 2.  What is received goes into the worker's slot, behind what the last read had left of a frame
+//! 2.  A read takes as much as lately held [`MESSAGES`] messages: who sends thousands of tiny ones
+//!     has them handled over many turns, in which others are served as well.
+//! 3.  What is received goes into the worker's slot, behind what the last read had left of a frame
 //!     that it cut; frames are ranges of that slot. An idle stream holds no buffer.
-//! 3.  What is sent collects in one backlog and leaves by one write a turn ([`Stream::flush`]);
+//! 4.  What is sent collects in one backlog and leaves by one write a turn ([`Stream::flush`]);
 //!     with TLS it is encrypted then, so that the packets of a turn share their records.
-//! 4.  At the bound the newest media is dropped, whole: a frame is never cut. Answers to requests
+//! 5.  At the bound the newest media is dropped, whole: a frame is never cut. Answers to requests
 //!     have a reserve of their own beyond it, so that a client whose media is stuck can still
 //!     refresh.
-//! 5.  A stream that fails while it is written to says so at the next `flush`, not under the feet
+//! 6.  A stream that fails while it is written to says so at the next `flush`, not under the feet
 //!     of whoever was writing.
 //!
 //! An idle stream costs 250 bytes beside the kernel's socket by TCP, and 4.5 KiB by TLS, most of it
@@ -48,6 +50,15 @@ pub const ANSWER_RESERVE: usize = 64 << 10;
 /// Bytes that one call of [`Stream::readable`] takes from the socket at most.
 const READ: usize = 64 << 10;
 
+/// Bytes that it takes at first.
+const FIRST_READ: usize = 4 << 10;
+
+/// Messages that one read is to bring, about.
+const MESSAGES: usize = 128;
+
+/// Bytes that it takes from whoever sends the tiniest messages, of four bytes.
+const LEAST_READ: usize = MESSAGES * 4;
+
 /// What holds for all streams of a listener.
 #[derive(Clone, Copy, Debug)]
 pub struct StreamSettings {
@@ -73,6 +84,8 @@ impl Default for Scratch {
 pub struct Progress {
     /// Bytes of the slot that hold frames, the beginning of a cut one included.
     pub filled: usize,
+    /// Bytes that were read from the socket.
+    pub read: usize,
     /// The stream has become ready by this call: TCP at the first, TLS after the handshake.
     pub opened: bool,
     /// Call again before waiting for the socket.
@@ -110,6 +123,8 @@ pub struct Stream {
     arrived: Vec<u8>,
     end: Option<CloseReason>,
     bound: usize,
+    /// Bytes that are read at once.
+    appetite: usize,
     opened: bool,
     waits: bool,
     failed: bool,
@@ -130,6 +145,7 @@ impl Stream {
             arrived: first_bytes.to_vec(),
             end: None,
             bound: settings.backlog,
+            appetite: FIRST_READ,
             opened: false,
             waits: false,
             failed: false,
@@ -185,7 +201,7 @@ impl Stream {
     /// Reads once, into a slot of more than [`LARGEST_FRAME`] bytes.
     ///
     /// Afterwards take out the frames by [`Stream::next_frame`] and, unless it has failed, call
-    /// [`Stream::keep_rest`].
+    /// [`Stream::keep_rest`]. [`Stream::learn`] says how many they were.
     pub fn readable(&mut self, slot: &mut [u8], scratch: &mut Scratch) -> Progress {
         debug_assert!(slot.len() > LARGEST_FRAME);
         let kept = self.framer.resume(slot);
@@ -209,6 +225,7 @@ impl Stream {
         let waiting = !self.arrived.is_empty();
         Progress {
             filled: kept + taken.filled,
+            read: taken.read,
             opened: self.opened && !was_open,
             more: taken.more || waiting,
             flush: self.failed || (!self.waits && !self.backlog.is_empty()),
@@ -229,8 +246,9 @@ impl Stream {
 
     fn read_frames(&mut self, room: &mut [u8]) -> Taken {
         self.opened = true;
-        let filled = self.read(room);
-        Taken { filled, more: filled == room.len() }
+        let wanted = room.len().min(self.appetite);
+        let read = self.read(&mut room[..wanted]);
+        Taken { filled: read, read, more: read == wanted }
     }
 
     fn read_records(
@@ -242,7 +260,7 @@ impl Stream {
         let begun = session.resume(scratch);
         // A record is longer than its plaintext, so that of what is read now all will fit; the
         // end of a record that began before may not.
-        let wanted = room.len().min(READ);
+        let wanted = room.len().min(self.appetite);
         let read = self.read(&mut scratch[begun..begun + wanted]);
         let mut received = Received { room, filled: 0, beyond: &mut self.arrived };
         let result = session.take(&mut scratch[..begun + read], &mut self.backlog, &mut received);
@@ -255,7 +273,7 @@ impl Stream {
             Err(session::Broken) => self.end = Some(CloseReason::HandshakeFailed),
         }
         self.opened = opened;
-        Taken { filled, more: read == wanted && self.end.is_none() }
+        Taken { filled, read, more: read == wanted && self.end.is_none() }
     }
 
     /// Reads what there is now; the connection's end is remembered.
@@ -286,6 +304,16 @@ impl Stream {
         self.framer.next_frame_untrusted(filled_untrusted, at)
     }
 
+    /// Learns from a read that brought so many messages how much to read at once. None tell nothing:
+    /// a part of a record, or of a long message.
+    pub fn learn(&mut self, messages: usize) {
+        if messages > MESSAGES {
+            self.appetite = (self.appetite * MESSAGES / messages).max(LEAST_READ);
+        } else if (1..=MESSAGES / 2).contains(&messages) {
+            self.appetite = (2 * self.appetite).min(READ);
+        }
+    }
+
     /// Keeps what follows the last whole frame, when there is no further one; `filled` and `at` are
     /// those of [`Stream::next_frame`]. A frame's deadline starts and ends here.
     pub fn keep_rest(&mut self, filled: &[u8], at: usize, now: Nanos) {
@@ -302,6 +330,7 @@ impl Stream {
 #[derive(Default)]
 struct Taken {
     filled: usize,
+    read: usize,
     more: bool,
 }
 

@@ -327,6 +327,7 @@ impl Stream {
     /// Leaves framing: what is read and queued from now on are bytes. The answer comes first.
     pub fn splice(&mut self, answer: &[u8]) {
         self.framer.release();
+        self.appetite = READ;
         self.queue_bytes(answer);
     }
 

@@ -130,6 +130,8 @@ pub struct Worker<D> {
     handshakes: u32,
     /// DTLS handshakes that have gone on in this turn.
     steps: u32,
+    /// What has been done for connections in this turn, as [`streams::EFFORT`] counts.
+    effort: usize,
     /// Places of those whose turn has not come.
     waiting: VecDeque<u32>,
     /// Handles that were given here: those of DTLS sessions.
@@ -173,6 +175,7 @@ impl<D: Driver> Worker<D> {
             turns: 0,
             handshakes: 0,
             steps: 0,
+            effort: 0,
             waiting: VecDeque::new(),
             given: 0,
             handed_up: false,
@@ -216,7 +219,7 @@ impl<D: Driver> Worker<D> {
             let patience = self.patience();
             self.driver.receive(&mut self.arena, &mut arrivals, patience)?;
         }
-        (self.handshakes, self.steps) = (0, 0);
+        (self.handshakes, self.steps, self.effort) = (0, 0, 0);
         self.lingering.saw(arrivals.packets());
         let now = self.shared.clock.now();
         if arrivals.ready.iter().any(|ready| ready.socket == Token::WAKE) {

@@ -55,6 +55,8 @@ impl<D: Driver> Worker<D> {
         let Some(spliced) = &mut connection.spliced else { return };
         let pipe = &mut spliced.pipe;
         let moved = pipe.run(stream, self.arena.bytes_mut(slot), &mut self.scratch, now);
+        let bytes: u64 = moved.iter().map(|moved| moved.bytes).sum();
+        self.effort += 1 + bytes as usize / 1_024;
         for (moved, upward) in moved.into_iter().zip([true, false]) {
             if moved.bytes > 0 {
                 self.relayed_at = now;

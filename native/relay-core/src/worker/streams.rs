@@ -24,6 +24,11 @@ const READS: usize = 4;
 /// thousand packets do; what is left over has its turn in the next one.
 pub(super) const HANDSHAKES: u32 = 4;
 
+/// What is done for connections in a turn, about: messages that are handled, and KiB that are read.
+/// Whoever has not been served by then comes first in the next turn: datagrams do not wait for as
+/// much as thousands of connections can say at once.
+pub(super) const EFFORT: usize = 1_024;
+
 impl<D: Driver> Worker<D> {
     /// Lets another be the first in each turn: who comes late finds the turn's handshakes spent.
     pub(super) fn take_turns(&mut self, ready: &mut [Ready]) {
@@ -46,7 +51,7 @@ impl<D: Driver> Worker<D> {
                     return;
                 }
                 if found.is_some_and(|connection| connection.spliced.is_some()) {
-                    return self.run_pipe(place, now);
+                    return self.run_pipe_in_turn(place, now);
                 }
                 if ready.writable {
                     self.send_stream(place, Stream::writable);
@@ -55,8 +60,8 @@ impl<D: Driver> Worker<D> {
                     if ready.error {
                         self.end_connection(place, CloseReason::Client);
                     }
-                } else if ready.readable && self.may_read(place) {
-                    self.read_stream(place, now);
+                } else if ready.readable {
+                    self.read_stream_in_turn(place, now);
                 }
             }
             Kind::Peer => {
@@ -64,7 +69,7 @@ impl<D: Driver> Worker<D> {
                 let found = self.forwarder.connections.get(place);
                 let spliced = found.and_then(|connection| connection.spliced.as_ref());
                 if spliced.is_some_and(|spliced| spliced.token == ready.socket) {
-                    self.run_pipe(place, now);
+                    self.run_pipe_in_turn(place, now);
                 }
             }
             Kind::Wake | Kind::Listener | Kind::Relay => (),
@@ -85,6 +90,9 @@ impl<D: Driver> Worker<D> {
     /// Reads on where the last turn left off: what TLS holds back no socket tells of.
     pub(super) fn read_unread(&mut self, now: Nanos) {
         for _ in 0..self.unread.len() {
+            if self.is_spent() {
+                return;
+            }
             let Some(token) = self.unread.pop_front() else { return };
             let place = token.place() as u32;
             let found = self.forwarder.connections.get_mut(place);
@@ -96,12 +104,37 @@ impl<D: Driver> Worker<D> {
                 self.run_pipe(place, now);
             } else if self.is_held(place) {
                 // What follows its ConnectionBind request waits.
-            } else if self.may_read(place) {
-                self.read_stream(place, now);
             } else {
-                self.mark_unread(place);
+                self.read_stream_in_turn(place, now);
             }
         }
+    }
+
+    /// Reads a stream, or lets it wait for the next turn.
+    fn read_stream_in_turn(&mut self, place: u32, now: Nanos) {
+        if self.may_read(place) {
+            self.read_stream(place, now);
+        } else {
+            self.mark_unread(place);
+        }
+    }
+
+    /// Runs a pipe, or lets it wait for the next turn.
+    fn run_pipe_in_turn(&mut self, place: u32, now: Nanos) {
+        if self.is_spent() {
+            self.mark_unread(place);
+        } else {
+            self.run_pipe(place, now);
+        }
+    }
+
+    fn is_spent(&self) -> bool {
+        self.effort >= EFFORT
+    }
+
+    /// So much was done for a connection.
+    pub(super) fn note_effort(&mut self, messages: usize, bytes: usize) {
+        self.effort += 1 + messages + bytes / 1_024;
     }
 
     /// To be read in the next turn, whether it is told to be ready or not.
@@ -128,6 +161,9 @@ impl<D: Driver> Worker<D> {
     }
 
     fn may_read(&mut self, place: u32) -> bool {
+        if self.is_spent() {
+            return false;
+        }
         let Some(connection) = self.forwarder.connections.get(place) else { return false };
         if connection.stream.is_open() {
             return true;
@@ -158,6 +194,8 @@ impl<D: Driver> Worker<D> {
                     Err(_) => break end = Some(CloseReason::Garbage),
                 }
             }
+            connection.stream.learn(self.frames.len());
+            self.note_effort(self.frames.len(), progress.read);
             self.take_frames(place, slot, now);
             // What a ConnectionBind request is followed by waits, be it an end that TLS has told.
             let is_held = self.is_held(place);
@@ -173,6 +211,9 @@ impl<D: Driver> Worker<D> {
             }
             if !progress.more {
                 return;
+            }
+            if self.is_spent() {
+                break;
             }
         }
         self.mark_unread(place);

@@ -123,6 +123,25 @@ impl Worker {
         }
     }
 
+    /// Reads have brought few messages.
+    fn is_hungry(&mut self) {
+        for _ in 0..8 {
+            self.stream.learn(1);
+        }
+    }
+
+    /// Takes out the messages that a read has brought; how many.
+    fn take_out(&mut self, filled: usize) -> usize {
+        let filled = &self.slot[..filled];
+        let (mut at, mut messages) = (0, 0);
+        while self.stream.next_frame(filled, &mut at).unwrap().is_some() {
+            messages += 1;
+        }
+        self.stream.keep_rest(filled, at, self.now);
+        self.stream.learn(messages);
+        messages
+    }
+
     fn frames(&mut self) -> Vec<Vec<u8>> {
         self.turn();
         std::mem::take(&mut self.frames)

@@ -79,6 +79,7 @@ fn frames_may_be_cut_anywhere() {
 #[test]
 fn many_frames_come_by_one_read() {
     let (mut worker, theirs) = connected();
+    worker.is_hungry();
     let frames: Vec<_> = (0..100).map(|size| vec![size as u8; size]).collect();
     send(&theirs, &frames.iter().flat_map(|data| padded(data)).collect::<Vec<_>>());
     let progress = worker.stream.readable(&mut worker.slot, &mut worker.scratch);
@@ -88,6 +89,30 @@ fn many_frames_come_by_one_read() {
         assert_eq!(worker.slot[frame.unwrap().unwrap()], channel_data(&data));
     }
     assert!(!progress.more);
+}
+
+#[test]
+fn a_read_brings_about_as_many_messages_as_one_should() {
+    let (mut worker, theirs) = connected();
+    for (message, most) in [(BINDING.to_vec(), 205), (padded(b""), 1_024), (padded(&[7; 9]), 128)] {
+        send(&theirs, &message.repeat(4_000));
+        let mut reads = Vec::new();
+        while reads.iter().sum::<usize>() < 4_000 {
+            let progress = worker.stream.readable(&mut worker.slot, &mut worker.scratch);
+            assert!(progress.more || reads.iter().sum::<usize>() + 300 > 4_000);
+            reads.push(worker.take_out(progress.filled));
+        }
+        assert!(reads[0] <= most, "{reads:?}");
+        assert!(reads[1..].iter().all(|messages| *messages <= 130), "{reads:?}");
+    }
+    for _ in 0..20 {
+        send(&theirs, &padded(&[7; 996]).repeat(3));
+        let progress = worker.stream.readable(&mut worker.slot, &mut worker.scratch);
+        worker.take_out(progress.filled);
+    }
+    send(&theirs, &padded(&[7; 996]).repeat(60));
+    let progress = worker.stream.readable(&mut worker.slot, &mut worker.scratch);
+    assert_eq!(progress.read, 60_000, "it is trusted again");
 }
 
 #[test]

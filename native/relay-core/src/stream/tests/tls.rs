@@ -140,6 +140,7 @@ fn a_frame_may_be_cut_by_records() {
 #[test]
 fn many_records_come_by_one_read() {
     let (mut worker, mut client) = connected();
+    worker.is_hungry();
     let records: Vec<_> = (0..200).flat_map(|_| client.encrypt(&padded(&[1; 160]))).collect();
     send(&client.socket, &records);
     let progress = worker.stream.readable(&mut worker.slot, &mut worker.scratch);

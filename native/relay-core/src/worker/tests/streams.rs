@@ -1,6 +1,6 @@
 //! Connections.
 
-use std::io::Write;
+use std::io::{Read, Write};
 use std::os::unix::net::UnixStream;
 
 use super::*;
@@ -8,7 +8,9 @@ use crate::leg::CloseReason;
 use crate::orders::Adoption;
 use crate::stream::StreamSettings;
 use crate::stream::tls::{Identity, TlsConfig, server_config};
-use crate::worker::streams::HANDSHAKES;
+use crate::wire::message::BINDING_REQUEST;
+use crate::wire::sample;
+use crate::worker::streams::{EFFORT, HANDSHAKES};
 
 pub(super) fn leg(stream: u64, transport: Transport) -> Leg {
     Leg { transport, stream, ..udp_leg(at("192.0.2.9:4000")) }
@@ -204,6 +206,55 @@ fn handshakes_that_go_on_and_on_let_others_in() {
         worker.tell(&all, vec![]);
     }
     assert_eq!(worker.ends(), [(99, CloseReason::HandshakeFailed)]);
+}
+
+#[test]
+fn handshakes_that_go_on_are_not_kept_waiting_by_those_that_begin() {
+    let mut worker = workers(1).remove(0);
+    let mut other = worker.give_stream(leg(99, Transport::Tls), tls(), b"");
+    worker.arrive(&[]);
+    other.write_all(b"no hello of TLS").unwrap();
+    let mut clients = Vec::new();
+    for number in 0..8 {
+        for each in 1..=2 * HANDSHAKES as u64 {
+            let leg = leg(100 * number + each, Transport::Tls);
+            clients.push(worker.give_stream(leg, tls(), b"no hello of TLS"));
+        }
+        worker.tell(&[0], vec![]);
+    }
+    assert!(worker.ends().contains(&(99, CloseReason::HandshakeFailed)));
+}
+
+#[test]
+fn who_says_much_at_once_is_heard_in_parts_and_keeps_nobody_waiting() {
+    let mut worker = workers(1).remove(0);
+    let request = sample::message(BINDING_REQUEST, &[]);
+    let mut clients: Vec<UnixStream> =
+        (1..=20).map(|stream| worker.give_stream(leg(stream, Transport::Tcp), None, b"")).collect();
+    worker.arrive(&[]);
+    for client in &mut clients {
+        client.write_all(&request.repeat(2_000)).unwrap();
+    }
+    let all: Vec<u32> = (0..20).collect();
+    let (mut handled, mut turns) = (0, 0);
+    while handled < 20 * 2_000 {
+        worker.tell(&all, vec![]);
+        let now = worker.station.counters.bindings.get();
+        assert!(now - handled <= EFFORT as u64 + 256, "{}", now - handled);
+        assert!(now > handled);
+        (handled, turns) = (now, turns + 1);
+        if turns == 14 {
+            for client in &mut clients {
+                client.set_nonblocking(true).unwrap();
+                assert!(client.read(&mut [0; 100]).is_ok(), "each has had its turn");
+            }
+        }
+    }
+    worker.arrive(&[]);
+    worker.arrive(&[]);
+    worker.driver.log.clear();
+    worker.arrive(&[]);
+    assert_eq!(worker.driver.log, ["receive None"], "nothing more is to be done");
 }
 
 #[test]
