@@ -82,7 +82,7 @@ class Engine:
         """
 
     def set_time(self, now: float) -> None:
-        """Move a manual clock."""
+        """Move a manual clock, when all has been done that was ordered before."""
 
     def listen(
         self, endpoint: TransportAddress, settings: ListenerSettings, fd: int | None = None

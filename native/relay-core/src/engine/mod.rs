@@ -55,6 +55,9 @@ pub const MOST_WORKERS: usize = 1 << WORKER_BITS;
 /// again, or tells an offload.
 const OBEYING: Duration = Duration::from_millis(250);
 
+/// For how long a clock that is moved by hand waits for them.
+const PATIENCE: Duration = Duration::from_secs(30);
+
 /// Of so many relays one has its packets stamped by the kernel, to be measured.
 const STAMPED: u32 = 16;
 
@@ -305,8 +308,9 @@ impl Engine {
         }
     }
 
-    /// Moves a clock by hand.
+    /// Moves a clock by hand, when all has been done that was ordered before.
     pub fn set_time(&self, seconds: f64) {
+        self.await_workers(0..self.workers(), PATIENCE);
         self.shared.clock.set(nanos(seconds));
     }
 

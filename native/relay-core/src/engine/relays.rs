@@ -5,6 +5,7 @@ use std::ops::Range;
 use std::os::fd::AsFd;
 use std::sync::Arc;
 use std::sync::mpsc::sync_channel;
+use std::time::Duration;
 
 use super::{Endpoint, Engine, OBEYING, Placed, RelayError, STAMPED, worker_of};
 use crate::leg::{Host, Leg, Transport};
@@ -116,11 +117,11 @@ impl Engine {
     /// good as taken.
     fn await_closings(&mut self) {
         self.closings = false;
-        self.await_workers(0..self.workers());
+        self.await_workers(0..self.workers(), OBEYING);
     }
 
-    /// Waits until workers have obeyed, for a short while.
-    fn await_workers(&self, workers: Range<u32>) {
+    /// Waits until workers have obeyed, or for so long.
+    pub(super) fn await_workers(&self, workers: Range<u32>, limit: Duration) {
         if self.threads.is_empty() {
             return;
         }
@@ -130,7 +131,7 @@ impl Engine {
         }
         drop(to); // a worker that has ended will not report
         for _ in workers {
-            if from.recv_timeout(OBEYING).is_err() {
+            if from.recv_timeout(limit).is_err() {
                 return;
             }
         }
@@ -140,7 +141,7 @@ impl Engine {
     /// was ordered is in force when the workers have told it.
     pub(super) fn await_offload(&self, workers: Range<u32>) {
         if self.shared.around.offload.is_some() {
-            self.await_workers(workers);
+            self.await_workers(workers, OBEYING);
         }
     }
 
