@@ -221,12 +221,13 @@ impl<D: Driver> Worker<D> {
         }
         (self.handshakes, self.steps, self.effort) = (0, 0, 0);
         self.lingering.saw(arrivals.packets());
-        let now = self.shared.clock.now();
         if arrivals.ready.iter().any(|ready| ready.socket == Token::WAKE) {
             self.station.orders.wake().drain();
         }
         self.arrivals = arrivals; // orders may take some of it elsewhere
         let passed = self.take_passed();
+        self.station.orders.take(&mut self.orders);
+        let now = self.shared.clock.now(); // no sooner than what was ordered
         self.obey(now);
         let mut arrivals = std::mem::take(&mut self.arrivals);
         self.go_on_with_handshakes(now);

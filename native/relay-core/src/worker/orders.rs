@@ -23,7 +23,6 @@ use crate::time::Nanos;
 
 impl<D: Driver> Worker<D> {
     pub(super) fn obey(&mut self, now: Nanos) {
-        self.station.orders.take(&mut self.orders);
         while let Some(order) = self.orders.pop_front() {
             self.carry_out(order, now);
         }

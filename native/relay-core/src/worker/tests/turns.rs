@@ -60,6 +60,7 @@ fn a_report_comes_when_sockets_are_closed() {
     let (to, from) = std::sync::mpsc::sync_channel(1);
     worker.give(Order::Close(2));
     worker.give(Order::Report(to));
+    worker.station.orders.take(&mut worker.orders);
     worker.obey(NOW);
     from.try_recv().unwrap();
     UdpSocket::bind(address).unwrap();
