@@ -19,13 +19,12 @@ CODE := turnd tests bench
 
 # The native engine is built and checked where cargo is, in its own folder for its own settings.
 HAS_CARGO := $(shell command -v cargo)
-# It would take make's jobs for its own.
-CARGO := cd native && MAKEFLAGS= cargo
+CARGO := cd native && cargo
 # OpenSSL for DTLS in the native engine. Without it everything else is built.
 OPENSSL_DEV := openssl/ssl.h=libssl-dev pkg-config=pkg-config
 FUZZ_SECONDS ?= 600
 
-.PHONY: help run install engine test lint lint-native test-native format bench soak fuzz sanitize lock clean packages openssl
+.PHONY: help run install engine test lint lint-native test-native format bench soak fuzz sanitize lock clean packages
 
 help:  ## show this list
 	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' Makefile | expand -t 12
@@ -35,21 +34,21 @@ run: install  ## set up, then serve in the foreground (options: make run ARGS="-
 
 install: $(VENV)/installed engine  ## set up alone; leaves .venv/bin/turnd
 
-engine: openssl  ## build the native engine, where that can be done
+engine:  ## build the native engine, where that can be done
+	@$(if $(HAS_CARGO),.ci/packages $(OPENSSL_DEV) $(if $(CI),,|| true))
 	@native/install
 
-openssl:
-	@$(if $(HAS_CARGO),.ci/packages $(OPENSSL_DEV) $(if $(CI),,|| true))
-
 # What has cargo has a native engine, or the tests would not show that they passed without.
-# Linking the engine takes one processor: another one checks meanwhile. Most tests wait for other
-# programs: more of them at once than there are processors.
+# The core's are the tests that coverage is measured of; measuring takes as long as they do. Most of
+# the others wait for other programs: more of them at once than there are processors.
+CORE_TESTS := $(addprefix tests/,stun turn allocations auth)
+PYTEST := $(BIN)/pytest -n 4 --dist loadscope --no-loadscope-reorder
 test: export TURND_REQUIRE_NATIVE := $(if $(HAS_CARGO),1,0)
-test: $(VENV)/installed-dev packages openssl  ## set up, lint, types, every test, coverage
-	@$(MAKE) --no-print-directory --jobs 2 --output-sync=line lint test-native
+test: $(VENV)/installed-dev packages engine lint test-native  ## set up, lint, types, every test, coverage
 	rm -f .coverage
-	$(BIN)/pytest -n 4 --dist loadfile --no-loadscope-reorder --cov --cov-context=test --cov-report= $(PYTEST)
+	$(PYTEST) --cov --cov-context=test --cov-report= $(CORE_TESTS)
 	$(BIN)/python tests/own_coverage.py
+	$(PYTEST) $(CORE_TESTS:%=--ignore=%)
 
 lint: $(VENV)/installed-dev engine lint-native  ## style, types and the direction of imports
 	$(BIN)/ruff check $(CODE)
@@ -59,13 +58,13 @@ lint: $(VENV)/installed-dev engine lint-native  ## style, types and the directio
 	$(BIN)/lint-imports
 
 ifdef HAS_CARGO
-lint-native: openssl
+lint-native:
 	$(CARGO) fmt --check
 	$(CARGO) fmt --check --manifest-path fuzz/Cargo.toml
 	$(CARGO) clippy --locked --workspace --all-targets $$(./features) -- -D warnings
 	$(CARGO) clippy --locked --package relay-core --no-default-features -- -D warnings
 
-test-native: $(VENV)/installed-dev openssl
+test-native: $(VENV)/installed-dev
 	$(CARGO) test --locked --quiet --workspace $$(./features)
 	$(if $(CI),$(MAKE) --no-print-directory fuzz FUZZ_SECONDS=5)
 else
