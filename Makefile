@@ -42,13 +42,13 @@ engine:  ## build the native engine, where that can be done
 # The core's are the tests that coverage is measured of; measuring takes as long as they do. Most of
 # the others wait for other programs: more of them at once than there are processors.
 CORE_TESTS := $(addprefix tests/,stun turn allocations auth)
-PYTEST := $(BIN)/pytest -n 4 --dist loadscope --no-loadscope-reorder
+PYTEST := $(BIN)/pytest --dist loadscope --no-loadscope-reorder
 test: export TURND_REQUIRE_NATIVE := $(if $(HAS_CARGO),1,0)
 test: $(VENV)/installed-dev packages engine lint test-native  ## set up, lint, types, every test, coverage
 	rm -f .coverage
-	$(PYTEST) --cov --cov-context=test --cov-report= $(CORE_TESTS)
+	$(PYTEST) -n auto --cov --cov-context=test --cov-report= $(CORE_TESTS)
 	$(BIN)/python tests/own_coverage.py
-	$(PYTEST) $(CORE_TESTS:%=--ignore=%)
+	$(PYTEST) -n 6 $(CORE_TESTS:%=--ignore=%)
 
 lint: $(VENV)/installed-dev engine lint-native  ## style, types and the direction of imports
 	$(BIN)/ruff check $(CODE)
