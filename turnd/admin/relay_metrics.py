@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from itertools import accumulate
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from prometheus_client.core import CounterMetricFamily, HistogramMetricFamily, Metric
 from prometheus_client.utils import floatToGoString
@@ -12,10 +12,12 @@ from turnd.admin.families import counter_by, gauge, labelled_gauge, with_zeros
 from turnd.engine.base import Drop
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
     from turnd.admin.snapshot import Snapshot
     from turnd.engine.base import EngineCounters, LatencyHistogram, RelayCounters
+
+_Label = TypeVar("_Label", bound=str)
 
 QUANTILES = (0.5, 0.99, 0.999)
 
@@ -37,16 +39,13 @@ def relay(engine: EngineCounters) -> Iterator[Metric]:
         ):
             total.add_metric((direction, leg), count)
         yield total
-        by_transport = CounterMetricFamily(
+        yield _by_clients(
+            unit,
             f"turnd_client_{unit}_total",
             f"{what} relayed from (rx) and to (tx) clients by their transport.",
-            labels=("direction", "transport"),
+            "transport",
+            engine.by_transport,
         )
-        for transport, counters in engine.by_transport.items():
-            up, down = _up_and_down(counters, unit)
-            by_transport.add_metric(("rx", transport), up)
-            by_transport.add_metric(("tx", transport), down)
-        yield by_transport
     yield counter_by(
         "turnd_packets_dropped_total",
         "Packets that went no further.",
@@ -64,16 +63,13 @@ def relay(engine: EngineCounters) -> Iterator[Metric]:
 def listeners(snapshot: Snapshot) -> Iterator[Metric]:
     """The same by the endpoint that clients came to."""
     for unit, what in (("packets", "Packets"), ("bytes", "Payload bytes")):
-        family = CounterMetricFamily(
+        yield _by_clients(
+            unit,
             f"turnd_listener_{unit}_total",
             f"{what} relayed from (rx) and to (tx) the clients of an endpoint of the server.",
-            labels=("listener", "direction"),
+            "listener",
+            snapshot.listeners,
         )
-        for listener, counters in snapshot.listeners.items():
-            up, down = _up_and_down(counters, unit)
-            family.add_metric((listener, "rx"), up)
-            family.add_metric((listener, "tx"), down)
-        yield family
 
 
 def latency(histogram: LatencyHistogram) -> Iterator[Metric]:
@@ -107,6 +103,17 @@ def quantile(histogram: LatencyHistogram, q: float) -> float:
             return lower + (bound - lower) * (rank - below) / count
         lower, below = bound, below + count
     return lower
+
+
+def _by_clients(
+    unit: str, name: str, text: str, label: str, counted: Mapping[_Label, RelayCounters]
+) -> Metric:
+    family = CounterMetricFamily(name, text, labels=("direction", label))
+    for value, counters in counted.items():
+        up, down = _up_and_down(counters, unit)
+        family.add_metric(("rx", value), up)
+        family.add_metric(("tx", value), down)
+    return family
 
 
 def _up_and_down(counters: RelayCounters, unit: str) -> tuple[int, int]:

@@ -221,7 +221,7 @@ class FakeEngine(FakeNetwork):
             if relay is not None:
                 former = relay.client
                 self._assign(relay, client)
-                if not (former is None or former.relays):
+                if former is not None:
                     self._rules.follow(former, client, self._clock())
         for message, onward in self._rules.let_in(client):
             self._from_client(leg, message, onward)

@@ -312,9 +312,7 @@ class PortableEngine:
             if isinstance(relay, udp.UdpRelay):
                 former = relay.client
                 self._assign(relay, client)
-                if former is None or former.relays:
-                    continue
-                if self._rules.follow(former, client, now):
+                if former is not None and self._rules.follow(former, client, now):
                     self._legs.remember(former)
         waiting = self._rules.let_in(client)
         if not client.relays:

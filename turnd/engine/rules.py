@@ -227,11 +227,11 @@ class Rules:
             self.tally.drop(Drop.NO_ALLOCATION)
 
     def follow(self, former: Client, client: Client, now: float) -> bool:
-        """A client's relays were handed over to another: what it has under way follows them.
+        """A client's last relay was handed over to another: what it has under way follows.
 
-        False: there are too many of them.
+        False: it was not the last, or too many are followed already.
         """
-        if len(self.former) >= FORMER_LEGS:
+        if former.relays or len(self.former) >= FORMER_LEGS:
             return False
         former.successor, former.until = client, now + FORMER_LEG_GRACE
         self.former[former.leg] = former
